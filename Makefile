@@ -1,0 +1,58 @@
+# Everything a person types. A .venv is built on first use with python3 -m venv and pip; nothing else is needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=deploy/constraints.txt $(BIN)/pip install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench format clean constraints
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make run SECONDS=90               plays the story once, prints a summary, exits 0 only if it held"
+	@echo "  make run CLOCK=unsynchronised     the same network, and what can be proven without any clock"
+	@echo "  make run PROMETHEUS=1             a real Prometheus between agents and collector (prometheus on the PATH)"
+
+run: $(VENV)/.run ## watch real packets measured, judged and alerted on, on loopback
+	@exec $(BIN)/python -m deploy.quickstart \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLOCK),--clock $(CLOCK)) $(if $(PROMETHEUS),--prometheus)
+
+test: $(VENV)/.dev ## run the tests; what needs a missing system package is skipped and named
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev ## lint, format, types, layer rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.dev ## measure; prints a table and writes build/bench.json
+	$(BIN)/python -m tests.bench $(ARGS)
+
+format: $(VENV)/.dev ## rewrite the code in house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: ## renew deploy/constraints.txt with the newest versions
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet hatchling -e '.[dev,bench]'
+	{ sed -n '/^#/p' deploy/constraints.txt; build/constraints/bin/pip freeze --exclude-editable; } > build/constraints.txt
+	mv build/constraints.txt deploy/constraints.txt && rm -rf build/constraints
+
+clean: ## remove everything that make has built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info
+
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.created pyproject.toml deploy/constraints.txt
+	@echo "building .venv (once)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) --editable '.[dev,bench]'
+	@touch $@

@@ -1,0 +1,45 @@
+"""The names and labels that leave the process: written once, for the one who produces and the one who consumes.
+
+Seconds and ratios; the words are those of RFC 2681, 7679, 7680, 5481 and 8762.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PATH_LABELS: Final = ("source", "target", "tier", "provider", "kind", "dscp")
+"""What names a path; every per-path metric carries all of them."""
+
+PROBE_SENT: Final = "isochrone_probe_sent_total"
+PROBE_NOT_SENT: Final = "isochrone_probe_not_sent_total"  # reason
+PROBE_OUTCOMES: Final = "isochrone_probe_outcomes_total"  # direction, outcome
+PROBE_IN_FLIGHT: Final = "isochrone_probe_in_flight"
+PROBE_LATE: Final = "isochrone_probe_late_total"
+PROBE_DUPLICATES: Final = "isochrone_probe_duplicates_total"  # direction
+PROBE_REORDERED: Final = "isochrone_probe_reordered_total"  # direction
+DELAY: Final = "isochrone_delay_seconds"  # direction
+DELAY_MIN: Final = "isochrone_delay_min_seconds"  # direction
+DELAY_VARIATION: Final = "isochrone_delay_variation_seconds"  # direction
+DELAY_LIMIT: Final = "isochrone_delay_limit_seconds"  # direction, operator
+DELAY_FLOOR: Final = "isochrone_delay_floor_seconds"  # direction
+CLOCK_CONTRADICTIONS: Final = "isochrone_clock_contradictions_total"
+FLOOR_CONTRADICTIONS: Final = "isochrone_floor_contradictions_total"
+TARGET_RESOLVED: Final = "isochrone_target_resolved"
+
+CLOCK_ERROR_BOUND: Final = "isochrone_clock_error_bound_seconds"  # clock_source
+CLOCK_SYNCHRONIZED: Final = "isochrone_clock_synchronized"  # clock_source
+TIMESTAMPING_INFO: Final = "isochrone_timestamping_info"  # transmit, receive
+SEND_LAG: Final = "isochrone_send_lag_seconds"
+REFLECTOR_PACKETS: Final = "isochrone_reflector_packets_total"  # result
+SENDER_REPLIES: Final = "isochrone_sender_discarded_replies_total"  # reason
+PLAN_INFO: Final = "isochrone_plan_info"  # version
+BUILD_INFO: Final = "isochrone_build_info"  # version, python
+PROCESS_START: Final = "process_start_time_seconds"
+"""When the counters were last zero: a change of it, not a falling counter, is what tells of a restart."""
+
+SLA_VERDICT: Final = "isochrone_sla_verdict"
+SLA_VIOLATION_RATIO: Final = "isochrone_sla_violation_ratio"  # bound
+SLA_BREACH_OPEN: Final = "isochrone_sla_breach_open"
+NOTIFICATIONS: Final = "isochrone_notifications_total"  # channel, result
+EVALUATION_DURATION: Final = "isochrone_evaluation_duration_seconds"
+SOURCE_UP: Final = "isochrone_source_up"

@@ -1,0 +1,112 @@
+"""The two 64-bit timestamp formats of STAMP and its Error Estimate.
+
+Z=0, NTP 32.32 (RFC 5905 section 6): seconds since 1900-01-01 and a binary fraction; unfolded around a time that is
+known to be near, for the seconds wrap in 2036.
+
+Z=1, truncated PTP (RFC 8877 section 4.3): seconds since 1970-01-01 and nanoseconds. The PTP epoch counts TAI, which
+has been 37 s ahead of UTC since 2017.
+
+     0                   1
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5
+    +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+    |S|Z|   Scale   |   Multiplier  |     error in seconds = multiplier * 2^(scale - 32)
+    +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+     RFC 4656 section 4.1.2, Z from RFC 8762 section 4.2.1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+SECOND_NS = 1_000_000_000
+NTP_UNIX_OFFSET_S = 2_208_988_800
+TAI_MINUS_UTC_S = 37
+
+_ERA = 1 << 64
+_HALF_ERA = 1 << 63
+
+
+def ntp_from_ns(wall_ns: int) -> int:
+    """Encode Unix wall time (ns) as a 64-bit NTP timestamp, rounded to the nearest 2^-32 s."""
+    seconds, nanos = divmod(wall_ns, SECOND_NS)
+    return (((seconds + NTP_UNIX_OFFSET_S) << 32) + ((nanos << 32) + SECOND_NS // 2) // SECOND_NS) % _ERA
+
+
+def ns_from_ntp(stamp: int, near_ns: int) -> int:
+    """Decode a 64-bit NTP timestamp to Unix wall time (ns).
+
+    Args:
+        stamp: the 64 bits on the wire.
+        near_ns: a wall time within 68 years of the stamp; it chooses the NTP era.
+
+    Source: RFC 5905, section 6; RFC 4330, section 3 for the era.
+    """
+    near = ntp_from_ns(near_ns)
+    era = (near_ns // SECOND_NS + NTP_UNIX_OFFSET_S) >> 32
+    distance = stamp - near
+    if distance > _HALF_ERA:
+        era -= 1
+    elif distance < -_HALF_ERA:
+        era += 1
+    seconds = (stamp >> 32) + (era << 32) - NTP_UNIX_OFFSET_S
+    return seconds * SECOND_NS + ((stamp & 0xFFFF_FFFF) * SECOND_NS + (1 << 31) >> 32)
+
+
+def ptp_from_ns(wall_ns: int) -> int:
+    """Encode Unix wall time (ns) as a truncated 64-bit PTP timestamp (TAI)."""
+    seconds, nanos = divmod(wall_ns, SECOND_NS)
+    return ((seconds + TAI_MINUS_UTC_S) & 0xFFFF_FFFF) << 32 | nanos
+
+
+def ns_from_ptp(stamp: int, near_ns: int) -> int:
+    """Decode a truncated 64-bit PTP timestamp (TAI) to Unix wall time (ns), unfolded around `near_ns`."""
+    near_tai_s = near_ns // SECOND_NS + TAI_MINUS_UTC_S
+    distance = ((stamp >> 32) - near_tai_s + (1 << 31)) % (1 << 32) - (1 << 31)
+    return (near_tai_s + distance - TAI_MINUS_UTC_S) * SECOND_NS + (stamp & 0xFFFF_FFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEstimate:
+    """How wrong a peer says its timestamps may be, and in which format they are.
+
+    Attributes:
+        synchronized: S bit; the clock follows an external source of UTC.
+        ptp: Z bit; the timestamps of this packet are truncated PTP, otherwise NTP.
+        scale, multiplier: error in seconds = multiplier * 2^(scale - 32). Multiplier 0 is invalid on the wire.
+    """
+
+    synchronized: bool
+    ptp: bool
+    scale: int
+    multiplier: int
+
+    @classmethod
+    def of_bound(cls, bound_ns: int | None, *, ptp: bool = False) -> Self:
+        """The smallest estimate that is not below `bound_ns`; `None` means not synchronised: S=0, largest error."""
+        if bound_ns is None:
+            return cls(synchronized=False, ptp=ptp, scale=63, multiplier=255)
+        units = max(1, -(-(bound_ns << 32) // SECOND_NS))
+        scale = max(0, units.bit_length() - 8)
+        multiplier = -(-units >> scale)
+        if multiplier > 0xFF:
+            scale, multiplier = scale + 1, (multiplier + 1) >> 1
+        if scale > 63:
+            return cls(synchronized=False, ptp=ptp, scale=63, multiplier=255)
+        return cls(synchronized=True, ptp=ptp, scale=scale, multiplier=multiplier)
+
+    @classmethod
+    def from_wire(cls, word: int) -> Self:
+        """Read the 16 bits on the wire; every value is readable."""
+        return cls(bool(word & 0x8000), bool(word & 0x4000), word >> 8 & 0x3F, word & 0xFF)
+
+    @property
+    def wire(self) -> int:
+        """The 16 bits on the wire."""
+        return self.synchronized << 15 | self.ptp << 14 | self.scale << 8 | self.multiplier
+
+    @property
+    def bound_ns(self) -> int | None:
+        """The error bound (ns, rounded up), or None where the packet vouches for nothing (S=0 or multiplier 0)."""
+        if not self.synchronized or self.multiplier == 0:
+            return None
+        return -(-(self.multiplier << self.scale) * SECOND_NS >> 32)

@@ -1,0 +1,1 @@
+"""The answering side: what a peer's probe is reflected by."""

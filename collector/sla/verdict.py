@@ -1,0 +1,92 @@
+"""The result of holding counts against an objective, with everything that is needed to recompute it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from agent.core.outcome import Direction, Limit, Outcome
+
+
+class Verdict(IntEnum):
+    """The three verdicts of ILAC-G8 and the absence of one; the number is the value of `isochrone_sla_verdict`."""
+
+    PASS = 0
+    FAIL = 1
+    INDETERMINATE = 2
+    NO_DATA = 3
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PathKey:
+    """What names a path: the labels of its metrics."""
+
+    source: str
+    target: str
+    tier: str
+    provider: str
+    kind: str
+    dscp: int
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target} ({self.kind})"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Which rule decided, in words.
+
+    Attributes:
+        code: stable name of the rule, e.g. `upper_bound_meets`, `below_coverage`, `clock_cannot_prove`.
+        zh, en: the sentence a person reads, with the numbers in it.
+    """
+
+    code: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One verdict: a path in one direction against one objective over one window.
+
+    Attributes:
+        objective: id of the objective in the fleet file.
+        limit: the promise the agent's outcomes were counted against.
+        percentile: share of packets, in percent, that must keep the promise.
+        window_start_ns, window_end_ns: the window (Unix wall time).
+        counts: packets by outcome within the window.
+        violation_lower, violation_upper: p_lo and p_hi, the share that surely / possibly broke the promise;
+            None where there were no packets.
+        bound_lower, bound_upper: the one-sided 95 % lower bound of p_lo and upper bound of p_hi.
+        threshold: 1 - percentile / 100.
+        coverage: share of the window for which counts exist, 0 to 1.
+        delay_p50_ns, delay_p99_ns: (edge below, edge above) of the histogram bucket that holds the percentile of the
+            measured delays; the edge above is None in the overflow bucket; None where nothing was measured.
+    """
+
+    path: PathKey
+    direction: Direction
+    objective: str
+    verdict: Verdict
+    reason: Reason
+    limit: Limit
+    floor_ns: int
+    percentile: float
+    window_start_ns: int
+    window_end_ns: int
+    counts: Mapping[Outcome, int]
+    violation_lower: float | None
+    violation_upper: float | None
+    bound_lower: float | None
+    bound_upper: float | None
+    threshold: float
+    coverage: float
+    delay_p50_ns: tuple[int, int | None] | None
+    delay_p99_ns: tuple[int, int | None] | None
+
+    @property
+    def packets(self) -> int:
+        """How many packets were judged."""
+        return sum(self.counts.values())
