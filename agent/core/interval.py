@@ -70,7 +70,7 @@ def round_trip_interval(round_trip_ns: int, stamping_ns: int | None, floors_ns: 
     """Bound a round trip, which no clock offset touches.
 
     Args:
-        round_trip_ns: `(T4 - T1) - (T3 - T2)`. User-space stamps lie outside the kernel's, so the truth is never longer.
+        round_trip_ns: `(T4 - T1) - (T3 - T2)`. User-space stamps lie outside the kernel's: the truth is never longer.
         stamping_ns: how much shorter the truth may be on account of user-space stamps; None: not known.
         floors_ns: the sum of both directions' floors; ignored where the measurement disproves it.
     """

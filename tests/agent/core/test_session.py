@@ -1,0 +1,365 @@
+"""The sender's session against a seeded fake network: the law holds after every event, losses go where they belong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.core.ledger import PathLedger
+from agent.core.outcome import Outcome
+from agent.core.reflection import ReflectorMode
+from agent.core.session import ReplyFate, SenderSession, Stamps
+from tests.support.network import MS, WALL_EPOCH_NS, FakeNetwork, Leg, path_ledger
+
+chance = st.sampled_from([0.0, 0.0, 0.02, 0.3, 1.0])
+legs = st.builds(
+    Leg,
+    delay_ns=st.integers(1000, 150 * MS),
+    jitter_ns=st.sampled_from([0, MS, 60 * MS]),
+    loss=chance,
+    duplication=chance,
+)
+
+
+def counts(ledger: PathLedger) -> dict[str, list[int]]:
+    """Outcomes by direction."""
+    return {direction.value: counted.outcomes for direction, counted in ledger.directions()}
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**32),
+    legs,
+    legs,
+    st.sampled_from(ReflectorMode),
+    st.sampled_from([-(10**12), 0, 40_000]),
+    st.sampled_from([None, 50_000]),
+    st.booleans(),
+)
+def test_law_holds_whatever_the_network_does(
+    seed: int,
+    forward: Leg,
+    reverse: Leg,
+    mode: ReflectorMode,
+    offset_ns: int,
+    uncertainty_ns: int | None,
+    kernel_stamps: bool,
+) -> None:
+    """Every probe is counted once per direction under loss, duplication, reordering, lateness and lying clocks."""
+    network = FakeNetwork(
+        seed,
+        dataclasses.replace(forward),
+        dataclasses.replace(reverse),
+        mode,
+        offset_ns=offset_ns,
+        uncertainty_ns=uncertainty_ns,
+        kernel_stamps=kernel_stamps,
+        stamping_ns=None if seed % 2 else 1000,
+    )
+    network.run(120)
+    ledger = network.ledger
+    assert ledger.sent == 120 == sum(ledger.round_trip.outcomes) == sum(ledger.forward.outcomes)
+    assert len(network.measurements) == 120
+    assert len({measured.sequence for measured in network.measurements}) == 120
+    answered = sum(ledger.round_trip.outcomes[:3])
+    assert network.fates["COUNTED"] == answered
+    assert network.fates["LATE"] == ledger.late
+    duplicates = sum(counted.duplicates for _, counted in ledger.directions())
+    assert network.fates["DUPLICATE"] == duplicates
+    assert ledger.round_trip.delay.total == answered
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_loss_is_attributed(seed: int, direction: str) -> None:
+    """10 % loss in one direction is counted in that direction, packet for packet."""
+    network = FakeNetwork(seed, **{direction: Leg(loss=0.1)})
+    network.run(2000)
+    leg = getattr(network, direction)
+    assert leg.lost > 100
+    lost = counts(network.ledger)
+    other = "reverse" if direction == "forward" else "forward"
+    # the last losses of a run may have no reply after them that could prove anything
+    unattributed = lost["forward"][Outcome.UNATTRIBUTED]
+    assert unattributed <= 3
+    assert lost[direction][Outcome.LOST] == leg.lost - unattributed
+    assert lost[other][Outcome.LOST] == 0
+
+
+def test_loss_in_both_directions_is_exact_in_sum() -> None:
+    """With loss on both legs the totals per direction are those of the network."""
+    network = FakeNetwork(11, Leg(loss=0.05), Leg(loss=0.1))
+    network.run(3000)
+    lost = counts(network.ledger)
+    assert network.session.reflector_is_stateful
+    unattributed = lost["forward"][Outcome.UNATTRIBUTED]
+    assert unattributed <= 3
+    assert abs(lost["forward"][Outcome.LOST] - network.forward.lost) <= unattributed
+    assert abs(lost["reverse"][Outcome.LOST] - network.reverse.lost) <= unattributed
+
+
+def test_stateless_reflector_proves_nothing() -> None:
+    """Where the reflector copies the sender's numbers every loss is unattributed."""
+    network = FakeNetwork(2, Leg(loss=0.1), Leg(loss=0.1), ReflectorMode.STATELESS)
+    network.run(500)
+    assert not network.session.reflector_is_stateful
+    lost = counts(network.ledger)
+    assert lost["round_trip"][Outcome.LOST] > 50
+    assert lost["forward"][Outcome.LOST] == lost["reverse"][Outcome.LOST] == 0
+    assert lost["forward"][Outcome.UNATTRIBUTED] == lost["round_trip"][Outcome.LOST]
+
+
+def test_blackout_is_unattributed_until_a_reply_proves_more() -> None:
+    """While nothing comes back the direction is not known; the law holds all the same."""
+    network = FakeNetwork(3)
+    network.run(50)
+    network.reverse.loss = 1.0
+    network.run(50)
+    network.reverse.loss = 0.0
+    network.run(50)
+    lost = counts(network.ledger)
+    assert lost["round_trip"][Outcome.LOST] == 50
+    assert lost["forward"][Outcome.LOST] == lost["reverse"][Outcome.LOST] == 0
+    assert lost["forward"][Outcome.UNATTRIBUTED] == 50
+
+
+def test_short_outage_is_attributed() -> None:
+    """An outage shorter than the timeout is proven by the reply after it: all of it was lost on the way there."""
+    network = FakeNetwork(3)
+    network.run(20)
+    network._at(network.now_ns + 95 * MS, lambda: setattr(network.forward, "loss", 1.0))
+    network._at(network.now_ns + 145 * MS, lambda: setattr(network.forward, "loss", 0.0))
+    network.run(60)
+    assert network.ledger.forward.outcomes[Outcome.LOST] == 5
+    assert network.ledger.forward.outcomes[Outcome.UNATTRIBUTED] == 0
+
+
+def test_outage_beyond_memory_is_unattributed() -> None:
+    """After an outage longer than the remembered window no reply before it is left to compare with."""
+    network = FakeNetwork(3)
+    network.run(20)
+    network.forward.loss = 1.0
+    network._at(network.now_ns + 1005 * MS, lambda: setattr(network.forward, "loss", 0.0))
+    network.run(110)
+    assert network.ledger.forward.outcomes[Outcome.LOST] == 0
+    assert network.ledger.forward.outcomes[Outcome.UNATTRIBUTED] == 101
+
+
+def test_mixed_outage_is_not_guessed() -> None:
+    """Where both directions failed in one outage, and some of it was given up unattributed, the rest is so too."""
+    network = FakeNetwork(3)
+    network.run(20)
+    network.forward.loss = 1.0
+    network._at(network.now_ns + 155 * MS, lambda: setattr(network.forward, "loss", 0.0))
+    network._at(network.now_ns + 155 * MS, lambda: setattr(network.reverse, "loss", 1.0))
+    network._at(network.now_ns + 185 * MS, lambda: setattr(network.reverse, "loss", 0.0))
+    network.run(60)
+    forward, reverse = network.ledger.forward.outcomes, network.ledger.reverse.outcomes
+    assert forward[Outcome.LOST] == reverse[Outcome.LOST] == 0
+    assert forward[Outcome.UNATTRIBUTED] == 19
+
+
+def test_reflector_restart_proves_nothing_false() -> None:
+    """After a restart the reflector counts from 0 again; a loss across that is unattributed, not invented."""
+    network = FakeNetwork(4)
+    network.run(40)
+    network.reverse.loss = 1.0
+    network._at(network.now_ns + 55 * MS, lambda: setattr(network.reverse, "loss", 0.0))
+    network._at(network.now_ns + 54 * MS, network.reflector._next.clear)
+    network.run(60)
+    lost = counts(network.ledger)
+    assert lost["round_trip"][Outcome.LOST] == 6
+    assert lost["forward"][Outcome.UNATTRIBUTED] == 6
+
+
+def test_duplicates_per_direction() -> None:
+    """A duplicate is counted once, in the direction that made it; the probe itself stays counted once."""
+    for name in ("forward", "reverse"):
+        network = FakeNetwork(5, **{name: Leg(duplication=0.2)})
+        network.run(500)
+        assert sum(network.ledger.round_trip.outcomes) == 500
+        # the first replies cannot yet tell a counting reflector from a copying one
+        found = getattr(network.ledger, name).duplicates + network.ledger.round_trip.duplicates
+        assert found == network.fates["DUPLICATE"] > 50
+        assert network.ledger.round_trip.duplicates <= 1
+
+
+def test_duplicates_and_reordering_of_a_stateless_peer() -> None:
+    """Without the reflector's own count they are of the round trip."""
+    network = FakeNetwork(
+        6, Leg(duplication=0.2, jitter_ns=40 * MS), Leg(), ReflectorMode.STATELESS, ledger=path_ledger(100)
+    )
+    network.run(300)
+    ledger = network.ledger
+    assert ledger.round_trip.duplicates == network.fates["DUPLICATE"] > 20
+    assert ledger.round_trip.reordered > 20
+    assert (ledger.forward.reordered, ledger.reverse.reordered, ledger.forward.duplicates) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["forward", "reverse"])
+def test_reordering_per_direction(name: str) -> None:
+    """Packets that overtake each other are counted in the direction in which they did."""
+    network = FakeNetwork(7, ledger=path_ledger(100), **{name: Leg(delay_ns=MS, jitter_ns=30 * MS)})
+    network.run(500)
+    other = "reverse" if name == "forward" else "forward"
+    assert getattr(network.ledger, name).reordered > 100
+    assert getattr(network.ledger, other).reordered == 0
+
+
+def test_late_reply() -> None:
+    """A reply after the timeout is late: the probe stays lost and the law holds."""
+    network = FakeNetwork(8, Leg(delay_ns=150 * MS))
+    network.run(30)
+    ledger = network.ledger
+    assert ledger.late == 30
+    assert ledger.round_trip.outcomes[Outcome.LOST] == 30
+    assert ledger.round_trip.delay.total == 0
+
+
+def test_asymmetric_delays() -> None:
+    """Synchronised clocks tell the directions apart to the nanosecond of the wire format."""
+    network = FakeNetwork(9, Leg(delay_ns=400_000), Leg(delay_ns=500_000), ledger=path_ledger(1))
+    network.run(10)
+    for measured in network.measurements:
+        assert measured.forward_ns == pytest.approx(400_000, abs=2)
+        assert measured.reverse_ns == pytest.approx(500_000, abs=2)
+        assert measured.round_trip_ns == pytest.approx(900_000, abs=2)
+    assert network.ledger.forward.outcomes[Outcome.WITHIN] == 10
+    assert network.ledger.forward.minimum_ns(network.now_ns) == pytest.approx(400_000, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("forward_ms", "reverse_ms", "limit_ms", "floor_ms", "outcome"),
+    [
+        (0.4, 0.5, 1, 0.1, Outcome.WITHIN),
+        (1.9, 2.0, 3, 1.42, Outcome.WITHIN),
+        (7.0, 7.4, 10, 4.13, Outcome.UNCERTAIN),
+        (30.0, 7.4, 10, 12, Outcome.OVER),
+    ],
+)
+def test_without_any_clock(
+    forward_ms: float, reverse_ms: float, limit_ms: float, floor_ms: float, outcome: Outcome
+) -> None:
+    """Unsynchronised clocks, an hour apart, still prove what the round trip and the floors prove."""
+    network = FakeNetwork(
+        10,
+        Leg(delay_ns=int(forward_ms * MS)),
+        Leg(delay_ns=int(reverse_ms * MS)),
+        offset_ns=3_600_000 * MS,
+        uncertainty_ns=None,
+        ledger=path_ledger(limit_ms, floor_ms),
+    )
+    network.run(10)
+    ledger = network.ledger
+    assert ledger.forward.outcomes[outcome] == 10
+    assert ledger.clock_contradictions == 0
+    assert ledger.forward.delay.total == 0
+    assert ledger.forward.minimum_ns(network.now_ns) is None
+    assert ledger.forward.variation.total == 10
+    assert ledger.round_trip.delay.total == 10
+
+
+def test_lying_clock_is_counted() -> None:
+    """A clock that is wrong by more than it admits is found out by the round trip and decides nothing."""
+    network = FakeNetwork(
+        12, Leg(delay_ns=400_000), Leg(delay_ns=500_000), offset_ns=2 * MS, ledger=path_ledger(1, 0.1)
+    )
+    network.run(10)
+    assert network.ledger.clock_contradictions == 10
+    assert network.ledger.forward.outcomes[Outcome.WITHIN] == 10
+
+
+def test_impossible_floor_is_counted() -> None:
+    """A round trip shorter than the floors counts against the floors."""
+    network = FakeNetwork(13, Leg(delay_ns=400_000), Leg(delay_ns=500_000), ledger=path_ledger(10, 5))
+    network.run(10)
+    assert network.ledger.floor_contradictions == 10
+    assert network.ledger.clock_contradictions == 0
+
+
+def test_law_is_checked() -> None:
+    """The law names the equation that does not hold."""
+    ledger = path_ledger()
+    ledger.sent = 1
+    assert ledger.broken_laws() == [
+        "sent - in flight = round trips: 1 is not 0",
+        "sent - in flight = forward: 1 is not 0",
+        "sent - in flight = reverse + lost on the way there: 1 is not 0",
+    ]
+
+
+def stamps(t1: int) -> Stamps:
+    """A reply after one millisecond each way."""
+    return Stamps(t1 + MS, t1 + MS, t1 + 2 * MS, 0)
+
+
+def test_unsent_probe_has_no_outcome() -> None:
+    """A probe that the kernel refused is never in flight, never lost, and a reply to it is unknown."""
+    ledger = path_ledger()
+    session = SenderSession(ledger, 16)
+    sequence, wire = session.next_probe(WALL_EPOCH_NS)
+    assert not session.expired(sequence)
+    assert session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.UNKNOWN
+    assert (ledger.sent, ledger.in_flight) == (0, 0)
+
+
+def test_foreign_replies_are_unknown() -> None:
+    """A reply counts only with a number that was sent and the very timestamp that went with it."""
+    session = SenderSession(path_ledger(), 16)
+    sequence, wire = session.next_probe(WALL_EPOCH_NS)
+    session.sent(sequence)
+    for number, timestamp in ((sequence, wire ^ 1), (sequence + 1, wire), (2**32 - 5, wire)):
+        assert session.replied(number, timestamp, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.UNKNOWN
+    assert session.ledger.in_flight == 1
+    assert session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.COUNTED
+
+
+def test_second_number_is_left_out() -> None:
+    """The sender leaves out number 1, so that a counting reflector shows itself with the second reply."""
+    network = FakeNetwork(14)
+    network.run(2)
+    assert [measured.sequence for measured in network.measurements] == [0, 2]
+    assert network.session.reflector_is_stateful
+
+
+def test_kernel_stamp_is_used_once_and_only_if_plausible() -> None:
+    """A transmit stamp replaces the user-space time if it is later, once, and while the probe is in flight."""
+    session = SenderSession(path_ledger(), 16)
+    sequence, wire = session.next_probe(WALL_EPOCH_NS)
+    assert session.transmitted(sequence, WALL_EPOCH_NS + 5) is None
+    session.sent(sequence)
+    assert session.transmitted(sequence, WALL_EPOCH_NS - 1) is None
+    assert session.transmitted(sequence, WALL_EPOCH_NS + 700) == 700
+    assert session.transmitted(sequence, WALL_EPOCH_NS + 900) is None
+    session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), None, 0)
+    assert session.ledger.forward.delay.sum_ns == MS - 700
+
+
+def test_ring_never_forgets_a_probe_in_flight() -> None:
+    """Where more probes are in flight than remembered the oldest is given up: counted, not dropped."""
+    ledger = path_ledger()
+    session = SenderSession(ledger, 1)
+    assert session.window == 16
+    for number in range(100):
+        sequence, _ = session.next_probe(WALL_EPOCH_NS + number)
+        session.sent(sequence)
+        assert ledger.broken_laws() == []
+    assert ledger.in_flight == 16
+    assert ledger.round_trip.outcomes[Outcome.LOST] == 84
+    assert not session.expired(3)
+
+
+def test_sequence_numbers_wrap() -> None:
+    """After 2^32 probes the numbers on the wire start again and replies still find their probe."""
+    ledger = path_ledger()
+    session = SenderSession(ledger, 64)
+    session._sequence = 2**32 - 3
+    for number in range(10):
+        sequence, wire = session.next_probe(WALL_EPOCH_NS + number)
+        session.sent(sequence)
+        fate = session.replied(sequence % 2**32, wire, 7, stamps(WALL_EPOCH_NS), 0, 0)
+        assert fate is ReplyFate.COUNTED
+    assert ledger.sent == 10
