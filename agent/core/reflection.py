@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from enum import StrEnum
 
-from agent.core.stamp import BASE_OCTETS, ReflectorPacket, SenderPacket
+from agent.core.stamp import BASE_OCTETS, Octets, ReflectorPacket, SenderPacket
 
 
 class ReflectorMode(StrEnum):
@@ -47,21 +47,20 @@ class Reflection:
 
     def reply(
         self,
-        request: bytes | memoryview,
+        request: Octets,
         source: bytes,
         destination: bytes,
         ttl: int,
         t2_wire: int,
-        t3_wire: int,
         error_estimate: int,
-    ) -> bytes:
-        """The reply to a request: as long as the request, octets beyond the base copied.
+    ) -> bytearray:
+        """The reply to a request, but for T3: as long as the request, octets beyond the base copied.
 
         Args:
             request: the datagram's payload.
             source, destination: where it came from and which of our addresses it reached, in any stable form.
             ttl: TTL or hop limit with which it arrived.
-            t2_wire, t3_wire: receive and transmit times, in the format that the error estimate tells.
+            t2_wire: receive time, in the format that the error estimate tells.
             error_estimate: the 16 bits for this reply.
 
         Raises:
@@ -69,10 +68,11 @@ class Reflection:
         """
         sequence, t1_wire, sender_estimate, ssid = SenderPacket.parse(request)
         own = self._count(source, destination, ssid) if self.mode is ReflectorMode.STATEFUL else sequence
-        base = ReflectorPacket(
-            own, t3_wire, error_estimate, ssid, t2_wire, sequence, t1_wire, sender_estimate, ttl
+        reply = bytearray(request)
+        reply[:BASE_OCTETS] = ReflectorPacket(
+            own, 0, error_estimate, ssid, t2_wire, sequence, t1_wire, sender_estimate, ttl
         ).serialise()
-        return base if len(request) == BASE_OCTETS else base + bytes(request[BASE_OCTETS:])
+        return reply
 
     def _count(self, source: bytes, destination: bytes, ssid: int) -> int:
         key = (source, destination, ssid)

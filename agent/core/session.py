@@ -93,6 +93,7 @@ class SenderSession:
 
     Args:
         ledger: where outcomes are counted.
+        timeout_ns: a reply that arrives later than this after its probe is late (Tmax of RFC 7680).
         window: how many of the latest probes are remembered; at least what can be in flight at a time.
         record: called with each probe's measurement once it is counted.
     """
@@ -110,14 +111,20 @@ class SenderSession:
         "_t1_kernel",
         "_t1_ns",
         "_t1_wire",
+        "_timeout_ns",
         "ledger",
     )
 
     def __init__(
-        self, ledger: PathLedger, window: int, record: Callable[[Measurement], None] | None = None
+        self,
+        ledger: PathLedger,
+        timeout_ns: int,
+        window: int,
+        record: Callable[[Measurement], None] | None = None,
     ) -> None:
         size = 1 << max(4, (window - 1).bit_length())
         self._record = record
+        self._timeout_ns = timeout_ns
         self.ledger = ledger
         self._mask = size - 1
         self._state: list[_Slot] = [_VOID] * size
@@ -194,6 +201,8 @@ class SenderSession:
     ) -> ReplyFate:
         """A reply came in.
 
+        When it is looked at does not matter: its arrival time decides whether it is late.
+
         Args:
             wire_sequence, wire_timestamp: the sender's own sequence number and T1 as the reply gives them back.
             reflected: the reply's own sequence number.
@@ -212,6 +221,9 @@ class SenderSession:
         if state in _REPLIED:
             self._count_duplicate(slot, reflected)
             return ReplyFate.DUPLICATE
+        if state is _IN_FLIGHT and stamps.t4_ns - self._t1_ns[slot] > self._timeout_ns:
+            self.expired(sequence)
+            state = self._state[slot]
         self._first_reflected[slot] = self._last_reflected[slot] = reflected
         if state is not _IN_FLIGHT:
             self._state[slot] = _LATE

@@ -36,11 +36,20 @@ from typing import Final, NamedTuple, Self
 
 from agent.core.exceptions import Truncated
 
+Octets = bytes | bytearray | memoryview
+
 BASE_OCTETS: Final = 44
 DEFAULT_PORT: Final = 862
 
 _SENDER: Final = Struct(">IQHH28x")
 _REFLECTOR: Final = Struct(">IQHHQIQH2xB3x")
+_TIMESTAMP: Final = Struct(">Q")
+_TIMESTAMP_OFFSET: Final = 4
+
+
+def set_timestamp(packet: bytearray, stamp: int) -> None:
+    """Write T1 or T3 into a packet that is otherwise complete: as late before the send as can be."""
+    _TIMESTAMP.pack_into(packet, _TIMESTAMP_OFFSET, stamp)
 
 
 class SenderPacket(NamedTuple):
@@ -63,7 +72,7 @@ class SenderPacket(NamedTuple):
         return _SENDER.pack(*self)
 
     @classmethod
-    def parse(cls, data: bytes | memoryview) -> Self:
+    def parse(cls, data: Octets) -> Self:
         """Parse a request; octets beyond the base are not looked at.
 
         Raises:
@@ -103,7 +112,7 @@ class ReflectorPacket(NamedTuple):
         return _REFLECTOR.pack(*self)
 
     @classmethod
-    def parse(cls, data: bytes | memoryview) -> Self:
+    def parse(cls, data: Octets) -> Self:
         """Parse a reply; octets beyond the base are not looked at, those that must be zero are ignored.
 
         Raises:

@@ -12,7 +12,7 @@ from agent.core.ledger import PathLabels, PathLedger, Promise
 from agent.core.outcome import Limit, Operator
 from agent.core.reflection import Reflection, ReflectorMode
 from agent.core.session import Measurement, SenderSession, Stamps
-from agent.core.stamp import ReflectorPacket, SenderPacket
+from agent.core.stamp import ReflectorPacket, SenderPacket, set_timestamp
 from agent.core.timestamps import ErrorEstimate, ns_from_ntp, ntp_from_ns
 
 MS = 1_000_000
@@ -77,7 +77,10 @@ class FakeNetwork:
         self.measurements: list[Measurement] = []
         self.fates: Counter[str] = Counter()
         self.session = SenderSession(
-            self.ledger, 4 * self.timeout_ns // self.interval_ns + 16, self.measurements.append
+            self.ledger,
+            self.timeout_ns,
+            4 * self.timeout_ns // self.interval_ns + 16,
+            self.measurements.append,
         )
         self.reflector = Reflection(self.mode)
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -115,9 +118,10 @@ class FakeNetwork:
     def _reflect(self, request: bytes) -> None:
         now = ntp_from_ns(WALL_EPOCH_NS + self.now_ns + self.offset_ns)
         estimate = ErrorEstimate.of_bound(self.uncertainty_ns).wire
-        reply = self.reflector.reply(request, b"sender", b"reflector", 64, now, now, estimate)
+        reply = self.reflector.reply(request, b"sender", b"reflector", 64, now, estimate)
+        set_timestamp(reply, now)
         for delay in self.reverse.deliveries(self.rng):
-            self._at(self.now_ns + delay, lambda: self._receive(reply))
+            self._at(self.now_ns + delay, lambda: self._receive(bytes(reply)))
 
     def _receive(self, reply: bytes) -> None:
         packet = ReflectorPacket.parse(reply)

@@ -24,6 +24,11 @@ legs = st.builds(
 )
 
 
+def one_bad_leg(seed: int, direction: str, leg: Leg) -> FakeNetwork:
+    """A network with this leg in one direction and a good one in the other."""
+    return FakeNetwork(seed, leg, Leg()) if direction == "forward" else FakeNetwork(seed, Leg(), leg)
+
+
 def counts(ledger: PathLedger) -> dict[str, list[int]]:
     """Outcomes by direction."""
     return {direction.value: counted.outcomes for direction, counted in ledger.directions()}
@@ -76,7 +81,7 @@ def test_law_holds_whatever_the_network_does(
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_loss_is_attributed(seed: int, direction: str) -> None:
     """10 % loss in one direction is counted in that direction, packet for packet."""
-    network = FakeNetwork(seed, **{direction: Leg(loss=0.1)})
+    network = one_bad_leg(seed, direction, Leg(loss=0.1))
     network.run(2000)
     leg = getattr(network, direction)
     assert leg.lost > 100
@@ -178,7 +183,7 @@ def test_reflector_restart_proves_nothing_false() -> None:
 def test_duplicates_per_direction() -> None:
     """A duplicate is counted once, in the direction that made it; the probe itself stays counted once."""
     for name in ("forward", "reverse"):
-        network = FakeNetwork(5, **{name: Leg(duplication=0.2)})
+        network = one_bad_leg(5, name, Leg(duplication=0.2))
         network.run(500)
         assert sum(network.ledger.round_trip.outcomes) == 500
         # the first replies cannot yet tell a counting reflector from a copying one
@@ -202,7 +207,7 @@ def test_duplicates_and_reordering_of_a_stateless_peer() -> None:
 @pytest.mark.parametrize("name", ["forward", "reverse"])
 def test_reordering_per_direction(name: str) -> None:
     """Packets that overtake each other are counted in the direction in which they did."""
-    network = FakeNetwork(7, ledger=path_ledger(100), **{name: Leg(delay_ns=MS, jitter_ns=30 * MS)})
+    network = one_bad_leg(7, name, Leg(delay_ns=MS, jitter_ns=30 * MS))
     network.run(500)
     other = "reverse" if name == "forward" else "forward"
     assert getattr(network.ledger, name).reordered > 100
@@ -217,6 +222,16 @@ def test_late_reply() -> None:
     assert ledger.late == 30
     assert ledger.round_trip.outcomes[Outcome.LOST] == 30
     assert ledger.round_trip.delay.total == 0
+
+
+def test_lateness_is_judged_by_arrival() -> None:
+    """A reply that was looked at before its probe's timeout was, but arrived after it, is late all the same."""
+    ledger = path_ledger()
+    session = SenderSession(ledger, MS, 16)
+    sequence, wire = session.next_probe(WALL_EPOCH_NS)
+    session.sent(sequence)
+    assert session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.LATE
+    assert (ledger.late, ledger.round_trip.outcomes[Outcome.LOST], ledger.broken_laws()) == (1, 1, [])
 
 
 def test_asymmetric_delays() -> None:
@@ -299,7 +314,7 @@ def stamps(t1: int) -> Stamps:
 def test_unsent_probe_has_no_outcome() -> None:
     """A probe that the kernel refused is never in flight, never lost, and a reply to it is unknown."""
     ledger = path_ledger()
-    session = SenderSession(ledger, 16)
+    session = SenderSession(ledger, 100 * MS, 16)
     sequence, wire = session.next_probe(WALL_EPOCH_NS)
     assert not session.expired(sequence)
     assert session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.UNKNOWN
@@ -308,7 +323,7 @@ def test_unsent_probe_has_no_outcome() -> None:
 
 def test_foreign_replies_are_unknown() -> None:
     """A reply counts only with a number that was sent and the very timestamp that went with it."""
-    session = SenderSession(path_ledger(), 16)
+    session = SenderSession(path_ledger(), 100 * MS, 16)
     sequence, wire = session.next_probe(WALL_EPOCH_NS)
     session.sent(sequence)
     for number, timestamp in ((sequence, wire ^ 1), (sequence + 1, wire), (2**32 - 5, wire)):
@@ -327,7 +342,7 @@ def test_second_number_is_left_out() -> None:
 
 def test_kernel_stamp_is_used_once_and_only_if_plausible() -> None:
     """A transmit stamp replaces the user-space time if it is later, once, and while the probe is in flight."""
-    session = SenderSession(path_ledger(), 16)
+    session = SenderSession(path_ledger(), 100 * MS, 16)
     sequence, wire = session.next_probe(WALL_EPOCH_NS)
     assert session.transmitted(sequence, WALL_EPOCH_NS + 5) is None
     session.sent(sequence)
@@ -341,7 +356,7 @@ def test_kernel_stamp_is_used_once_and_only_if_plausible() -> None:
 def test_ring_never_forgets_a_probe_in_flight() -> None:
     """Where more probes are in flight than remembered the oldest is given up: counted, not dropped."""
     ledger = path_ledger()
-    session = SenderSession(ledger, 1)
+    session = SenderSession(ledger, 100 * MS, 1)
     assert session.window == 16
     for number in range(100):
         sequence, _ = session.next_probe(WALL_EPOCH_NS + number)
@@ -355,7 +370,7 @@ def test_ring_never_forgets_a_probe_in_flight() -> None:
 def test_sequence_numbers_wrap() -> None:
     """After 2^32 probes the numbers on the wire start again and replies still find their probe."""
     ledger = path_ledger()
-    session = SenderSession(ledger, 64)
+    session = SenderSession(ledger, 100 * MS, 64)
     session._sequence = 2**32 - 3
     for number in range(10):
         sequence, wire = session.next_probe(WALL_EPOCH_NS + number)

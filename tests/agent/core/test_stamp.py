@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.exceptions import Truncated
-from agent.core.stamp import BASE_OCTETS, ReflectorPacket, SenderPacket
+from agent.core.stamp import BASE_OCTETS, ReflectorPacket, SenderPacket, set_timestamp
 
 u8, u16, u32, u64 = (st.integers(min_value=0, max_value=2**bits - 1) for bits in (8, 16, 32, 64))
 senders = st.builds(SenderPacket, u32, u64, u16, u16)
@@ -30,6 +30,16 @@ def test_reflector_vector() -> None:
     assert packet.serialise() == bytes.fromhex(
         "00000002 1111111122222222 8001 002a 3333333344444444 00000009 5555555566666666 8ad2 0000 40 000000"
     )
+
+
+@given(senders, reflectors, u64)
+def test_timestamp_is_set_in_place(sender: SenderPacket, reflector: ReflectorPacket, stamp: int) -> None:
+    """T1 and T3 can be written into a finished packet, and nothing else of it changes."""
+    request, reply = bytearray(sender.serialise()), bytearray(reflector.serialise())
+    set_timestamp(request, stamp)
+    set_timestamp(reply, stamp)
+    assert SenderPacket.parse(request) == sender._replace(timestamp=stamp)
+    assert ReflectorPacket.parse(reply) == reflector._replace(timestamp=stamp)
 
 
 @given(senders, st.binary(max_size=64))
