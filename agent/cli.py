@@ -1,0 +1,156 @@
+"""The command `isochrone-agent`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from agent import __version__
+from agent.core.stamp import DEFAULT_PORT
+from agent.oneshot import OneShot, probe
+from agent.program import Agent
+from agent.runtime import logs
+from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+from agent.runtime.quantities import Endpoint, parse_duration, parse_limit
+from agent.runtime.settings import load
+from agent.settings import AgentSettings
+
+T = TypeVar("T")
+_MAX_COUNT: Final = 1_000_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit status: 0 ok, 1 failed, 2 usage or configuration."""
+    chosen = _parser().parse_args(arguments)
+    return execute(lambda: chosen.command(chosen))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="isochrone-agent",
+        description="Measure latency with kernel-timestamped probes, and reflect them.",
+    )
+    parser.add_argument("--version", action="version", version=f"isochrone-agent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="measure and reflect until SIGTERM or SIGINT")
+    check = commands.add_parser(
+        "check", help="check a configuration file and say everything that is wrong with it"
+    )
+    for command in (run, check):
+        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file")
+    run.set_defaults(command=_run)
+    check.set_defaults(command=_check)
+
+    kinds = commands.add_parser("probe", help="measure once, like ping").add_subparsers(
+        required=True, metavar="KIND"
+    )
+    stamp = kinds.add_parser(
+        "stamp",
+        help="STAMP (RFC 8762): one-way and round-trip delay to a reflector",
+        description="Send STAMP probes and print what is known of each. Exit status 1 where no reply came, or where "
+        "--limit is given and a packet was over it.",
+    )
+    stamp.add_argument(
+        "target", type=_argument(lambda text: Endpoint.parse(text, DEFAULT_PORT)), metavar="HOST[:PORT]"
+    )
+    stamp.add_argument("--count", type=_count, default=5, metavar="N", help="probes to send (default 5)")
+    stamp.add_argument(
+        "--interval", type=_argument(parse_duration), default="200ms", metavar="TIME", help="default 200ms"
+    )
+    stamp.add_argument(
+        "--timeout", type=_argument(parse_duration), default="1s", metavar="TIME", help="default 1s"
+    )
+    stamp.add_argument("--dscp", type=int, choices=range(64), default=0, metavar="0..63", help="default 0")
+    stamp.add_argument(
+        "--limit",
+        type=_argument(parse_limit),
+        metavar="LIMIT",
+        help="one-way limit to judge by, such as '< 1ms'",
+    )
+    stamp.add_argument(
+        "--floor",
+        type=_argument(parse_duration),
+        metavar="TIME",
+        help="one-way delay that the distance makes necessary; sharpens what is known without synchronised clocks",
+    )
+    stamp.add_argument(
+        "--clock-error",
+        type=_argument(parse_duration),
+        metavar="TIME",
+        help="declare the local clock's error bound instead of asking the kernel",
+    )
+    stamp.add_argument("--json", action="store_true", help="print one JSON document")
+    stamp.set_defaults(command=_probe_stamp)
+    return parser
+
+
+def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Make a parser of ours one of argparse's: its ValueError becomes the usage message."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(_plain(error)) from None
+
+    return parsed
+
+
+def _plain(error: ValueError) -> str:
+    """The message alone, without what pydantic puts around it."""
+    if isinstance(error, ValidationError):
+        return str(error.errors(include_url=False)[0].get("ctx", {}).get("error", error.title))
+    return str(error)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count: 1 to {_MAX_COUNT}")
+    return int(text)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    settings = load(chosen.config, AgentSettings)
+    logs.configure(settings.log_level)
+
+    async def run() -> int:
+        await Agent(settings).run(stop_requested())
+        return ExitStatus.OK
+
+    return asyncio.run(run())
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    settings = load(chosen.config, AgentSettings)
+    for warning in settings.warnings():
+        print(f"{chosen.config}: warning: {warning}")
+    reflecting = 0 if settings.reflector is None else len(settings.reflector.listen)
+    print(
+        f"{chosen.config}: ok: site {settings.site}, {len(settings.paths)} paths, {reflecting} reflector addresses"
+    )
+    return ExitStatus.OK
+
+
+def _probe_stamp(chosen: argparse.Namespace) -> int:
+    logs.configure("warning")
+    return asyncio.run(
+        probe(
+            OneShot(
+                target=chosen.target,
+                count=chosen.count,
+                interval_ns=chosen.interval,
+                timeout_ns=chosen.timeout,
+                dscp=chosen.dscp,
+                limit=chosen.limit,
+                floor_ns=chosen.floor,
+                clock_error_ns=chosen.clock_error,
+                as_json=chosen.json,
+            )
+        )
+    )

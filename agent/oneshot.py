@@ -1,0 +1,220 @@
+"""`isochrone-agent probe`: measure once and say what is known of each packet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agent.core.outcome import Limit, Operator, Outcome
+from agent.core.session import Measurement
+from agent.net.clock import AdjtimexClock, Clock, DeclaredClock
+from agent.net.local_clock import LocalClock
+from agent.net.timer import sharpen_timers
+from agent.probes.stamp import StampPath, StampProber
+from agent.runtime.lifecycle import ExitStatus, stop_requested
+from agent.runtime.quantities import Endpoint
+from agent.settings import FloorsSettings, LimitsSettings, PathSettings
+
+_QUANTILES: Final = (0.5, 0.95, 0.99)
+_NO_LIMIT: Final = Limit(1_000_000_000_000, Operator.AT_MOST)
+_SECOND_NS: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """What to measure.
+
+    Attributes:
+        limit: one-way limit to judge by; None: only measure.
+        floor_ns: one-way floor in both directions.
+        clock_error_ns: declared bound of the local clock; None: ask the kernel.
+    """
+
+    target: Endpoint
+    count: int
+    interval_ns: int
+    timeout_ns: int
+    dscp: int
+    limit: Limit | None
+    floor_ns: int | None
+    clock_error_ns: int | None
+    as_json: bool
+
+    def path(self) -> PathSettings:
+        """The path that this comes down to."""
+        limit = self.limit or _NO_LIMIT
+        return PathSettings.model_construct(
+            target=str(self.target),
+            tier="",
+            provider="",
+            kind="stamp",
+            address=self.target,
+            interval=self.interval_ns,
+            timeout=self.timeout_ns,
+            dscp=self.dscp,
+            limits=LimitsSettings.model_construct(forward=limit, reverse=limit, round_trip=None),
+            floors=FloorsSettings.model_construct(forward=self.floor_ns, reverse=self.floor_ns),
+        )
+
+
+async def probe(shot: OneShot) -> int:
+    """Measure, print, and give the exit status; SIGINT ends early with what there is."""
+    sharpen_timers()
+    source: Clock = AdjtimexClock() if shot.clock_error_ns is None else DeclaredClock(shot.clock_error_ns)
+    clock = LocalClock(source)
+    measurements: list[Measurement] = []
+
+    def record(measurement: Measurement) -> None:
+        measurements.append(measurement)
+        if not shot.as_json:
+            print(_line(measurement, shot.limit is not None), flush=True)
+
+    prober = StampProber("probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count)
+    if not shot.as_json:
+        print(_heading(shot, clock))
+    stop = stop_requested()
+    await prober.start()
+    waiting = [asyncio.ensure_future(prober.idle()), asyncio.ensure_future(stop.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await prober.stop()
+
+    path = prober.paths[0]
+    summary = summarise(shot, path, clock, measurements, dict(prober.discarded))
+    if shot.as_json:
+        json.dump(summary, sys.stdout, ensure_ascii=False, indent=2)
+        print()
+    else:
+        print(_closing(summary))
+    over = path.ledger.forward.outcomes[Outcome.OVER] + path.ledger.reverse.outcomes[Outcome.OVER]
+    answered = sum(path.ledger.round_trip.outcomes[: Outcome.LOST])
+    return ExitStatus.OK if answered and not (shot.limit and over) else ExitStatus.FAILED
+
+
+def summarise(
+    shot: OneShot,
+    path: StampPath,
+    clock: LocalClock,
+    measurements: Sequence[Measurement],
+    discarded: dict[str, int],
+) -> dict[str, Any]:
+    """The whole result; delays in seconds, None where nothing is known."""
+    ledger = path.ledger
+    answered = [measured for measured in measurements if measured.round_trip_ns is not None]
+    uncertainties = [measured.uncertainty_ns for measured in answered if measured.uncertainty_ns is not None]
+    trusted = bool(answered) and len(uncertainties) == len(answered)
+    directions: dict[str, Any] = {}
+    for direction, counted in ledger.directions():
+        delays = [getattr(measured, f"{direction.value}_ns") for measured in answered]
+        directions[direction.value] = {
+            "delay": _statistics(delays) if trusted or direction.value == "round_trip" else None,
+            "outcomes": {outcome.label: counted.outcomes[outcome] for outcome in Outcome}
+            if shot.limit
+            else None,
+            "lost": counted.outcomes[Outcome.LOST],
+            "unattributed": counted.outcomes[Outcome.UNATTRIBUTED],
+            "duplicates": counted.duplicates,
+            "reordered": counted.reordered,
+        }
+    for name in ("forward", "reverse"):
+        bounds = [getattr(measured, f"{name}_bounds") for measured in answered]
+        directions[name]["proven"] = {
+            "least_seconds": _seconds(min((bound.lower_ns for bound in bounds), default=None)),
+            "most_seconds": _seconds(max((bound.upper_ns for bound in bounds), default=None)),
+        }
+    return {
+        "target": str(shot.target),
+        "kind": "stamp",
+        "sent": ledger.sent,
+        "answered": len(answered),
+        "not_sent": dict(ledger.not_sent),
+        "late": ledger.late,
+        "in_flight": ledger.in_flight,
+        "discarded": discarded,
+        "law": ledger.broken_laws() or "holds",
+        "limit": None if shot.limit is None else str(shot.limit),
+        "clock": {
+            "source": clock.quality.source,
+            "synchronized": clock.quality.synchronized,
+            "error_bound_seconds": _seconds(clock.quality.error_bound_ns),
+            "explanation": clock.quality.explanation,
+        },
+        "uncertainty_seconds": _seconds(max(uncertainties)) if trusted else None,
+        "clock_contradictions": ledger.clock_contradictions,
+        "floor_contradictions": ledger.floor_contradictions,
+        "reflector": {"stateful": path.session.reflector_is_stateful},
+        "directions": directions,
+    }
+
+
+def _statistics(delays_ns: Sequence[int]) -> dict[str, float] | None:
+    """Least, mean, greatest and nearest-rank percentiles, in seconds."""
+    if not delays_ns:
+        return None
+    ranked = sorted(delays_ns)
+    found = {
+        "min_seconds": ranked[0] / _SECOND_NS,
+        "mean_seconds": sum(ranked) / len(ranked) / _SECOND_NS,
+        "max_seconds": ranked[-1] / _SECOND_NS,
+    }
+    for quantile in _QUANTILES:
+        rank = math.ceil(quantile * len(ranked))
+        found[f"p{quantile * 100:g}_seconds"] = ranked[rank - 1] / _SECOND_NS
+    return found
+
+
+def _seconds(value_ns: float | None) -> float | None:
+    return None if value_ns is None else value_ns / _SECOND_NS
+
+
+def _heading(shot: OneShot, clock: LocalClock) -> str:
+    bound_ns = clock.quality.error_bound_ns
+    if bound_ns is None:
+        quality = f"not synchronised ({clock.quality.explanation}): one-way delays are bounds only"
+    else:
+        quality = f"{clock.quality.source}, off by at most {bound_ns / 1e6:.3f} ms"
+    return f"STAMP {shot.target}, {shot.count} probes; local clock {quality}"
+
+
+def _line(measured: Measurement, judged: bool) -> str:
+    if measured.round_trip_ns is None or measured.forward_bounds is None or measured.reverse_bounds is None:
+        where = {Outcome.LOST: "on the way there", Outcome.UNATTRIBUTED: "direction unknown"}
+        return f"seq={measured.sequence} lost ({where.get(measured.outcomes[0], 'on the way back')})"
+    text = f"seq={measured.sequence} rtt={measured.round_trip_ns / 1e6:.3f} ms"
+    if measured.uncertainty_ns is None:
+        text += f" forward={_range(measured.forward_bounds)} reverse={_range(measured.reverse_bounds)} (no common clock)"
+    else:
+        text += f" forward={(measured.forward_ns or 0) / 1e6:.3f} reverse={(measured.reverse_ns or 0) / 1e6:.3f} ms"
+        text += f" ±{measured.uncertainty_ns / 1e6:.3f}"
+    if judged:
+        forward, reverse, _ = measured.outcomes
+        text += f" {forward.label}/{reverse.label if reverse is not None else '-'}"
+    return text
+
+
+def _range(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0] / 1e6:.3f}..{bounds[1] / 1e6:.3f} ms"
+
+
+def _closing(summary: dict[str, Any]) -> str:
+    lost = Counter({name: counts["lost"] for name, counts in summary["directions"].items()})
+    lines = [
+        f"{summary['sent']} sent, {summary['answered']} answered, {lost['round_trip']} lost "
+        f"(there {lost['forward']}, back {lost['reverse']}), law {summary['law']}"
+    ]
+    for name, counts in summary["directions"].items():
+        delay = counts["delay"]
+        if delay is not None:
+            values = " ".join(
+                f"{key.removesuffix('_seconds')}={value * 1e3:.3f}" for key, value in delay.items()
+            )
+            lines.append(f"{name}: {values} ms")
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""The running agent: prober, reflector, clock and HTTP server, from start to a drained end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+
+from agent.core.histogram import Histogram
+from agent.exposition import registry
+from agent.http import create_app, serve
+from agent.net.clock import AdjtimexClock, Clock, DeclaredClock, UnsynchronisedClock
+from agent.net.datagram import TimestampedSocket
+from agent.net.local_clock import LocalClock
+from agent.net.timer import sharpen_timers
+from agent.probes.stamp import StampPath, StampProber
+from agent.reflector.stamp import StampReflector
+from agent.settings import (
+    AdjtimexClockSettings,
+    AgentSettings,
+    ClockSettings,
+    DeclaredClockSettings,
+)
+
+log = logging.getLogger(__name__)
+
+
+def clock_of(settings: ClockSettings) -> Clock:
+    """The clock that the settings name."""
+    match settings:
+        case AdjtimexClockSettings():
+            return AdjtimexClock()
+        case DeclaredClockSettings(error_bound=bound_ns):
+            return DeclaredClock(bound_ns)
+        case _:
+            return UnsynchronisedClock()
+
+
+class Agent:
+    """One agent; `run` lasts until the event it is given is set.
+
+    Raises:
+        ReflectorBindError: the reflector's address cannot be used.
+    """
+
+    def __init__(self, settings: AgentSettings, rng: random.Random | None = None) -> None:
+        self.settings = settings
+        self.clock = LocalClock(clock_of(settings.clock))
+        self.prober = StampProber(settings.site, settings.paths, self.clock, rng or random.Random())
+        self.reflector = (
+            None
+            if settings.reflector is None
+            else StampReflector(settings.reflector.listen, settings.reflector.sessions, self.clock)
+        )
+        self._ready = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Measure and reflect until `stop` is set, then drain: every probe under way is answered or given up.
+
+        Raises:
+            HttpBindError: the HTTP address cannot be used.
+        """
+        sharpen_timers()
+        keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
+        app = create_app(registry(self), lambda: "" if self._ready else "starting")
+        runner = None if self.settings.listen is None else await serve(app, self.settings.listen)
+        try:
+            if self.reflector is not None:
+                self.reflector.start()
+            await self.prober.start()
+            self._ready = True
+            log.info(
+                "site %s: %d paths, %d reflector sockets, clock %s",
+                self.settings.site,
+                len(self.prober.paths),
+                0 if self.reflector is None else len(self.reflector.sockets),
+                self.clock.quality.source,
+            )
+            await stop.wait()
+            self._ready = False
+            await self.prober.stop()
+            self._report()
+        finally:
+            keep_clock.cancel()
+            if self.reflector is not None:
+                self.reflector.close()
+            if runner is not None:
+                await runner.cleanup()
+
+    def _report(self) -> None:
+        """Say what was counted, and whether the law held to the end."""
+        broken = [
+            f"{path.settings.target}: {equation}"
+            for path in self.prober.paths
+            for equation in path.ledger.broken_laws()
+        ]
+        sent = sum(path.ledger.sent for path in self.prober.paths)
+        in_flight = sum(path.ledger.in_flight for path in self.prober.paths)
+        log.info(
+            "drained: %d probes sent, %d in flight, conservation law %s", sent, in_flight, broken or "holds"
+        )
+
+    # What /metrics shows
+
+    @property
+    def paths(self) -> Sequence[StampPath]:
+        """All paths."""
+        return self.prober.paths
+
+    @property
+    def clock_source(self) -> str:
+        """Where the clock's quality is taken from."""
+        return self.clock.quality.source
+
+    @property
+    def clock_bound_ns(self) -> int | None:
+        """How far the clock may be off UTC; None: not known."""
+        return self.clock.bound_ns
+
+    @property
+    def send_lag(self) -> Histogram:
+        """How late probes were sent."""
+        return self.prober.send_lag
+
+    @property
+    def discarded_replies(self) -> dict[str, int]:
+        """Datagrams that were no reply to a probe, by reason."""
+        return dict(self.prober.discarded)
+
+    @property
+    def reflected(self) -> dict[str, int]:
+        """Datagrams that reached the reflector, by result."""
+        return {} if self.reflector is None else dict(self.reflector.results)
+
+    @property
+    def transmit_stamps(self) -> str:
+        """Where transmit times come from."""
+        return _origin([one.kernel_transmit_stamps for one in self._sockets])
+
+    @property
+    def receive_stamps(self) -> str:
+        """Where receive times come from."""
+        return _origin([one.kernel_receive_stamps for one in self._sockets])
+
+    @property
+    def plan_version(self) -> str:
+        """The plan that the configuration was compiled from."""
+        return self.settings.plan_version
+
+    def monotonic_ns(self) -> int:
+        """The time by which recent minima are judged."""
+        return time.monotonic_ns()
+
+    @property
+    def _sockets(self) -> list[TimestampedSocket]:
+        reflecting = [] if self.reflector is None else self.reflector.sockets
+        return [*self.prober.sockets, *reflecting]
+
+
+def _origin(kernel: list[bool]) -> str:
+    return "kernel" if all(kernel) else "user"

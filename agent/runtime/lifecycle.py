@@ -1,0 +1,42 @@
+"""How a program runs and ends: one event for SIGTERM and SIGINT, one way to report what the person can mend."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from enum import IntEnum
+from typing import Any
+
+from agent.runtime.exceptions import IsochroneError
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses of every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+
+
+def stop_requested() -> asyncio.Event:
+    """An event of the running loop that SIGTERM and SIGINT set; a second signal of the kind changes nothing."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    return event
+
+
+def execute(run: Callable[[], Coroutine[Any, Any, int]] | Callable[[], int]) -> int:
+    """Run a command and give its exit status; what the person can mend is printed without a traceback."""
+    try:
+        result = run()
+        return result if isinstance(result, int) else asyncio.run(result)
+    except IsochroneError as error:
+        print(error, file=sys.stderr)
+        return ExitStatus.USAGE
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitStatus.FAILED

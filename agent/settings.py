@@ -1,0 +1,194 @@
+"""The agent's configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agent.core.ledger import PathLabels, PathLedger, Promise
+from agent.core.outcome import Limit, Operator
+from agent.core.reflection import ReflectorMode
+from agent.core.stamp import DEFAULT_PORT
+from agent.runtime.quantities import (
+    DurationNs,
+    Endpoint,
+    LimitText,
+    endpoint_with_default_port,
+    format_duration,
+)
+from agent.runtime.settings import Settings
+
+MAX_PATHS = 65_535
+"""As many as there are session identifiers (RFC 8972, section 3)."""
+
+Location = tuple[str | int, ...]
+
+
+class AdjtimexClockSettings(Settings):
+    """The kernel's own account of the clock, as chrony, ntpd, timesyncd or phc2sys keep it."""
+
+    source: Literal["adjtimex"] = "adjtimex"
+
+
+class DeclaredClockSettings(Settings):
+    """The operator vouches for the clock: GNSS, or hosts that share one."""
+
+    source: Literal["declared"]
+    error_bound: DurationNs
+
+
+class UnsynchronisedClockSettings(Settings):
+    """The clock vouches for nothing: S=0 in every packet."""
+
+    source: Literal["unsynchronised"]
+
+
+ClockSettings = Annotated[
+    AdjtimexClockSettings | DeclaredClockSettings | UnsynchronisedClockSettings,
+    Field(discriminator="source"),
+]
+
+
+class ReflectorSettings(Settings):
+    """Where this agent answers probes.
+
+    Attributes:
+        listen: addresses and UDP ports.
+        sessions: stateful counts what arrives, which proves the direction of a loss; stateless copies numbers.
+    """
+
+    listen: Annotated[
+        tuple[Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)], ...], Field(min_length=1)
+    ]
+    sessions: ReflectorMode = ReflectorMode.STATEFUL
+
+
+class LimitsSettings(Settings):
+    """What outcomes are counted against; a missing one follows from the others."""
+
+    forward: LimitText | None = None
+    reverse: LimitText | None = None
+    round_trip: LimitText | None = None
+
+    def complete(self) -> tuple[Limit, Limit, Limit]:
+        """Forward, reverse and round-trip limit.
+
+        A missing round-trip limit is the sum of the one-way limits. A missing one-way limit is the round trip's, for
+        no direction takes longer than both together, or else that of the other direction.
+        """
+        forward = self.forward or self.round_trip or self.reverse
+        reverse = self.reverse or self.round_trip or self.forward
+        assert forward is not None
+        assert reverse is not None
+        if self.round_trip is not None:
+            return forward, reverse, self.round_trip
+        inclusive = forward.operator is reverse.operator is Operator.AT_MOST
+        total = forward.limit_ns + reverse.limit_ns
+        return forward, reverse, Limit(total, Operator.AT_MOST if inclusive else Operator.BELOW)
+
+
+class FloorsSettings(Settings):
+    """The least one-way delays that physics allows: fibre length times 4.9 µs/km."""
+
+    forward: DurationNs | None = None
+    reverse: DurationNs | None = None
+
+
+class PathSettings(Settings):
+    """One path to probe.
+
+    Attributes:
+        target, tier, provider: labels.
+        address: the reflector, HOST[:PORT].
+        interval: from probe to probe.
+        timeout: after which a probe without reply is lost.
+        dscp: code point of the probes, 0 to 63.
+    """
+
+    target: Annotated[str, Field(min_length=1)]
+    tier: str = ""
+    provider: str = ""
+    kind: Literal["stamp"] = "stamp"
+    address: Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
+    interval: DurationNs = 100_000_000
+    timeout: DurationNs = 1_000_000_000
+    dscp: Annotated[int, Field(ge=0, le=63)] = 0
+    limits: LimitsSettings
+    floors: FloorsSettings = FloorsSettings()
+
+    def floors_ns(self) -> tuple[int, int]:
+        """Forward and reverse floor; none configured is none known."""
+        return self.floors.forward or 0, self.floors.reverse or 0
+
+    def ledger(self, site: str) -> PathLedger:
+        """A fresh ledger of this path, probed from `site`."""
+        forward, reverse, round_trip = self.limits.complete()
+        floor_forward, floor_reverse = self.floors_ns()
+        labels = PathLabels(site, self.target, self.tier, self.provider, self.kind, self.dscp)
+        return PathLedger(
+            labels, Promise(forward, floor_forward), Promise(reverse, floor_reverse), round_trip
+        )
+
+    def located_problems(self) -> Iterator[tuple[Location, str]]:
+        """What this path promises against physics, or leaves unsaid; locations are within the path."""
+        if self.limits == LimitsSettings():
+            yield (
+                ("limits",),
+                "no limit given; one of forward, reverse, round_trip is needed, such as '< 1ms'",
+            )
+            return
+        limits = self.limits.complete()
+        floor_forward, floor_reverse = self.floors_ns()
+        floors = (floor_forward, floor_reverse, floor_forward + floor_reverse)
+        for name, limit, floor_ns in zip(("forward", "reverse", "round_trip"), limits, floors, strict=True):
+            if getattr(self.limits, name) is not None and floor_ns and not limit.met_by(floor_ns):
+                yield (
+                    ("limits", name),
+                    f"impossible: light in fibre needs {floor_ns / 1e6:.2f} ms to {self.target}, the limit is {limit}",
+                )
+
+
+class AgentSettings(Settings):
+    """The whole file.
+
+    Attributes:
+        site: this node's name, the label `source`.
+        listen: where /metrics and the health checks are served; none: nowhere.
+        plan_version: which compiled plan this file is.
+    """
+
+    site: Annotated[str, Field(min_length=1)]
+    listen: Endpoint | None = None
+    clock: ClockSettings = AdjtimexClockSettings()
+    reflector: ReflectorSettings | None = None
+    plan_version: str = ""
+    paths: Annotated[tuple[PathSettings, ...], Field(max_length=MAX_PATHS)] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def problems(self) -> Iterator[tuple[Location, str]]:
+        """Limits that physics forbids, paths that the metrics could not tell apart, and a file that does nothing."""
+        if not self.paths and self.reflector is None:
+            yield ((), "nothing to do: neither paths nor a reflector")
+        first: dict[tuple[str, str, str, str, int], int] = {}
+        for index, path in enumerate(self.paths):
+            for location, message in path.located_problems():
+                yield ("paths", index, *location), message
+            key = (path.target, path.tier, path.provider, path.kind, path.dscp)
+            if key in first:
+                yield (
+                    ("paths", index),
+                    f"the same path as paths[{first[key]}]: target, tier, provider, kind and dscp together name a path",
+                )
+            first.setdefault(key, index)
+
+    def warnings(self) -> Iterator[str]:
+        """What is allowed and yet probably not meant."""
+        for index, path in enumerate(self.paths):
+            if path.timeout <= path.interval:
+                yield (
+                    f"paths[{index}]: timeout {format_duration(path.timeout)} is not above interval "
+                    f"{format_duration(path.interval)}: the direction of a loss can rarely be proven, for the next "
+                    "reply comes too late to prove it"
+                )
