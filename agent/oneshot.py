@@ -190,7 +190,8 @@ def _line(measured: Measurement, judged: bool) -> str:
         return f"seq={measured.sequence} lost ({where.get(measured.outcomes[0], 'on the way back')})"
     text = f"seq={measured.sequence} rtt={measured.round_trip_ns / 1e6:.3f} ms"
     if measured.uncertainty_ns is None:
-        text += f" forward={_range(measured.forward_bounds)} reverse={_range(measured.reverse_bounds)} (no common clock)"
+        there, back = _range(measured.forward_bounds), _range(measured.reverse_bounds)
+        text += f" forward={there} reverse={back} (no common clock)"
     else:
         text += f" forward={(measured.forward_ns or 0) / 1e6:.3f} reverse={(measured.reverse_ns or 0) / 1e6:.3f} ms"
         text += f" ±{measured.uncertainty_ns / 1e6:.3f}"
@@ -206,10 +207,8 @@ def _range(bounds: tuple[float, float]) -> str:
 
 def _closing(summary: dict[str, Any]) -> str:
     lost = Counter({name: counts["lost"] for name, counts in summary["directions"].items()})
-    lines = [
-        f"{summary['sent']} sent, {summary['answered']} answered, {lost['round_trip']} lost "
-        f"(there {lost['forward']}, back {lost['reverse']}), law {summary['law']}"
-    ]
+    totals = f"{summary['sent']} sent, {summary['answered']} answered, {lost['round_trip']} lost"
+    lines = [f"{totals} (there {lost['forward']}, back {lost['reverse']}), law {summary['law']}"]
     for name, counts in summary["directions"].items():
         delay = counts["delay"]
         if delay is not None:

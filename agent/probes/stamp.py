@@ -1,8 +1,8 @@
 """The STAMP sender: many paths, few sockets, one timer.
 
 Paths are sent from one socket per address family and code point and told apart by their session identifier. Probes
-that are due within the same millisecond leave in one batch; never more, and what is overdue by a whole interval is
-not sent at all.
+that are due within the same millisecond, or quarter of the shortest interval, leave in one batch; never more, and
+what is overdue by a whole interval is not sent at all.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from agent.net.timer import WakeUp
 from agent.settings import PathSettings
 
 _BUNCH_NS: Final = 1_000_000
+_BUNCHES_PER_INTERVAL: Final = 4
 _RESOLVE_AGAIN_S: Final = 30.0
 _SEQUENCE_MASK: Final = 0xFFFF_FFFF
 
@@ -100,6 +101,8 @@ class StampProber:
         self._clock = clock
         self._rng = rng
         self._probes = probes
+        shortest_ns = min((settings.interval for settings in paths), default=_BUNCH_NS)
+        self._bunch_ns = max(1, min(_BUNCH_NS, shortest_ns // _BUNCHES_PER_INTERVAL))
         self._outlets: dict[tuple[socket.AddressFamily, int], _Outlet] = {}
         self._timer = WakeUp()
         self._schedule: list[tuple[int, int, StampPath]] = []
@@ -161,12 +164,12 @@ class StampProber:
             self._idle.set()
 
     def _set_timer(self) -> None:
-        """Wake up for the next send or timeout, on a grid of a millisecond so that what is close leaves together."""
+        """Wake up for the next send or timeout, on a grid so that what is close leaves together."""
         times = [queue[0][0] for queue in self._deadlines.values() if queue]
         if self._schedule:
             times.append(self._schedule[0][0])
         if times:
-            self._timer.at(-(-min(times) // _BUNCH_NS) * _BUNCH_NS)
+            self._timer.at(-(-min(times) // self._bunch_ns) * self._bunch_ns)
 
     def _send_due(self, now_ns: int) -> None:
         schedule = self._schedule
@@ -189,9 +192,10 @@ class StampProber:
                 self._flush(outlet, now_ns)
 
     def _spent(self, path: StampPath) -> bool:
-        """Whether a path has used up its share of a limited run; what could not be sent counts too."""
+        """Whether a path has used up its share of a limited run; what was refused counts too, what was skipped not."""
+        refused = path.ledger.not_sent.total() - path.ledger.not_sent["overdue"]
         pending = 0 if path.outlet is None else sum(entry[0] is path for entry in path.outlet.due)
-        return path.ledger.sent + path.ledger.not_sent.total() + pending >= (self._probes or 0)
+        return path.ledger.sent + refused + pending >= (self._probes or 0)
 
     def _compose(self, path: StampPath, outlet: _Outlet) -> None:
         sequence, wire = path.session.next_probe(time.time_ns())
