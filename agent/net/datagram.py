@@ -11,7 +11,7 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from agent.net.mmsg import NAME_OCTETS, MessageBatch
@@ -132,8 +132,7 @@ class TimestampedSocket:
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._configure(dscp)
-            if address is not None:
-                self._socket.bind(address)
+            self._socket.bind(address or ("", 0))
         except OSError:
             self._socket.close()
             raise
@@ -281,10 +280,10 @@ class TimestampedSocket:
 
     def _renumber(self) -> None:
         """After a refusal nobody knows whether the kernel spent a number on it: begin anew, keeping what is queued."""
-        self._stray += self._drain()
+        self._stray = self._drain()
         self._enable_stamping()
 
-    def _drain(self) -> Iterable[TransmitStamp]:
+    def _drain(self) -> list[TransmitStamp]:
         found: list[TransmitStamp] = []
         while batch := list(self.transmit_stamps()):
             found += batch
