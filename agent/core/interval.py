@@ -11,6 +11,7 @@ An empty interval proves that a clock is lying; the clock-free part of the bound
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 
@@ -21,26 +22,22 @@ class Interval(NamedTuple):
     upper_ns: float
 
 
-class Contradiction(NamedTuple):
-    """What the bounds of one packet disprove.
+class Contradiction(IntEnum):
+    """What the bounds of one packet disprove."""
 
-    Attributes:
-        clock: the two clocks disagree by more than they admit.
-        floor: the round trip is shorter than the configured floors allow: the distance is configured too long.
-    """
-
-    clock: bool
-    floor: bool
+    NONE = 0
+    CLOCK = 1
+    """The two clocks disagree by more than they admit."""
+    FLOOR = 2
+    """The round trip is shorter than the configured floors allow: the distance is configured too long."""
 
 
-CONSISTENT = Contradiction(clock=False, floor=False)
-CLOCK_LIES = Contradiction(clock=True, floor=False)
-FLOOR_LIES = Contradiction(clock=False, floor=True)
+_NONE, _CLOCK, _FLOOR = Contradiction.NONE, Contradiction.CLOCK, Contradiction.FLOOR
 
 
 def one_way_interval(
     delay_ns: int, uncertainty_ns: int | None, floor_ns: int, other_floor_ns: int, round_trip_ns: int
-) -> tuple[Interval, Contradiction]:
+) -> tuple[int, int, Contradiction]:
     """Bound a one-way delay.
 
     Args:
@@ -51,23 +48,27 @@ def one_way_interval(
         round_trip_ns: upper bound of the round trip without the reflector's residence time.
 
     Returns:
-        The interval, and what was found to be contradictory. Where the floors exceed the round trip they are wrong,
-        and the interval falls back to zero and the whole round trip.
+        Lower and upper end of the interval, and what was found to be contradictory. Where the floors exceed the round
+        trip they are wrong, and the interval falls back to zero and the whole round trip.
     """
     ceiling = round_trip_ns - other_floor_ns
     if ceiling < floor_ns:
-        return Interval(0, max(round_trip_ns, 0)), FLOOR_LIES
+        return 0, max(round_trip_ns, 0), _FLOOR
     if uncertainty_ns is None:
-        return Interval(floor_ns, ceiling), CONSISTENT
+        return floor_ns, ceiling, _NONE
     lower = delay_ns - uncertainty_ns
     upper = delay_ns + uncertainty_ns
     if lower > ceiling or upper < floor_ns:
-        return Interval(floor_ns, ceiling), CLOCK_LIES
-    return Interval(max(lower, floor_ns), min(upper, ceiling)), CONSISTENT
+        return floor_ns, ceiling, _CLOCK
+    return (
+        max(floor_ns, lower),
+        min(ceiling, upper),
+        _NONE,
+    )
 
 
-def round_trip_interval(round_trip_ns: int, stamping_ns: int | None, floors_ns: int) -> Interval:
-    """Bound a round trip, which no clock offset touches.
+def least_round_trip_ns(round_trip_ns: int, stamping_ns: int | None, floors_ns: int) -> int:
+    """The least that a round trip can have taken; the most is what was measured, for no clock offset touches it.
 
     Args:
         round_trip_ns: `(T4 - T1) - (T3 - T2)`. User-space stamps lie outside the kernel's: the truth is never longer.
@@ -75,5 +76,6 @@ def round_trip_interval(round_trip_ns: int, stamping_ns: int | None, floors_ns: 
         floors_ns: the sum of both directions' floors; ignored where the measurement disproves it.
     """
     floor = min(floors_ns, round_trip_ns)
-    lower = floor if stamping_ns is None else max(round_trip_ns - stamping_ns, floor)
-    return Interval(lower, round_trip_ns)
+    if stamping_ns is None or round_trip_ns - stamping_ns < floor:
+        return floor
+    return round_trip_ns - stamping_ns

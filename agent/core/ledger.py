@@ -50,6 +50,7 @@ class DirectionLedger:
     """The counts of one direction of a path.
 
     Attributes:
+        floor_ns, largest_ns: the promise's, at hand for every packet.
         outcomes: packets by `Outcome`, indexed by it.
         delay: measured delays; one-way delays only while both clocks vouch for themselves.
         variation: delay less the recent minimum (PDV, RFC 5481 section 4.2), which no steady clock offset touches.
@@ -59,6 +60,8 @@ class DirectionLedger:
         "_trusted",
         "delay",
         "duplicates",
+        "floor_ns",
+        "largest_ns",
         "minimum",
         "outcomes",
         "promise",
@@ -68,6 +71,8 @@ class DirectionLedger:
 
     def __init__(self, promise: Promise) -> None:
         self.promise = promise
+        self.floor_ns = promise.floor_ns
+        self.largest_ns = promise.limit.largest_ns
         self.outcomes = [0] * len(Outcome)
         self.delay = Histogram()
         self.variation = Histogram()

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from agent.core.interval import Interval
-
 
 class Direction(StrEnum):
     """Which way the packet went; the value is the `direction` label."""
@@ -43,6 +41,9 @@ class Outcome(IntEnum):
     def label(self) -> str:
         """The `outcome` label."""
         return self.name.lower()
+
+
+_WITHIN, _OVER, _UNCERTAIN = Outcome.WITHIN, Outcome.OVER, Outcome.UNCERTAIN
 
 
 class Operator(StrEnum):
@@ -72,20 +73,20 @@ class Limit:
         return f"{self.operator} {self.limit_ns / 1e6:g} ms"
 
 
-def classify(interval: Interval, largest_ns: int) -> Outcome:
+def classify(lower_ns: int, upper_ns: float, largest_ns: int) -> Outcome:
     """Hold what is known of a delay against a limit.
 
     Args:
-        interval: the bounds of the delay (ns); an infinite upper end where nothing bounds it.
+        lower_ns, upper_ns: the bounds of the delay; infinity where nothing bounds it from above.
         largest_ns: `Limit.largest_ns`.
     """
-    if interval.upper_ns <= largest_ns:
-        return Outcome.WITHIN
-    if interval.lower_ns > largest_ns:
-        return Outcome.OVER
-    return Outcome.UNCERTAIN
+    if upper_ns <= largest_ns:
+        return _WITHIN
+    if lower_ns > largest_ns:
+        return _OVER
+    return _UNCERTAIN
 
 
 def classify_arrived(floor_ns: int, largest_ns: int) -> Outcome:
     """The outcome of a packet that is known to have arrived, after a delay of which only the floor is known."""
-    return classify(Interval(floor_ns, math.inf), largest_ns)
+    return classify(floor_ns, math.inf, largest_ns)

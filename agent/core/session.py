@@ -19,7 +19,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from agent.core.interval import Interval, one_way_interval, round_trip_interval
+from agent.core.interval import Contradiction, Interval, least_round_trip_ns, one_way_interval
 from agent.core.ledger import PathLedger
 from agent.core.outcome import Outcome, classify, classify_arrived
 from agent.core.timestamps import ntp_from_ns
@@ -38,6 +38,7 @@ class _Slot(IntEnum):
     LOST_SOMEWHERE = 6
 
 
+_NONE, _CLOCK, _FLOOR = Contradiction.NONE, Contradiction.CLOCK, Contradiction.FLOOR
 _VOID, _IN_FLIGHT, _ANSWERED, _LATE = _Slot.VOID, _Slot.IN_FLIGHT, _Slot.ANSWERED, _Slot.LATE
 _REPLIED: Final = (_ANSWERED, _LATE)
 
@@ -275,31 +276,30 @@ class SenderSession:
         t2_ns, t3_ns, t4_ns, clocks_ns = stamps
         ledger = self.ledger
         forward, reverse, both = ledger.forward, ledger.reverse, ledger.round_trip
+        floor_forward, floor_reverse = forward.floor_ns, reverse.floor_ns
         delay_forward = t2_ns - t1_ns
         delay_reverse = t4_ns - t3_ns
         delay_both = delay_forward + delay_reverse
         uncertainty = None if clocks_ns is None or stamping_ns is None else clocks_ns + stamping_ns
-        floor_forward, floor_reverse = forward.promise.floor_ns, reverse.promise.floor_ns
 
-        bounds_forward, found = one_way_interval(
+        lower_forward, upper_forward, found = one_way_interval(
             delay_forward, uncertainty, floor_forward, floor_reverse, delay_both
         )
-        bounds_reverse, found_back = one_way_interval(
+        lower_reverse, upper_reverse, found_back = one_way_interval(
             delay_reverse, uncertainty, floor_reverse, floor_forward, delay_both
         )
-        bounds_both = round_trip_interval(delay_both, stamping_ns, both.promise.floor_ns)
-        if found.clock or found_back.clock:
-            ledger.clock_contradictions += 1
-        if found.floor:
-            ledger.floor_contradictions += 1
+        if found is not _NONE or found_back is not _NONE:
+            ledger.clock_contradictions += _CLOCK in (found, found_back)
+            ledger.floor_contradictions += _FLOOR in (found, found_back)
 
-        trusted = uncertainty is not None
-        outcome_forward = classify(bounds_forward, forward.promise.limit.largest_ns)
-        outcome_reverse = classify(bounds_reverse, reverse.promise.limit.largest_ns)
-        outcome_both = classify(bounds_both, both.promise.limit.largest_ns)
+        outcome_forward = classify(lower_forward, upper_forward, forward.largest_ns)
+        outcome_reverse = classify(lower_reverse, upper_reverse, reverse.largest_ns)
+        least_both = least_round_trip_ns(delay_both, stamping_ns, both.floor_ns)
+        outcome_both = classify(least_both, delay_both, both.largest_ns)
         forward.outcomes[outcome_forward] += 1
         reverse.outcomes[outcome_reverse] += 1
         both.outcomes[outcome_both] += 1
+        trusted = uncertainty is not None
         forward.observe(delay_forward, now_ns, trusted=trusted)
         reverse.observe(delay_reverse, now_ns, trusted=trusted)
         both.observe(delay_both, now_ns, trusted=True)
@@ -312,8 +312,8 @@ class SenderSession:
                     delay_reverse,
                     delay_both,
                     uncertainty,
-                    bounds_forward,
-                    bounds_reverse,
+                    Interval(lower_forward, upper_forward),
+                    Interval(lower_reverse, upper_reverse),
                     (outcome_forward, outcome_reverse, outcome_both),
                 )
             )

@@ -82,7 +82,7 @@ class SenderPacket(NamedTuple):
         """
         if len(data) < BASE_OCTETS:
             raise Truncated("a STAMP sender packet", BASE_OCTETS, len(data))
-        return cls(*_SENDER.unpack_from(data))
+        return tuple.__new__(cls, _SENDER.unpack_from(data))
 
 
 class ReflectorPacket(NamedTuple):
@@ -122,4 +122,4 @@ class ReflectorPacket(NamedTuple):
         """
         if len(data) < BASE_OCTETS:
             raise Truncated("a STAMP reflector packet", BASE_OCTETS, len(data))
-        return cls(*_REFLECTOR.unpack_from(data))
+        return tuple.__new__(cls, _REFLECTOR.unpack_from(data))

@@ -23,7 +23,7 @@ NTP_UNIX_OFFSET_S = 2_208_988_800
 TAI_MINUS_UTC_S = 37
 
 _ERA = 1 << 64
-_HALF_ERA = 1 << 63
+_HALF_ERA_S = 1 << 31
 
 
 def ntp_from_ns(wall_ns: int) -> int:
@@ -41,15 +41,9 @@ def ns_from_ntp(stamp: int, near_ns: int) -> int:
 
     Source: RFC 5905, section 6; RFC 4330, section 3 for the era.
     """
-    near = ntp_from_ns(near_ns)
-    era = (near_ns // SECOND_NS + NTP_UNIX_OFFSET_S) >> 32
-    distance = stamp - near
-    if distance > _HALF_ERA:
-        era -= 1
-    elif distance < -_HALF_ERA:
-        era += 1
-    seconds = (stamp >> 32) + (era << 32) - NTP_UNIX_OFFSET_S
-    return seconds * SECOND_NS + ((stamp & 0xFFFF_FFFF) * SECOND_NS + (1 << 31) >> 32)
+    near_s = near_ns // SECOND_NS
+    ahead_s = ((stamp >> 32) - NTP_UNIX_OFFSET_S - near_s + _HALF_ERA_S & 0xFFFF_FFFF) - _HALF_ERA_S
+    return (near_s + ahead_s) * SECOND_NS + ((stamp & 0xFFFF_FFFF) * SECOND_NS + _HALF_ERA_S >> 32)
 
 
 def ptp_from_ns(wall_ns: int) -> int:
@@ -61,8 +55,8 @@ def ptp_from_ns(wall_ns: int) -> int:
 def ns_from_ptp(stamp: int, near_ns: int) -> int:
     """Decode a truncated 64-bit PTP timestamp (TAI) to Unix wall time (ns), unfolded around `near_ns`."""
     near_tai_s = near_ns // SECOND_NS + TAI_MINUS_UTC_S
-    distance = ((stamp >> 32) - near_tai_s + (1 << 31)) % (1 << 32) - (1 << 31)
-    return (near_tai_s + distance - TAI_MINUS_UTC_S) * SECOND_NS + (stamp & 0xFFFF_FFFF)
+    ahead_s = ((stamp >> 32) - near_tai_s + _HALF_ERA_S & 0xFFFF_FFFF) - _HALF_ERA_S
+    return (near_tai_s + ahead_s - TAI_MINUS_UTC_S) * SECOND_NS + (stamp & 0xFFFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True)

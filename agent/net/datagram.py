@@ -8,34 +8,31 @@ descriptor readable. Whoever waits for the descriptor must drain both queues or 
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
+import itertools
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+import time
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from agent.net.mmsg import NAME_OCTETS, MessageBatch
+from agent.net import control
+from agent.net.control import CONTROL_OCTETS, IPV4, IPV6, SO_TIMESTAMPING, SOL_SOCKET
+from agent.net.mmsg import IncomingBatch, OutgoingBatch
+from agent.net.transmit_ids import TransmitIds
 
-_SO_TIMESTAMPING: Final = 37
-_TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE, _OPT_ID, _OPT_TSONLY = 2, 8, 16, 128, 2048
-_STAMPING_FLAGS: Final = _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE | _OPT_ID | _OPT_TSONLY
-_MSG_ERRQUEUE: Final = 0x2000
-_ORIGIN_TIMESTAMPING: Final = 4
+_SO_RCVBUFFORCE: Final = 33
 _IP_RECVTTL: Final = 12
-_IP_PKTINFO: Final = 8
-_IP_TTL: Final = 2
-_IP_RECVERR: Final = 11
-_IPV6_RECVERR: Final = 25
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=9I")
+_MEMINFO_DROPS: Final = 8
+_FULL: Final = (errno.EAGAIN, errno.ENOBUFS)
 
-_CONTROL_HEADER: Final = struct.Struct("=Qii")
-_TIMESTAMP_MESSAGE: Final = struct.Struct("=Qiiqq")  # header and the first, software, timespec of three
-_ERROR_MESSAGE: Final = struct.Struct("=QiiIBBBxII")  # header and struct sock_extended_err
-_TIMESTAMP_MESSAGE_OCTETS: Final = 64
-_SECOND_NS: Final = 1_000_000_000
-
+BATCH: Final = 64
+"""How many datagrams one system call takes."""
 MAX_PAYLOAD: Final = 2048
-_BATCH: Final = 64
-_CONTROL_OCTETS: Final = 192
 _RECEIVE_BUFFER_OCTETS: Final = 4 << 20
 
 
@@ -45,9 +42,11 @@ class Datagram(NamedTuple):
     Attributes:
         payload: valid until the next `receive` on the same socket.
         source: the sender's address, encoded as `encode_address` does.
-        received_ns: the kernel's receive time (Unix wall time), None where it gave none.
+        received_ns: the kernel's receive time (Unix wall time), None where it gave none: for a moment after the first
+            such socket of the host was opened, while the kernel turns stamping on, that is to be expected.
         ttl: TTL or hop limit with which it arrived, None where not asked for.
-        local: which of our addresses it reached, as packet info to answer from; empty where not asked for.
+        local: which of our addresses it reached, in the form that `send` takes to answer from it; empty where not
+            asked for.
         truncated: whether the payload was longer than what fits.
     """
 
@@ -127,7 +126,7 @@ class TimestampedSocket:
         answering: bool = False,
     ) -> None:
         self.family = family
-        self._ipv6 = family == socket.AF_INET6
+        self._protocol = IPV6 if family == socket.AF_INET6 else IPV4
         self._answering = answering
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -136,16 +135,31 @@ class TimestampedSocket:
         except OSError:
             self._socket.close()
             raise
-        control = self._packet_info_octets if answering else 0
-        self._outgoing = MessageBatch(_BATCH, MAX_PAYLOAD, control)
-        self._outgoing.set_name_octets(NAME_OCTETS if self._ipv6 else 16)
-        self._incoming = MessageBatch(_BATCH, MAX_PAYLOAD, _CONTROL_OCTETS)
-        self._errors = MessageBatch(_BATCH, 0, _CONTROL_OCTETS)
-        self._received = memoryview(self._incoming.payload)
-        self._next_id = 0
+        self._stamping = self._enable_stamping()
+        self._chosen_ids = self._stamping and control.kernel_takes_transmit_ids()
+        self._ids = TransmitIds(counted=not self._chosen_ids)
+        self._last_stamped = -1
+        self._last_arrival_stamped = self._stamping
         self._stray: list[TransmitStamp] = []
-        self.kernel_transmit_stamps = self._enable_stamping()
-        self.kernel_receive_stamps = self.kernel_transmit_stamps
+        self._load_buffers()
+
+    def _load_buffers(self) -> None:
+        protocol = self._protocol
+        id_message = control.transmit_id_message(0) if self._chosen_ids else b""
+        self._any_source = protocol.any_source if self._answering else b""
+        message = id_message + self._any_source
+        self._outgoing = OutgoingBatch(BATCH, protocol.name_octets, MAX_PAYLOAD, len(message))
+        self._outgoing.control[: BATCH * len(message)] = message * BATCH
+        self._id_message_octets = len(id_message)
+        if self._chosen_ids:
+            # the number in each message, as 32-bit words: one assignment writes those of a whole batch
+            words = memoryview(self._outgoing.control).cast("I")
+            self._wire_ids = words[control.TRANSMIT_ID_VALUE_AT // 4 :]
+            self._wire_id_step = len(message) // 4
+        self._incoming = IncomingBatch(BATCH, protocol.name_octets, MAX_PAYLOAD, CONTROL_OCTETS)
+        self._errors = IncomingBatch(BATCH, protocol.name_octets, 0, CONTROL_OCTETS)
+        self._received = memoryview(self._incoming.payload)
+        self._answer = functools.lru_cache(maxsize=256)(protocol.answer)
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -157,6 +171,23 @@ class TimestampedSocket:
         name = self._socket.getsockname()
         return name[0], name[1]
 
+    @property
+    def kernel_transmit_stamps(self) -> bool:
+        """Whether the kernel gives transmit times: it agreed to, and they keep up with what is sent."""
+        return self._stamping and self._ids.next - 1 - self._last_stamped <= 2 * BATCH
+
+    @property
+    def kernel_receive_stamps(self) -> bool:
+        """Whether the kernel gives receive times: the last datagram had one, or none came and it agreed to."""
+        return self._last_arrival_stamped
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel threw away since the socket was opened, for lack of room in its buffer."""
+        info = self._socket.getsockopt(SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        drops: int = _MEMINFO.unpack(info)[_MEMINFO_DROPS]
+        return drops
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
@@ -165,74 +196,78 @@ class TimestampedSocket:
         """Send datagrams in order.
 
         Args:
-            datagrams: (payload, encoded destination, packet info of our address as `Datagram.local` gave it; empty
-                for the routing's choice).
+            datagrams: (payload, encoded destination, where to answer from as `Datagram.local` gave it; empty for the
+                routing's choice, which is all that a socket that does not answer knows).
 
         Returns:
-            For each, the number under which its transmit time will come; or minus the errno with which the kernel
-            refused it. A full buffer refuses the rest too; any other refusal concerns one datagram alone.
+            For each, the number under which its transmit time may come, never given twice; or minus the errno with
+            which the kernel refused it. A full buffer refuses the rest too; any other refusal concerns one datagram.
+
+        Raises:
+            ValueError: a payload exceeds `MAX_PAYLOAD`, or an address is of another family; the datagrams before the
+                batch of this one have been sent.
         """
         results: list[int] = []
-        for start in range(0, len(datagrams), _BATCH):
-            results += self._send_batch(datagrams[start : start + _BATCH])
+        for start in range(0, len(datagrams), BATCH):
+            self._send_batch(datagrams[start : start + BATCH], results)
         return results
 
-    def receive(self) -> Iterator[Datagram]:
-        """Take up to 64 queued datagrams; none where nothing is queued. Read each before asking for the next."""
-        batch = self._incoming
-        control = batch.control
-        for position, octets, name_octets, control_octets, flags in batch.receive(self.fileno(), 0):
-            name_at = position * NAME_OCTETS
-            payload_at = position * MAX_PAYLOAD
-            control_at = position * _CONTROL_OCTETS
-            received_ns: int | None = None
-            ttl: int | None = None
-            local = b""
-            if control_octets:
-                _, level, kind, seconds, nanos = _TIMESTAMP_MESSAGE.unpack_from(control, control_at)
-                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING and seconds:
-                    received_ns = seconds * _SECOND_NS + nanos
-                if self._answering:
-                    ttl, local = self._arrival(control_at, control_octets)
-            yield Datagram(
-                self._received[payload_at : payload_at + octets],
-                bytes(batch.names[name_at : name_at + name_octets]),
-                received_ns,
+    def receive(self) -> list[Datagram]:
+        """Take up to `BATCH` queued datagrams; fewer mean that the queue was empty. Read them before the next call."""
+        batch, received = self._incoming, self._received
+        names, name_octets = batch.names, batch.name_octets
+        sizes = list(batch.receive(self._socket.fileno(), 0))
+        stamps: Sequence[int | None]
+        ttls: Iterable[int | None] = itertools.repeat(None)
+        answers: Iterable[bytes] = itertools.repeat(b"")
+        if not sizes:
+            return []
+        if self._answering:
+            stamps, ttls, infos = zip(
+                *control.read_arrivals(self._protocol, batch.control, sizes), strict=True
+            )
+            answers = map(self._answer, infos)
+        else:
+            stamps = control.read_receive_stamps(batch.control, sizes)
+        self._last_arrival_stamped = stamps[-1] is not None
+        return [
+            Datagram(
+                received[at * MAX_PAYLOAD : at * MAX_PAYLOAD + octets],
+                bytes(names[at * name_octets : at * name_octets + name_octets]),
+                stamp,
                 ttl,
-                local,
-                bool(flags & socket.MSG_TRUNC),
+                answer,
+                flags & control.MSG_TRUNC != 0,
             )
-
-    def transmit_stamps(self) -> Iterator[TransmitStamp]:
-        """Take up to 64 transmit times from the error queue; what else is queued there is thrown away."""
-        if self._stray:
-            stray, self._stray = self._stray, []
-            yield from stray
-        control = self._errors.control
-        error_level, error_kind = (
-            (socket.IPPROTO_IPV6, _IPV6_RECVERR) if self._ipv6 else (socket.IPPROTO_IP, _IP_RECVERR)
-        )
-        for message in self._errors.receive(self.fileno(), _MSG_ERRQUEUE):
-            at = message.position * _CONTROL_OCTETS
-            if message.control_octets < _TIMESTAMP_MESSAGE_OCTETS + _ERROR_MESSAGE.size:
-                continue
-            _, level, kind, seconds, nanos = _TIMESTAMP_MESSAGE.unpack_from(control, at)
-            if level != socket.SOL_SOCKET or kind != _SO_TIMESTAMPING or not seconds:
-                continue
-            _, level, kind, _, origin, _, _, _, number = _ERROR_MESSAGE.unpack_from(
-                control, at + _TIMESTAMP_MESSAGE_OCTETS
+            for at, (_, _, flags, octets), stamp, ttl, answer in zip(
+                range(BATCH), sizes, stamps, ttls, answers, strict=False
             )
-            if (level, kind, origin) == (error_level, error_kind, _ORIGIN_TIMESTAMPING):
-                yield TransmitStamp(number, seconds * _SECOND_NS + nanos)
+        ]
 
-    @property
-    def _packet_info_octets(self) -> int:
-        return 40 if self._ipv6 else 32
+    def transmit_stamps(self) -> list[TransmitStamp]:
+        """Take up to `BATCH` transmit times, after a refusal more; what else is in the error queue is thrown away."""
+        stamps, self._stray = self._stray, []
+        stamps += self._take_stamps()
+        if stamps:
+            self._last_stamped = stamps[-1][0]
+        return stamps
+
+    def _take_stamps(self) -> list[TransmitStamp]:
+        batch, number_of, now_ns = self._errors, self._ids.stamped, time.monotonic_ns()
+        sizes = batch.receive(self._socket.fileno(), control.MSG_ERRQUEUE)
+        return [
+            TransmitStamp(number, stamped_ns)
+            for wire, stamped_ns in control.read_transmit_stamps(self._protocol, batch.control, sizes)
+            if (number := number_of(wire, now_ns)) is not None
+        ]
 
     def _configure(self, dscp: int) -> None:
         option = self._socket.setsockopt
-        option(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
-        if self._ipv6:
+        try:
+            option(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_OCTETS)
+        except PermissionError:
+            option(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
+        if self._protocol is IPV6:
             option(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             option(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
             option(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
@@ -244,82 +279,64 @@ class TimestampedSocket:
             option(socket.IPPROTO_IP, socket.IP_TTL, 255)
             if self._answering:
                 option(socket.IPPROTO_IP, _IP_RECVTTL, 1)
-                option(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+                option(socket.IPPROTO_IP, IPV4.packet_info, 1)
 
     def _enable_stamping(self) -> bool:
-        """Turn stamping on anew, which starts the numbering of transmissions at 0; whether the kernel agrees."""
+        """Turn stamping on anew, which lets the kernel count from 0 again; whether it agrees."""
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING_FLAGS)
+            self._socket.setsockopt(SOL_SOCKET, SO_TIMESTAMPING, 0)
+            self._socket.setsockopt(SOL_SOCKET, SO_TIMESTAMPING, control.STAMPING_FLAGS)
         except OSError:
             return False
-        self._next_id = 0
         return True
 
-    def _send_batch(self, datagrams: Sequence[tuple[bytes | bytearray, bytes, bytes]]) -> list[int]:
-        batch = self._outgoing
-        results: list[int] = []
-        for index, (payload, destination, local) in enumerate(datagrams):
-            batch.prepare(index, payload, destination)
-            if self._answering:
-                self._answer_from(index, local)
+    def _send_batch(
+        self, datagrams: Sequence[tuple[bytes | bytearray, bytes, bytes]], results: list[int]
+    ) -> None:
+        batch, descriptor, total = self._outgoing, self._socket.fileno(), len(datagrams)
+        payloads, destinations, sources = zip(*datagrams, strict=True)
+        batch.load(payloads, destinations)
+        if self._answering:
+            self._answer_from(sources)
         position = 0
-        while position < len(datagrams):
-            taken = batch.send(self.fileno(), position, len(datagrams) - position)
+        self._choose_ids(position, total)
+        while position < total:
+            asked = total - position
+            taken = batch.send(descriptor, position, asked)
             if taken > 0:
-                results += range(self._next_id, self._next_id + taken)
-                self._next_id += taken
+                results += self._ids.take(taken)
                 position += taken
-                continue
-            self._renumber()
-            full = -taken in (errno.EAGAIN, errno.ENOBUFS)
-            refused = len(datagrams) - position if full else 1
-            results += [taken] * refused
-            position += refused
-        return results
+            else:
+                refused = asked if -taken in _FULL else 1
+                results += [taken] * refused
+                position += refused
+            if taken != asked:
+                # Fewer than asked for: one was refused, whether or not it will be again.
+                self._renumber()
+                self._choose_ids(position, total)
+
+    def _choose_ids(self, position: int, total: int) -> None:
+        """Give the datagrams from `position` to `total` of the batch the numbers they will have if all are taken."""
+        if self._chosen_ids and position < total:
+            step, first = self._wire_id_step, self._ids.next_wire
+            numbers = range(first, first + total - position)
+            wire = array("I", numbers if numbers[-1] < 1 << 32 else [n & 0xFFFF_FFFF for n in numbers])
+            self._wire_ids[position * step : total * step : step] = memoryview(wire)
 
     def _renumber(self) -> None:
-        """After a refusal nobody knows whether the kernel spent a number on it: begin anew, keeping what is queued."""
-        self._stray = self._drain()
-        self._enable_stamping()
+        """After a refusal, nobody knows what the kernel has counted, unless it was told the numbers: begin anew."""
+        if self._chosen_ids or not self._stamping:
+            return
+        while found := self._take_stamps():
+            self._stray += found
+        self._stamping = self._enable_stamping()
+        self._ids.begin_anew(time.monotonic_ns())
 
-    def _drain(self) -> list[TransmitStamp]:
-        found: list[TransmitStamp] = []
-        while batch := list(self.transmit_stamps()):
-            found += batch
-        return found
-
-    def _answer_from(self, index: int, local: bytes) -> None:
-        """Write the control message that chooses the source address of an outgoing datagram."""
-        level, kind = (
-            (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) if self._ipv6 else (socket.IPPROTO_IP, _IP_PKTINFO)
-        )
-        info = local or bytes(20 if self._ipv6 else 12)
-        at = index * self._packet_info_octets
-        header = _CONTROL_HEADER.pack(_CONTROL_HEADER.size + len(info), level, kind)
-        self._outgoing.control[at : at + len(header) + len(info)] = header + info
-
-    def _arrival(self, control_at: int, control_octets: int) -> tuple[int | None, bytes]:
-        """TTL and packet info among the control messages of a received datagram."""
-        ttl: int | None = None
-        local = b""
-        control = self._incoming.control
-        at, end = control_at, control_at + control_octets
-        while at + _CONTROL_HEADER.size <= end:
-            octets, level, kind = _CONTROL_HEADER.unpack_from(control, at)
-            if octets < _CONTROL_HEADER.size:
-                break
-            data = at + _CONTROL_HEADER.size
-            if self._ipv6 and level == socket.IPPROTO_IPV6:
-                if kind == socket.IPV6_PKTINFO:
-                    local = bytes(control[data : data + 20])
-                elif kind == socket.IPV6_HOPLIMIT:
-                    (ttl,) = struct.unpack_from("=i", control, data)
-            elif not self._ipv6 and level == socket.IPPROTO_IP:
-                if kind == _IP_PKTINFO:
-                    # interface 0 lets the routing choose the way out; the second field is the source to answer from
-                    local = bytes(4) + bytes(control[data + 4 : data + 8]) + bytes(4)
-                elif kind == _IP_TTL:
-                    (ttl,) = struct.unpack_from("=i", control, data)
-            at += (octets + 7) & ~7
-        return ttl, local
+    def _answer_from(self, sources: Sequence[bytes]) -> None:
+        """Write the control messages that choose the source addresses of the outgoing datagrams."""
+        octets = len(self._any_source)
+        step = self._id_message_octets + octets
+        at = self._id_message_octets
+        for source in sources:
+            self._outgoing.control[at : at + octets] = source or self._any_source
+            at += step

@@ -9,8 +9,11 @@ from typing import Final
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.timerfd_create.argtypes = (ctypes.c_int, ctypes.c_int)
+_libc.timerfd_create.restype = ctypes.c_int
 _libc.timerfd_settime.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_libc.timerfd_settime.restype = ctypes.c_int
 _libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_libc.prctl.restype = ctypes.c_int
 
 _CLOCK_MONOTONIC: Final = 1
 _ABSOLUTE: Final = 1

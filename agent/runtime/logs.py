@@ -1,4 +1,4 @@
-"""Logs: one line each on standard error, UTC, and no floods."""
+"""Logs: one line of `key=value` each on standard error, UTC, and no floods."""
 
 from __future__ import annotations
 
@@ -7,20 +7,46 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-_FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
+from agent.runtime.wording import one_line
+
+_MAX_KINDS: Final = 1024
+_OTHERS: Final = "others"
 
 
 def configure(level: str) -> None:
     """Send everything from `level` on (debug, info, warning, error) to standard error."""
-    formatter = logging.Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
+    handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class LineFormatter(logging.Formatter):
+    """Writes a record as one line, whatever its text holds: what comes from the network cannot forge a second one."""
+
+    converter = time.gmtime
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """`time=2024-05-01T08:00:00.000Z level=info logger=agent.program message="…"`, then any traceback."""
+        line = (
+            f"time={self.formatTime(record)} level={record.levelname.lower()} logger={record.name} "
+            f"message={_in_quotes(record.getMessage())}"
+        )
+        if record.exc_info:
+            line += f" traceback={_in_quotes(self.formatException(record.exc_info))}"
+        return line
+
+
+def _in_quotes(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{one_line(escaped)}"'
 
 
 class RateLimited:
     """Lets one message of a kind through per period and counts the rest.
+
+    Kinds may come from the network (an address, a cause): of more than a thousand in one period, the rest share one.
 
     Args:
         log: called with the message that may pass.
@@ -38,11 +64,16 @@ class RateLimited:
         self._period_s = period_s
         self._monotonic = monotonic
         self._kinds: dict[str, tuple[float, int]] = {}
+        """When one of the kind last passed, and how many were held back since; oldest first."""
 
     def __call__(self, kind: str, message: str) -> None:
         """Log the message, unless one of its kind was logged within the period."""
         now = self._monotonic()
-        last, held_back = self._kinds.get(kind, (-self._period_s, 0))
+        if kind not in self._kinds and len(self._kinds) >= _MAX_KINDS:
+            self._forget_one(now)
+            if len(self._kinds) >= _MAX_KINDS:
+                kind = _OTHERS
+        last, held_back = self._kinds.pop(kind, (-self._period_s, 0))
         if now - last < self._period_s:
             self._kinds[kind] = (last, held_back + 1)
             return

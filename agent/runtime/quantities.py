@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from decimal import Decimal
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from agent.core.outcome import Limit, Operator
+from agent.runtime.wording import Accepts, quoted
 
-_UNITS_NS = {
+_UNITS_NS: Final = {
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,
@@ -21,37 +24,54 @@ _UNITS_NS = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
-_DURATION = re.compile(r"(?P<number>[0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(?P<unit>[a-zµμ]*)\Z")
-_LIMIT = re.compile(r"(?P<operator><=?)\s*(?P<duration>.+)\Z")
-_EXAMPLES = "a duration such as 50us, 200ms, 1s, 5m or 1h"
-_MAX_DURATION_NS = 400 * _UNITS_NS["d"]
+_UNITS: Final = "ns, us, ms, s, m, h or d"
+_DURATION: Final = re.compile(
+    r"(?P<sign>[-+]?)(?P<whole>[0-9]{1,18})(?:\.(?P<part>[0-9]{1,18}))? ?(?P<unit>[^\W\d_]*)\Z"
+)
+_DURATIONS: Final = "a duration such as 50us, 200ms, 1s, 5m"
+_MAX_DURATION_NS: Final = 400 * _UNITS_NS["d"]
+_LIMIT: Final = re.compile(r"(?P<operator><=?) *(?P<duration>[^<>=]+)\Z")
+_LIMITS: Final = "a limit such as '< 1ms' (below) or '<= 10ms' (at most)"
+_ENDPOINT: Final = re.compile(
+    r"(?:\[(?P<ipv6>[^\s\[\]]+)\]|(?P<host>[^\s:\[\]/@?#]+))(?P<port>:[0-9]{1,5})?\Z"
+)
+_ENDPOINTS: Final = "HOST:PORT such as 192.0.2.1:862 or [2001:db8::1]:862"
+_MAX_HOST_LENGTH: Final = 253
+_MAX_PORT: Final = 65_535
 
 
 def parse_duration(value: Any) -> int:
-    """Nanoseconds of a text such as `200ms`.
+    """Nanoseconds of a text such as `200ms`; exact, more than 0 and at most 400 days.
 
     Raises:
         ValueError: anything else, with what would be accepted.
     """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{quoted(value)} has no unit: {_DURATIONS}")
     match = _DURATION.match(value.strip()) if isinstance(value, str) else None
     if match is None:
-        hint = (
-            "has no unit"
-            if isinstance(value, int | float) and not isinstance(value, bool)
-            else "is no duration"
-        )
-        raise ValueError(f"{_quoted(value)} {hint}: {_EXAMPLES}")
+        raise ValueError(f"{quoted(value)} is no duration: {_DURATIONS}")
     unit = match["unit"]
     if not unit:
-        raise ValueError(f"{_quoted(value)} has no unit: {_EXAMPLES}")
+        raise ValueError(f"{quoted(value)} has no unit: {_DURATIONS}")
     if unit not in _UNITS_NS:
-        raise ValueError(f"{_quoted(value)} has the unknown unit {unit!r}: ns, us, ms, s, m, h or d")
-    exact = Decimal(match["number"]) * _UNITS_NS[unit]
-    if exact != int(exact):
-        raise ValueError(f"{_quoted(value)} is not a whole number of nanoseconds")
-    if not 0 < exact <= _MAX_DURATION_NS:
-        raise ValueError(f"{_quoted(value)} is out of range: more than 0 and at most 400d")
-    return int(exact)
+        raise ValueError(f"{quoted(value)} has the unknown unit {unit}: {_UNITS}")
+    part = match["part"] or ""
+    parts_per_unit: int = 10 ** len(part)
+    duration_ns, remainder = divmod(int(match["whole"] + part) * _UNITS_NS[unit], parts_per_unit)
+    if match["sign"] == "-" or (duration_ns, remainder) == (0, 0) or duration_ns > _MAX_DURATION_NS:
+        raise ValueError(f"{quoted(value)} is out of range: more than 0 and at most 400d")
+    if remainder:
+        raise ValueError(f"{quoted(value)} is not a whole number of nanoseconds")
+    return duration_ns
+
+
+def format_duration(duration_ns: int) -> str:
+    """The text with the largest unit that `parse_duration` reads as the same nanoseconds."""
+    for unit in ("d", "h", "m", "s", "ms", "us"):
+        if duration_ns % _UNITS_NS[unit] == 0:
+            return f"{duration_ns // _UNITS_NS[unit]}{unit}"
+    return f"{duration_ns}ns"
 
 
 def parse_limit(value: Any) -> Limit:
@@ -64,21 +84,8 @@ def parse_limit(value: Any) -> Limit:
         return value
     match = _LIMIT.match(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{_quoted(value)} is no limit: '< 1ms' (below) or '<= 10ms' (at most)")
+        raise ValueError(f"{quoted(value)} is no limit: {_LIMITS}")
     return Limit(parse_duration(match["duration"]), Operator(match["operator"]))
-
-
-def _quoted(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return f'"{text[:60]}"'
-
-
-def format_duration(duration_ns: int) -> str:
-    """The shortest text that `parse_duration` reads as the same nanoseconds."""
-    for unit in ("d", "h", "m", "s", "ms", "us"):
-        if duration_ns % _UNITS_NS[unit] == 0:
-            return f"{duration_ns // _UNITS_NS[unit]}{unit}"
-    return f"{duration_ns}ns"
 
 
 def format_limit(limit: Limit) -> str:
@@ -86,61 +93,69 @@ def format_limit(limit: Limit) -> str:
     return f"{limit.operator} {format_duration(limit.limit_ns)}"
 
 
-DurationNs = Annotated[int, BeforeValidator(parse_duration)]
+DurationNs = Annotated[int, BeforeValidator(parse_duration), Accepts(_DURATIONS)]
 """A duration in ns, written `50us`, `200ms`, `1s`, `5m`, `1h` or `2d`."""
 
-LimitText = Annotated[Limit, BeforeValidator(parse_limit)]
+LimitText = Annotated[Limit, BeforeValidator(parse_limit), Accepts(_LIMITS)]
 """A limit, written `< 1ms` or `<= 10ms`."""
 
 
-class Endpoint(BaseModel):
-    """A host and a port, written `HOST:PORT`; an IPv6 address stands in brackets."""
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A host and a port, written `HOST:PORT`; an IPv6 address stands in brackets.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes:
+        host: name or address, without brackets.
+        port: 0 to 65535; 0 lets the kernel choose where one listens.
+    """
 
-    host: Annotated[str, Field(min_length=1, max_length=253)]
-    port: Annotated[int, Field(ge=0, le=65_535)]
+    host: str
+    port: int
 
-    @model_validator(mode="before")
     @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return value if isinstance(value, dict) else parse_endpoint(value, None)
-
-    @classmethod
-    def parse(cls, text: str, default_port: int | None = None) -> Self:
+    def parse(cls, text: Any, default_port: int | None = None) -> Self:
         """Read `HOST[:PORT]`.
 
         Raises:
             ValueError: not an endpoint, or no port where none is supplied.
         """
-        return cls.model_validate(parse_endpoint(text, default_port))
+        match = _ENDPOINT.match(text.strip()) if isinstance(text, str) else None
+        if match is None:
+            hint = "; an IPv6 address needs brackets" if _is_ipv6(text) else ""
+            raise ValueError(f"{quoted(text)} is no endpoint: {_ENDPOINTS}{hint}")
+        if match["ipv6"] and not _is_ipv6(match["ipv6"]):
+            raise ValueError(f"{quoted(text)} holds no IPv6 address in its brackets: {_ENDPOINTS}")
+        host = match["ipv6"] or match["host"]
+        if len(host) > _MAX_HOST_LENGTH:
+            raise ValueError(f"{quoted(text)} has a host of more than {_MAX_HOST_LENGTH} characters")
+        port = int(match["port"][1:]) if match["port"] else default_port
+        if port is None:
+            raise ValueError(f"{quoted(text)} has no port: {_ENDPOINTS}")
+        if port > _MAX_PORT:
+            raise ValueError(f"{quoted(text)} has a port above {_MAX_PORT}")
+        return cls(host, port)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-
-_ENDPOINT = re.compile(
-    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/@]+))(?::(?P<port>[0-9]{1,5}))?\Z"
-)
-
-
-def parse_endpoint(value: Any, default_port: int | None) -> dict[str, Any]:
-    """Host and port of a text.
-
-    Raises:
-        ValueError: anything else, with what would be accepted.
-    """
-    match = _ENDPOINT.match(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"{_quoted(value)} is no endpoint: HOST:PORT, 192.0.2.1:862 or [2001:db8::1]:862")
-    port = match["port"] or default_port
-    if port is None:
-        raise ValueError(f"{_quoted(value)} has no port: HOST:PORT, 192.0.2.1:862 or [2001:db8::1]:862")
-    if int(port) > 65_535:
-        raise ValueError(f"{_quoted(value)} has a port above 65535")
-    return {"host": match["ipv6"] or match["host"], "port": int(port)}
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value if isinstance(value, cls) else cls.parse(value),
+            serialization=core_schema.to_string_ser_schema(),
+        )
 
 
 def endpoint_with_default_port(port: int) -> BeforeValidator:
     """Annotate an `Endpoint` whose port may be left out."""
-    return BeforeValidator(lambda value: value if isinstance(value, dict) else parse_endpoint(value, port))
+    return BeforeValidator(
+        lambda value: value if isinstance(value, Endpoint) else Endpoint.parse(value, port)
+    )
+
+
+def _is_ipv6(text: Any) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return isinstance(text, str)

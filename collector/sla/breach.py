@@ -1,12 +1,18 @@
-"""Breaches: opened on FAIL, closed after a run of PASS, and nothing in between changes them."""
+"""Breaches: opened by a run of FAIL, closed by a run of PASS.
+
+A run is of consecutive evaluations. INDETERMINATE and NO_DATA prove neither, so they end a run of either kind and
+leave an open breach open: not knowing is no recovery.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, replace
+from hashlib import sha256
 from typing import NamedTuple
 
 from agent.core.outcome import Direction
-from collector.sla.verdict import Judgement, PathKey
+from collector.sla.verdict import Judgement, PathKey, Verdict
 
 
 class BreachKey(NamedTuple):
@@ -51,3 +57,77 @@ class BreachClosed:
 
 
 BreachEvent = BreachOpened | BreachClosed
+
+
+@dataclass(frozen=True, slots=True)
+class Hysteresis:
+    """How many consecutive evaluations it takes."""
+
+    open_after: int
+    close_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is remembered of one path, direction and objective between evaluations.
+
+    Attributes:
+        open: the open breach, if there is one.
+        run: how many consecutive evaluations have spoken for a change: FAIL while closed, PASS while open.
+    """
+
+    open: Breach | None = None
+    run: int = 0
+
+
+def breach_id(key: BreachKey, opened_ns: int) -> str:
+    """A short identifier that is the same for whoever computes it."""
+    text = "|".join((*map(str, astuple(key.path)), key.direction, key.objective, str(opened_ns)))
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def advance(
+    watches: Mapping[BreachKey, Watch],
+    judgements: Iterable[Judgement],
+    hysteresis: Mapping[str, Hysteresis],
+    now_ns: int,
+) -> tuple[dict[BreachKey, Watch], list[BreachEvent]]:
+    """Take one evaluation into account.
+
+    Args:
+        watches: as the previous call returned them; keys that were never judged may be missing.
+        judgements: the evaluation's, at most one of a key.
+        hysteresis: by objective.
+        now_ns: when it was evaluated (Unix wall time).
+
+    Returns:
+        All watches as they are now, and what was opened or closed.
+    """
+    after = dict(watches)
+    events: list[BreachEvent] = []
+    for judgement in judgements:
+        key = BreachKey(judgement.path, judgement.direction, judgement.objective)
+        watch, event = _step(
+            watches.get(key, Watch()), key, judgement, hysteresis[judgement.objective], now_ns
+        )
+        after[key] = watch
+        if event is not None:
+            events.append(event)
+    return after, events
+
+
+def _step(
+    watch: Watch, key: BreachKey, judgement: Judgement, needed: Hysteresis, now_ns: int
+) -> tuple[Watch, BreachEvent | None]:
+    speaks_for_change = Verdict.FAIL if watch.open is None else Verdict.PASS
+    if judgement.verdict is not speaks_for_change:
+        return Watch(watch.open, 0), None
+    run = watch.run + 1
+    if watch.open is None:
+        if run < needed.open_after:
+            return Watch(None, run), None
+        opened = Breach(breach_id(key, now_ns), key, now_ns, judgement)
+        return Watch(opened, 0), BreachOpened(opened)
+    if run < needed.close_after:
+        return Watch(watch.open, run), None
+    return Watch(None, 0), BreachClosed(replace(watch.open, closed_ns=now_ns, closing=judgement))

@@ -37,14 +37,17 @@ def total(text: str, name: str, **labels: str) -> float:
 def assert_law(text: str) -> None:
     """The conservation law holds for every path of an exposition."""
     by_name = samples(text)
-    paths = list(by_name[metrics.PROBE_SENT])
-    assert paths, "no path in the exposition"
-    for path in paths:
-        named = dict(path)
-        sent = total(text, metrics.PROBE_SENT, **named)
-        in_flight = total(text, metrics.PROBE_IN_FLIGHT, **named)
-        resolved = sent - in_flight
-        forward_lost = total(text, metrics.PROBE_OUTCOMES, direction="forward", outcome="lost", **named)
-        assert total(text, metrics.PROBE_OUTCOMES, direction="round_trip", **named) == resolved
-        assert total(text, metrics.PROBE_OUTCOMES, direction="forward", **named) == resolved
-        assert total(text, metrics.PROBE_OUTCOMES, direction="reverse", **named) == resolved - forward_lost
+    outcomes: dict[tuple[Labels, str], float] = defaultdict(float)
+    for labels, number in by_name[metrics.PROBE_OUTCOMES].items():
+        named = dict(labels)
+        direction, outcome = named.pop("direction"), named.pop("outcome")
+        path = frozenset(named.items())
+        outcomes[path, direction] += number
+        if (direction, outcome) == ("forward", "lost"):
+            outcomes[path, "lost on the way there"] += number
+    assert by_name[metrics.PROBE_SENT], "no path in the exposition"
+    for path, sent in by_name[metrics.PROBE_SENT].items():
+        resolved = sent - by_name[metrics.PROBE_IN_FLIGHT][path]
+        assert outcomes[path, "round_trip"] == resolved
+        assert outcomes[path, "forward"] == resolved
+        assert outcomes[path, "reverse"] == resolved - outcomes[path, "lost on the way there"]

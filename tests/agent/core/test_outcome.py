@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.interval import Interval
 from agent.core.outcome import Limit, Operator, Outcome, classify, classify_arrived
 
 BELOW_1MS = Limit(1_000_000, Operator.BELOW)
@@ -29,14 +28,14 @@ AT_MOST_10MS = Limit(10_000_000, Operator.AT_MOST)
 )
 def test_at_the_limit(limit: Limit, lower: int, upper: float, outcome: Outcome) -> None:
     """`<` excludes the limit itself and `<=` includes it, to the nanosecond."""
-    assert classify(Interval(lower, upper), limit.largest_ns) is outcome
+    assert classify(lower, upper, limit.largest_ns) is outcome
 
 
 @given(st.integers(0, 10**10), st.integers(0, 10**10), st.sampled_from(Operator), st.integers(1, 10**10))
 def test_classification_follows_the_limit(lower: int, width: int, operator: Operator, limit_ns: int) -> None:
     """Within means every delay of the interval meets the limit, over means none does."""
     limit = Limit(limit_ns, operator)
-    outcome = classify(Interval(lower, lower + width), limit.largest_ns)
+    outcome = classify(lower, lower + width, limit.largest_ns)
     assert (outcome is Outcome.WITHIN) == limit.met_by(lower + width)
     assert (outcome is Outcome.OVER) == (not limit.met_by(lower))
 

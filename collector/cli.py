@@ -1,0 +1,147 @@
+"""The command `isochrone-collector`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agent import __version__
+from agent.runtime import logs
+from agent.runtime.exceptions import IsochroneError
+from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+from agent.runtime.settings import load
+from collector.fleet.plan import agent_config, compile_plan
+from collector.fleet.settings import FleetSettings
+from collector.program import Collector
+from collector.tables import breaches_table, verdicts_table
+
+_TIMEOUT_S = 10
+
+
+class NotReachableError(IsochroneError):
+    """No collector answers where one was asked."""
+
+
+class UsageError(IsochroneError):
+    """What was asked for does not exist."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit status: 0 ok, 1 the SLA failed, 2 usage or configuration."""
+    chosen = _parser().parse_args(arguments)
+    return execute(lambda: chosen.command(chosen))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="isochrone-collector", description="Hold what the agents counted against what the plan promises."
+    )
+    parser.add_argument("--version", action="version", version=f"isochrone-collector {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    described = {
+        "run": (_run, "collect, judge, alert and show until SIGTERM or SIGINT"),
+        "check": (_check, "check a fleet file and say everything that is wrong with it"),
+        "plan": (_plan, "print what the fleet file asks of an agent, as its configuration"),
+        "verdicts": (_verdicts, "print the running collector's verdicts; exit status 1 where one is FAIL"),
+        "breaches": (_breaches, "print the running collector's breaches; exit status 1 where one is open"),
+    }
+    made = {}
+    for name, (command, words) in described.items():
+        made[name] = commands.add_parser(name, help=words, description=words)
+        made[name].set_defaults(command=command)
+        made[name].add_argument(
+            "--config", type=Path, metavar="FILE", required=name in ("run", "check", "plan")
+        )
+    made["plan"].add_argument("--site", required=True, metavar="ID", help="whose agent")
+    made["plan"].add_argument("--json", action="store_true", help="JSON instead of YAML")
+    for name in ("verdicts", "breaches"):
+        made[name].add_argument("--url", help="the collector's address; default: `listen` of --config")
+        made[name].add_argument("--json", action="store_true", help="the API's document as it is")
+        made[name].add_argument("--lang", choices=["zh", "en"], default="zh", help="default zh")
+    made["breaches"].add_argument(
+        "--state", choices=["open", "closed", "all"], default="all", help="which ones (default all)"
+    )
+    return parser
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    fleet = load(chosen.config, FleetSettings)
+    logs.configure(fleet.log_level)
+    collector = Collector(fleet, chosen.config)
+
+    async def run() -> int:
+        await collector.run(stop_requested())
+        return ExitStatus.OK
+
+    return asyncio.run(run())
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    fleet = load(chosen.config, FleetSettings)
+    collector = Collector(fleet, chosen.config)
+    for warning in fleet.warnings():
+        print(f"{chosen.config}: warning: {warning}")
+    print(
+        f"{chosen.config}: ok: {len(fleet.sites)} sites, {len(fleet.paths)} paths, "
+        f"{len(collector.plan.targets)} verdicts, plan {collector.plan.version}"
+    )
+    return ExitStatus.OK
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    fleet = load(chosen.config, FleetSettings)
+    site = fleet.site(chosen.site)
+    if site is None:
+        known = ", ".join(site.id for site in fleet.sites)
+        raise UsageError(f"{chosen.site} is no site of {chosen.config}; sites: {known}")
+    config = agent_config(fleet, site)
+    if chosen.json:
+        print(json.dumps(config, ensure_ascii=False, indent=2))
+    else:
+        print(f"# made by: isochrone-collector plan --site {site.id}; plan {compile_plan(fleet).version}")
+        print(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), end="")
+    return ExitStatus.OK
+
+
+def _verdicts(chosen: argparse.Namespace) -> int:
+    document = _ask(chosen, "/api/v1/verdicts")
+    print(_shown(chosen, document, verdicts_table))
+    failed = any(verdict["verdict"] == "FAIL" for verdict in document["verdicts"])
+    return ExitStatus.FAILED if failed else ExitStatus.OK
+
+
+def _breaches(chosen: argparse.Namespace) -> int:
+    document = _ask(chosen, f"/api/v1/breaches?state={chosen.state}")
+    print(_shown(chosen, document, breaches_table))
+    is_open = any(breach["state"] == "open" for breach in document["breaches"])
+    return ExitStatus.FAILED if is_open else ExitStatus.OK
+
+
+def _shown(chosen: argparse.Namespace, document: dict[str, Any], table: Any) -> str:
+    if chosen.json:
+        return json.dumps(document, ensure_ascii=False, indent=2)
+    text: str = table(document, chosen.lang)
+    return text
+
+
+def _ask(chosen: argparse.Namespace, path: str) -> dict[str, Any]:
+    if chosen.url is None and chosen.config is None:
+        raise UsageError("where is the collector? give --url, or --config with its fleet file")
+    base = chosen.url or f"http://{load(chosen.config, FleetSettings).listen}"
+    if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
+        raise UsageError(f"{base} is no address: http://HOST:PORT")
+    try:
+        with urllib.request.urlopen(base.rstrip("/") + path, timeout=_TIMEOUT_S) as response:  # noqa: S310 - checked
+            document: dict[str, Any] = json.load(response)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise NotReachableError(f"no collector answers at {base}: {error}") from error
+    return document

@@ -1,0 +1,201 @@
+"""Judgements and breaches as JSON documents: one shape for the API, the webhooks and the command line.
+
+Seconds and ratios; times in UTC (RFC 3339). What a person reads stands beside it in Chinese and English, with times in
+Asia/Shanghai and their offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
+
+from agent.core.outcome import Direction, Limit, Operator, Outcome
+from collector.sla.breach import Breach
+from collector.sla.verdict import Judgement, PathKey
+
+SECOND_NS: Final = 1_000_000_000
+TIME_ZONE: Final = "Asia/Shanghai"
+SHANGHAI: Final = timezone(timedelta(hours=8), TIME_ZONE)
+"""China has had no summer time since 1991, so a fixed offset needs no time zone database on the host."""
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What people call a thing, in both languages."""
+
+    zh: str
+    en: str
+
+    def document(self) -> Document:
+        """`{"zh": …, "en": …}`."""
+        return {"zh": self.zh, "en": self.en}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names by identifier; what has none is called by its identifier."""
+
+    sites: Mapping[str, Name] = field(default_factory=dict)
+    tiers: Mapping[str, Name] = field(default_factory=dict)
+
+    def site(self, identifier: str) -> Name:
+        """The name of a site."""
+        return self.sites.get(identifier) or Name(identifier, identifier)
+
+    def tier(self, identifier: str) -> Name:
+        """The name of a tier."""
+        return self.tiers.get(identifier) or Name(identifier, identifier)
+
+
+DIRECTION_NAMES: Final[Mapping[Direction, Name]] = {
+    Direction.FORWARD: Name("去向", "forward"),
+    Direction.REVERSE: Name("回向", "reverse"),
+    Direction.ROUND_TRIP: Name("往返", "round trip"),
+}
+
+
+def seconds(duration_ns: int) -> float:
+    """Nanoseconds in seconds."""
+    return duration_ns / SECOND_NS
+
+
+def utc_time(wall_ns: int) -> str:
+    """A wall time as RFC 3339 in UTC, to the millisecond (rounded down)."""
+    whole, rest = divmod(wall_ns, SECOND_NS)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03}Z"
+
+
+def local_time(wall_ns: int) -> str:
+    """A wall time for people: Asia/Shanghai, with its offset, to the second."""
+    return f"{datetime.fromtimestamp(wall_ns // SECOND_NS, SHANGHAI):%Y-%m-%d %H:%M:%S} +08:00"
+
+
+def limit_text(limit: Limit) -> str:
+    """A promise as people write it: `< 1 ms`, `≤ 10 ms`."""
+    sign = "<" if limit.operator is Operator.BELOW else "≤"
+    return f"{sign} {limit.limit_ns / 1e6:g} ms"
+
+
+def duration_name(duration_ns: int) -> Name:
+    """How long something lasted, to the second, the two largest units of it."""
+    total = round(duration_ns / SECOND_NS)
+    parts = (
+        (total // 86_400, "天", "d"),
+        (total // 3600 % 24, "小时", "h"),
+        (total // 60 % 60, "分钟", "min"),
+        (total % 60, "秒", "s"),
+    )
+    first = next((at for at, (amount, _, _) in enumerate(parts) if amount), len(parts) - 1)
+    shown = [part for part in parts[first : first + 2] if part[0]] or [parts[-1]]
+    return Name(
+        " ".join(f"{amount} {zh}" for amount, zh, _ in shown),
+        " ".join(f"{amount} {en}" for amount, _, en in shown),
+    )
+
+
+def path_document(path: PathKey) -> Document:
+    """The labels of a path."""
+    return {
+        "source": path.source,
+        "target": path.target,
+        "tier": path.tier,
+        "provider": path.provider,
+        "kind": path.kind,
+        "dscp": path.dscp,
+    }
+
+
+def limit_document(limit: Limit) -> Document:
+    """A promise, as operator and seconds."""
+    return {"operator": limit.operator.value, "seconds": seconds(limit.limit_ns)}
+
+
+def judgement_document(judgement: Judgement) -> Document:
+    """Everything that a judgement says, so that a reader can recompute it."""
+    return {
+        **path_document(judgement.path),
+        "direction": judgement.direction.value,
+        "objective": judgement.objective,
+        "verdict": judgement.verdict.name,
+        "reason": {
+            "code": judgement.reason.code,
+            "zh": judgement.reason.zh,
+            "en": judgement.reason.en,
+        },
+        "limit": limit_document(judgement.limit),
+        "floor_seconds": seconds(judgement.floor_ns),
+        "percentile": judgement.percentile,
+        "threshold": judgement.threshold,
+        "window": {
+            "start": utc_time(judgement.window_start_ns),
+            "end": utc_time(judgement.window_end_ns),
+            "seconds": seconds(judgement.window_end_ns - judgement.window_start_ns),
+        },
+        "packets": judgement.packets,
+        "counts": {outcome.label: judgement.counts.get(outcome, 0) for outcome in Outcome},
+        "violation_ratio": {"lower": judgement.violation_lower, "upper": judgement.violation_upper},
+        "violation_bound": {"lower": judgement.bound_lower, "upper": judgement.bound_upper},
+        "coverage": judgement.coverage,
+        "delay": {"p50": _bucket(judgement.delay_p50_ns), "p99": _bucket(judgement.delay_p99_ns)},
+    }
+
+
+def _bucket(edges: tuple[int, int | None] | None) -> Document | None:
+    """The histogram bucket that holds a percentile: above one edge, at most the other."""
+    if edges is None:
+        return None
+    above, at_most = edges
+    return {
+        "above_seconds": seconds(above),
+        "at_most_seconds": None if at_most is None else seconds(at_most),
+    }
+
+
+def breach_document(breach: Breach, names: Names) -> Document:
+    """A breach with the judgements that opened and closed it, and what to tell a person about it."""
+    closed_ns = breach.closed_ns
+    return {
+        "id": breach.id,
+        "state": "open" if closed_ns is None else "closed",
+        **path_document(breach.key.path),
+        "source_name": names.site(breach.key.path.source).document(),
+        "target_name": names.site(breach.key.path.target).document(),
+        "tier_name": names.tier(breach.key.path.tier).document(),
+        "direction": breach.key.direction.value,
+        "objective": breach.key.objective,
+        "limit": limit_document(breach.opening.limit),
+        "percentile": breach.opening.percentile,
+        "opened_at": utc_time(breach.opened_ns),
+        "closed_at": None if closed_ns is None else utc_time(closed_ns),
+        "local": {
+            "time_zone": TIME_ZONE,
+            "opened_at": local_time(breach.opened_ns),
+            "closed_at": None if closed_ns is None else local_time(closed_ns),
+        },
+        "summary": breach_summary(breach, names).document(),
+        "opening": judgement_document(breach.opening),
+        "closing": None if breach.closing is None else judgement_document(breach.closing),
+    }
+
+
+def breach_summary(breach: Breach, names: Names) -> Name:
+    """One sentence on a breach: what, where, against which promise, since when."""
+    path = breach.key.path
+    source, target = names.site(path.source), names.site(path.target)
+    direction = DIRECTION_NAMES[breach.key.direction]
+    promise = f"{limit_text(breach.opening.limit)}, P{breach.opening.percentile:g}"
+    where_zh = f"{source.zh} → {target.zh} {direction.zh}（承诺 {promise.replace(', ', '，')}）"
+    where_en = f"{source.en} → {target.en}, {direction.en} (promised {promise})"
+    opened = local_time(breach.opened_ns)
+    if breach.closed_ns is None:
+        return Name(f"时延超限：{where_zh}，始于 {opened}", f"Latency breach: {where_en}, since {opened}")
+    lasted = duration_name(breach.closed_ns - breach.opened_ns)
+    closed = local_time(breach.closed_ns)
+    return Name(
+        f"时延恢复：{where_zh}，{closed} 恢复，历时 {lasted.zh}",
+        f"Latency restored: {where_en}, at {closed} after {lasted.en}",
+    )

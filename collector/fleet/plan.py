@@ -1,0 +1,149 @@
+"""The fleet file compiled: what is judged, and what each agent has to do. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.core.geo import fibre_floor_ns
+from agent.core.outcome import ONE_WAY, Direction
+from agent.runtime.quantities import format_duration, format_limit
+from collector.fleet.settings import FleetPathSettings, FleetSettings, ObjectiveSettings, SiteSettings
+from collector.sla.breach import Hysteresis
+from collector.sla.judge import Objective
+from collector.sla.verdict import PathKey
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that is judged in each evaluation: a direction of a path against an objective over a window."""
+
+    path: PathKey
+    direction: Direction
+    objective: Objective
+    window_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What follows from a fleet file.
+
+    Attributes:
+        version: of everything that agents are told; changes when that does.
+        agents: HOST:PORT of the agents' HTTP servers by site.
+        targets: what is judged.
+        hysteresis: of each objective.
+        longest_window_ns: how far back verdicts look.
+    """
+
+    version: str
+    agents: Mapping[str, str]
+    targets: Sequence[Target]
+    hysteresis: Mapping[str, Hysteresis]
+    longest_window_ns: int
+
+
+def compile_plan(fleet: FleetSettings) -> Plan:
+    """Compile a fleet file that has no problems."""
+    return Plan(
+        version=plan_version(fleet),
+        agents={site.id: str(site.agent) for site in fleet.sites if site.agent is not None},
+        targets=[
+            target
+            for objective in fleet.objectives
+            for path in fleet.paths
+            if not objective.tiers or path.tier in objective.tiers
+            for target in _targets(fleet, path, objective)
+        ],
+        hysteresis={
+            objective.id: Hysteresis(objective.open_after, objective.close_after)
+            for objective in fleet.objectives
+        },
+        longest_window_ns=max((objective.window for objective in fleet.objectives), default=0),
+    )
+
+
+def path_key(fleet: FleetSettings, path: FleetPathSettings) -> PathKey:
+    """The labels that the path's metrics carry."""
+    target = fleet.site(path.target)
+    assert target is not None
+    provider = target.provider if path.provider is None else path.provider
+    return PathKey(path.source, path.target, path.tier, provider, path.kind, path.dscp)
+
+
+def agent_config(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
+    """The configuration of a site's agent, ready to be written as YAML.
+
+    Limits are the tiers', floors follow from the distances, and the clock is the site's.
+    """
+    config = _agent_work(fleet, site)
+    config["plan_version"] = plan_version(fleet)
+    return config
+
+
+def plan_version(fleet: FleetSettings) -> str:
+    """A short hash of all that the agents are told."""
+    work = [_agent_work(fleet, site) for site in fleet.sites]
+    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _targets(fleet: FleetSettings, path: FleetPathSettings, objective: ObjectiveSettings) -> list[Target]:
+    tier = fleet.tiers[path.tier]
+    floor_ns = fibre_floor_ns(fleet.kilometres(path))
+    one_way = tier.direction == "one_way"
+    return [
+        Target(
+            path_key(fleet, path),
+            direction,
+            Objective(
+                objective.id,
+                tier.limit,
+                floor_ns if one_way else 2 * floor_ns,
+                objective.percentile,
+                objective.min_coverage,
+            ),
+            objective.window,
+        )
+        for direction in (ONE_WAY if one_way else (Direction.ROUND_TRIP,))
+    ]
+
+
+def _agent_work(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
+    config: dict[str, Any] = {"site": site.id}
+    if site.agent is not None:
+        config["listen"] = str(site.agent)
+    config["clock"] = {"source": site.clock.source}
+    if site.clock.error_bound is not None:
+        config["clock"]["error_bound"] = format_duration(site.clock.error_bound)
+    if site.reflector is not None:
+        config["reflector"] = {"listen": [str(site.reflector)]}
+    config["paths"] = [_agent_path(fleet, path) for path in fleet.paths if path.source == site.id]
+    return config
+
+
+def _agent_path(fleet: FleetSettings, path: FleetPathSettings) -> dict[str, Any]:
+    key = path_key(fleet, path)
+    tier = fleet.tiers[path.tier]
+    target = fleet.site(path.target)
+    assert target is not None
+    limit = format_limit(tier.limit)
+    floor_ns = fibre_floor_ns(fleet.kilometres(path))
+    work: dict[str, Any] = {
+        "target": key.target,
+        "tier": key.tier,
+        "provider": key.provider,
+        "kind": key.kind,
+        "address": str(path.address or target.reflector),
+        "interval": format_duration(path.interval),
+        "timeout": format_duration(path.timeout),
+        "dscp": key.dscp,
+        "limits": {"forward": limit, "reverse": limit}
+        if tier.direction == "one_way"
+        else {"round_trip": limit},
+    }
+    if floor_ns:
+        work["floors"] = {"forward": format_duration(floor_ns), "reverse": format_duration(floor_ns)}
+    return work

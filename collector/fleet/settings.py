@@ -1,0 +1,280 @@
+"""The fleet file as it is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agent.core.geo import fibre_floor_ns, great_circle_km
+from agent.core.stamp import DEFAULT_PORT
+from agent.runtime.quantities import (
+    DurationNs,
+    Endpoint,
+    LimitText,
+    endpoint_with_default_port,
+    format_duration,
+)
+from agent.runtime.settings import Settings
+from agent.runtime.yaml_lines import Location
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s]*$")]
+ProbeAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
+
+
+class NameSettings(Settings):
+    """What people call a thing."""
+
+    zh: Annotated[str, Field(min_length=1)]
+    en: Annotated[str, Field(min_length=1)]
+
+
+class SiteClockSettings(Settings):
+    """How a site's agent knows its clock; as in the agent's own configuration."""
+
+    source: Literal["adjtimex", "declared", "unsynchronised"] = "adjtimex"
+    error_bound: DurationNs | None = None
+
+
+class SiteSettings(Settings):
+    """A place that probes or is probed.
+
+    Attributes:
+        lat, lon: degrees.
+        provider: the network operator that serves it.
+        agent: HOST:PORT of its agent's HTTP server; none: nobody probes from here.
+        reflector: HOST[:PORT] where it answers probes.
+    """
+
+    id: Identifier
+    name: NameSettings
+    lat: Annotated[float, Field(ge=-90, le=90)]
+    lon: Annotated[float, Field(ge=-180, le=180)]
+    provider: str = ""
+    district: str = ""
+    agent: Endpoint | None = None
+    reflector: ProbeAddress | None = None
+    clock: SiteClockSettings = SiteClockSettings()
+
+
+class TierSettings(Settings):
+    """A clause of the plan.
+
+    Attributes:
+        limit: the promise, such as `< 1ms`.
+        direction: one_way: each direction is judged; round_trip: both together.
+    """
+
+    name: NameSettings
+    limit: LimitText
+    direction: Literal["one_way", "round_trip"] = "one_way"
+
+
+class FleetPathSettings(Settings):
+    """Who probes whom.
+
+    Attributes:
+        provider: label; default: that of the target's site.
+        address: where the probes go; default: the target's reflector.
+        fibre_km: length of the fibre, where it is known; default: the great-circle distance.
+    """
+
+    source: Identifier
+    target: Identifier
+    tier: Identifier
+    kind: Literal["stamp"] = "stamp"
+    interval: DurationNs = 100_000_000
+    timeout: DurationNs = 1_000_000_000
+    dscp: Annotated[int, Field(ge=0, le=63)] = 0
+    provider: str | None = None
+    address: ProbeAddress | None = None
+    fibre_km: Annotated[float, Field(gt=0, le=20_000)] | None = None
+
+
+class ObjectiveSettings(Settings):
+    """What share of packets must keep the promise, over which window.
+
+    Attributes:
+        percentile: in percent, such as 99.9.
+        tiers: which tiers it is for; empty: all.
+        min_coverage: share of the window that must have been observed.
+        open_after, close_after: consecutive evaluations of FAIL that open a breach, of PASS that close it.
+    """
+
+    id: Identifier
+    percentile: Annotated[float, Field(ge=50, lt=100)]
+    window: DurationNs
+    tiers: tuple[Identifier, ...] = ()
+    min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
+    open_after: Annotated[int, Field(ge=1, le=1000)] = 1
+    close_after: Annotated[int, Field(ge=1, le=1000)] = 3
+
+
+class AgentsSourceSettings(Settings):
+    """The collector scrapes the agents itself."""
+
+    kind: Literal["agents"]
+    interval: DurationNs = 10_000_000_000
+
+
+class PrometheusSourceSettings(Settings):
+    """The collector reads what a Prometheus (Thanos, Mimir, VictoriaMetrics) has scraped.
+
+    Attributes:
+        url: base of its HTTP API; the query API is below it at /api/v1.
+    """
+
+    kind: Literal["prometheus"]
+    url: Url
+    interval: DurationNs = 10_000_000_000
+
+
+SourceSettings = Annotated[AgentsSourceSettings | PrometheusSourceSettings, Field(discriminator="kind")]
+
+
+class WebhookSettings(Settings):
+    """Where breaches are announced.
+
+    Attributes:
+        url, url_file: the address, or a file that holds it where it is a secret; one of the two.
+        secret_file: file with a Standard Webhooks secret (whsec_…) to sign with.
+    """
+
+    name: Identifier
+    url: Url | None = None
+    url_file: Path | None = None
+    secret_file: Path | None = None
+
+
+class AlertsSettings(Settings):
+    """Who is told of breaches."""
+
+    alertmanagers: tuple[Url, ...] = ()
+    webhooks: tuple[WebhookSettings, ...] = ()
+
+
+class FleetSettings(Settings):
+    """The whole file.
+
+    Attributes:
+        listen: where the page, the metrics and the API are served.
+        external_url: how people reach the page; default: `listen`.
+        state: SQLite file, relative to the fleet file.
+    """
+
+    listen: Endpoint
+    external_url: Url | None = None
+    state: Path = Path("state.sqlite")
+    source: SourceSettings = AgentsSourceSettings(kind="agents")
+    sites: Annotated[tuple[SiteSettings, ...], Field(min_length=1)]
+    tiers: Annotated[dict[Identifier, TierSettings], Field(min_length=1)]
+    paths: tuple[FleetPathSettings, ...] = ()
+    objectives: tuple[ObjectiveSettings, ...] = ()
+    evaluation_interval: DurationNs = 10_000_000_000
+    alerts: AlertsSettings = AlertsSettings()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def problems(self) -> Iterator[tuple[Location, str]]:
+        """What does not fit together, and what physics forbids."""
+        yield from self._duplicates()
+        yield from self._clocks()
+        yield from self._paths()
+        yield from self._objectives()
+        for index, webhook in enumerate(self.alerts.webhooks):
+            if (webhook.url is None) == (webhook.url_file is None):
+                yield ("alerts", "webhooks", index), "one of url and url_file is needed"
+
+    def warnings(self) -> Iterator[str]:
+        """What is allowed and yet probably not meant."""
+        for index, path in enumerate(self.paths):
+            if path.timeout <= path.interval:
+                times = f"timeout {format_duration(path.timeout)}, interval {format_duration(path.interval)}"
+                yield f"paths[{index}]: {times}: the direction of a loss can rarely be proven unless timeout is above"
+
+    def site(self, identifier: str) -> SiteSettings | None:
+        """The site of this id."""
+        return next((site for site in self.sites if site.id == identifier), None)
+
+    def kilometres(self, path: FleetPathSettings) -> float:
+        """Length of the fibre in one direction: as configured, or the great circle between the two sites."""
+        if path.fibre_km is not None:
+            return path.fibre_km
+        source, target = self.site(path.source), self.site(path.target)
+        assert source is not None
+        assert target is not None
+        return great_circle_km(source.lat, source.lon, target.lat, target.lon)
+
+    def _duplicates(self) -> Iterator[tuple[Location, str]]:
+        for name in ("sites", "objectives"):
+            first: dict[str, int] = {}
+            for index, item in enumerate(getattr(self, name)):
+                if item.id in first:
+                    yield (name, index, "id"), f"{item.id} is already {name}[{first[item.id]}]"
+                first.setdefault(item.id, index)
+        names = Counter(webhook.name for webhook in self.alerts.webhooks)
+        for index, webhook in enumerate(self.alerts.webhooks):
+            if names[webhook.name] > 1:
+                yield ("alerts", "webhooks", index, "name"), f"{webhook.name} names two webhooks"
+
+    def _clocks(self) -> Iterator[tuple[Location, str]]:
+        for index, site in enumerate(self.sites):
+            declared = site.clock.source == "declared"
+            if declared and site.clock.error_bound is None:
+                yield ("sites", index, "clock"), "a declared clock needs error_bound, such as 50us"
+            if not declared and site.clock.error_bound is not None:
+                yield ("sites", index, "clock", "error_bound"), "only a declared clock takes error_bound"
+
+    def _paths(self) -> Iterator[tuple[Location, str]]:
+        first: dict[tuple[object, ...], int] = {}
+        for index, path in enumerate(self.paths):
+            at: Location = ("paths", index)
+            source, target = self.site(path.source), self.site(path.target)
+            tier = self.tiers.get(path.tier)
+            known = ", ".join(site.id for site in self.sites)
+            if source is None:
+                yield (*at, "source"), f"{path.source} is no site; sites: {known}"
+            elif source.agent is None:
+                yield (*at, "source"), f"{path.source} has no agent to probe from"
+            if target is None:
+                yield (*at, "target"), f"{path.target} is no site; sites: {known}"
+            elif path.address is None and target.reflector is None:
+                yield at, f"{path.target} has no reflector; give it one, or the path an address"
+            if tier is None:
+                yield (*at, "tier"), f"{path.tier} is no tier; tiers: {', '.join(self.tiers)}"
+            if path.source == path.target:
+                yield (*at, "target"), f"{path.source} probes itself"
+            key = (path.source, path.target, path.tier, path.provider, path.kind, path.dscp)
+            if key in first:
+                yield at, f"the same path as paths[{first[key]}]"
+            first.setdefault(key, index)
+            if source is not None and target is not None and tier is not None:
+                yield from self._physics(index, path, tier)
+
+    def _physics(
+        self, index: int, path: FleetPathSettings, tier: TierSettings
+    ) -> Iterator[tuple[Location, str]]:
+        km = self.kilometres(path)
+        times = 2 if tier.direction == "round_trip" else 1
+        floor_ns = times * fibre_floor_ns(km)
+        if not tier.limit.met_by(floor_ns):
+            way = "there and back" if times == 2 else "one way"
+            least = f"{km:.0f} km, for which light in fibre needs {floor_ns / 1e6:.2f} ms {way}"
+            promise = f"tier {path.tier} promises {tier.limit}"
+            yield ("paths", index), f"impossible: {path.source} to {path.target} is {least}; {promise}"
+
+    def _objectives(self) -> Iterator[tuple[Location, str]]:
+        for index, objective in enumerate(self.objectives):
+            for number, tier in enumerate(objective.tiers):
+                if tier not in self.tiers:
+                    where: Location = ("objectives", index, "tiers", number)
+                    yield where, f"{tier} is no tier; tiers: {', '.join(self.tiers)}"
+            if objective.window < 2 * self.source.interval:
+                window, interval = format_duration(objective.window), format_duration(self.source.interval)
+                yield (
+                    ("objectives", index, "window"),
+                    f"{window} holds fewer than two readings of the source, which is read every {interval}",
+                )

@@ -1,0 +1,191 @@
+"""The verdict: counts of a window held against an objective (DESIGN: three verdicts of ILAC-G8, and NO_DATA).
+
+p_lo is the share of packets that surely broke the promise, p_hi the share that may have. A packet that was lost
+somewhere (unattributed) may have been lost in this direction; of one that is uncertain the clocks cannot tell.
+
+    PASS            the upper bound of p_hi is at most 1 - percentile
+    FAIL            the lower bound of p_lo is above it
+    INDETERMINATE   neither is proven
+    NO_DATA         too little of the window was observed, or nothing that this objective could be judged by
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.histogram import quantile_bounds_ns
+from agent.core.outcome import Direction, Limit, Outcome
+from collector.sla.confidence import clean_packets_needed, lower_bound, upper_bound
+from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
+from collector.sla.window import WindowSum
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is asked of one direction of a path.
+
+    Attributes:
+        id: as in the fleet file.
+        limit: the promise.
+        floor_ns: the least delay that physics allows in this direction.
+        percentile: share of packets, in percent, that must keep it; below 100.
+        min_coverage: share of the window that must have been observed, 0 to 1.
+    """
+
+    id: str
+    limit: Limit
+    floor_ns: int
+    percentile: float
+    min_coverage: float
+
+    @property
+    def threshold(self) -> float:
+        """The share of packets that may break the promise."""
+        return 1 - self.percentile / 100
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFacts:
+    """What else is known of the agent that counted.
+
+    Attributes:
+        up: whether it was reached when it was last asked.
+        limit: what it counted outcomes against; None: it never said.
+        clock_bound_ns: what its clock vouches for; None: nothing.
+    """
+
+    up: bool
+    limit: Limit | None
+    clock_bound_ns: int | None
+
+
+def judge(
+    path: PathKey, direction: Direction, objective: Objective, window: WindowSum, agent: AgentFacts
+) -> Judgement:
+    """Hold one direction of a path against an objective over a window."""
+    counts = window.counts.outcomes
+    packets = sum(counts)
+    broken = counts[Outcome.OVER] + counts[Outcome.LOST]
+    suspect = broken + counts[Outcome.UNCERTAIN] + counts[Outcome.UNATTRIBUTED]
+    bound_lower = lower_bound(broken, packets) if packets else None
+    bound_upper = upper_bound(suspect, packets) if packets else None
+    verdict, reason = _decide(objective, window, agent, bound_lower, bound_upper)
+    return Judgement(
+        path=path,
+        direction=direction,
+        objective=objective.id,
+        verdict=verdict,
+        reason=reason,
+        limit=objective.limit,
+        floor_ns=objective.floor_ns,
+        percentile=objective.percentile,
+        window_start_ns=window.start_ns,
+        window_end_ns=window.end_ns,
+        counts=dict(zip(Outcome, counts, strict=True)),
+        violation_lower=broken / packets if packets else None,
+        violation_upper=suspect / packets if packets else None,
+        bound_lower=bound_lower,
+        bound_upper=bound_upper,
+        threshold=objective.threshold,
+        coverage=window.coverage,
+        delay_p50_ns=quantile_bounds_ns(window.counts.delays, 0.5),
+        delay_p99_ns=quantile_bounds_ns(window.counts.delays, 0.99),
+    )
+
+
+def _decide(
+    objective: Objective,
+    window: WindowSum,
+    agent: AgentFacts,
+    bound_lower: float | None,
+    bound_upper: float | None,
+) -> tuple[Verdict, Reason]:
+    if agent.limit is not None and agent.limit != objective.limit:
+        return Verdict.NO_DATA, Reason(
+            "other_limit",
+            f"代理按 {agent.limit} 计数，而承诺是 {objective.limit}：这些计数不能用来判定",
+            f"the agent counts against {agent.limit}, the promise is {objective.limit}: these counts judge nothing",
+        )
+    if window.coverage < objective.min_coverage or bound_lower is None or bound_upper is None:
+        return Verdict.NO_DATA, _unobserved(objective, window, agent)
+    threshold = objective.threshold
+    if bound_lower > threshold:
+        return Verdict.FAIL, Reason(
+            "lower_bound_exceeds",
+            f"违约比例至少 {bound_lower:.3%}（95 % 置信下界），超过 P{objective.percentile:g} 允许的 {threshold:.3%}",
+            f"at least {bound_lower:.3%} of packets break the promise (95 % lower bound), "
+            f"P{objective.percentile:g} allows {threshold:.3%}",
+        )
+    if bound_upper <= threshold:
+        return Verdict.PASS, Reason(
+            "upper_bound_meets",
+            f"违约比例至多 {bound_upper:.3%}（95 % 置信上界），P{objective.percentile:g} 允许 {threshold:.3%}",
+            f"at most {bound_upper:.3%} of packets break the promise (95 % upper bound), "
+            f"P{objective.percentile:g} allows {threshold:.3%}",
+        )
+    return Verdict.INDETERMINATE, _unproven(objective, window, agent)
+
+
+def _unobserved(objective: Objective, window: WindowSum, agent: AgentFacts) -> Reason:
+    if not agent.up:
+        return Reason(
+            "agent_silent",
+            f"代理没有应答，时间窗只覆盖了 {window.coverage:.0%}",
+            f"the agent does not answer, {window.coverage:.0%} of the window is covered",
+        )
+    if window.coverage < objective.min_coverage:
+        return Reason(
+            "below_coverage",
+            f"时间窗只覆盖了 {window.coverage:.0%}，至少需要 {objective.min_coverage:.0%}",
+            f"{window.coverage:.0%} of the window is covered, at least {objective.min_coverage:.0%} is needed",
+        )
+    return Reason("no_packets", "时间窗内没有任何探测包有结果", "no packet of the window has an outcome")
+
+
+def _unproven(objective: Objective, window: WindowSum, agent: AgentFacts) -> Reason:
+    """Why neither PASS nor FAIL is proven: the clocks, lost packets of unknown direction, or too few packets."""
+    counts = window.counts.outcomes
+    packets = sum(counts)
+    threshold = objective.threshold
+    surely = counts[Outcome.OVER] + counts[Outcome.LOST]
+    if upper_bound(surely + counts[Outcome.UNATTRIBUTED], packets) <= threshold:
+        if agent.clock_bound_ns is None:
+            zh, en = "时钟未同步", "the clocks are not synchronised"
+        else:
+            bound = f"±{agent.clock_bound_ns / 1e6:g} ms"
+            zh, en = f"时钟误差 {bound}", f"the clock is good to {bound}"
+        share = counts[Outcome.UNCERTAIN] / packets
+        return Reason(
+            "clock_cannot_prove",
+            f"{zh}，往返时延减去光纤下限 {objective.floor_ns / 1e6:.2f} ms 也不足以证明 {objective.limit}："
+            f"{share:.1%} 的包不确定",
+            f"{en}, and the round trip less the fibre floor of {objective.floor_ns / 1e6:.2f} ms does not prove "
+            f"{objective.limit} either: {share:.1%} of packets are uncertain",
+        )
+    if counts[Outcome.UNATTRIBUTED] and upper_bound(surely + counts[Outcome.UNCERTAIN], packets) <= threshold:
+        return Reason(
+            "loss_without_direction",
+            f"{counts[Outcome.UNATTRIBUTED]} 个包丢失，但无法证明丢在哪个方向",
+            f"{counts[Outcome.UNATTRIBUTED]} packets were lost and nothing proves in which direction",
+        )
+    if counts[Outcome.UNATTRIBUTED] == packets:
+        return Reason(
+            "target_silent",
+            f"目标没有应答：{packets} 个包全部丢失，方向不明",
+            f"the target does not answer: all {packets} packets were lost, in an unknown direction",
+        )
+    needed = clean_packets_needed(threshold)
+    if packets < needed:
+        return Reason(
+            "too_few_packets",
+            f"只有 {packets} 个包；证明 P{objective.percentile:g} 至少需要 {needed} 个无违约的包",
+            f"{packets} packets; proving P{objective.percentile:g} needs at least {needed} without a violation",
+        )
+    lower, upper = lower_bound(surely, packets), upper_bound(packets - counts[Outcome.WITHIN], packets)
+    return Reason(
+        "between_bounds",
+        f"违约比例在 {lower:.3%} 与 {upper:.3%} 之间（95 % 置信），P{objective.percentile:g} 允许 {threshold:.3%}，"
+        "尚不能判定",
+        f"between {lower:.3%} and {upper:.3%} of packets break the promise (95 % confidence), "
+        f"P{objective.percentile:g} allows {threshold:.3%}: not decided yet",
+    )

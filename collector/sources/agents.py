@@ -1,0 +1,75 @@
+"""Direct scrape: every agent's /metrics, all at once, none waiting for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector.sources.samples import NEEDED, AgentReading, IncompleteError, Sample, agent_reading
+
+_MAX_OCTETS: Final = 256 << 20
+_CHUNK_OCTETS: Final = 1 << 16
+_AT_A_TIME: Final = 64
+
+
+class AgentsSource:
+    """Scrapes the agents.
+
+    Args:
+        agents: HOST:PORT by site.
+        timeout_s: after which an agent counts as not answering.
+        now_ns: Unix wall time.
+    """
+
+    def __init__(self, agents: Mapping[str, str], timeout_s: float, now_ns: Callable[[], int]) -> None:
+        self._agents = agents
+        self._now_ns = now_ns
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout_s), connector=aiohttp.TCPConnector(limit=_AT_A_TIME)
+        )
+
+    async def read(self) -> Sequence[AgentReading]:
+        """Scrape every agent."""
+        return await asyncio.gather(*(self._scrape(site, address) for site, address in self._agents.items()))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def _scrape(self, site: str, address: str) -> AgentReading:
+        try:
+            async with self._session.get(f"http://{address}/metrics") as response:
+                if response.status != 200:
+                    return self._unread(site, f"{address} answers {response.status} {response.reason}")
+                body = bytearray()
+                async for chunk in response.content.iter_chunked(_CHUNK_OCTETS):
+                    body += chunk
+                    if len(body) > _MAX_OCTETS:
+                        return self._unread(site, f"{address}: more than {_MAX_OCTETS >> 20} MiB")
+            taken_ns = self._now_ns()
+            return agent_reading(site, parse(body.decode()), taken_ns)
+        except TimeoutError:
+            return self._unread(site, f"{address} does not answer in time")
+        except (aiohttp.ClientError, OSError) as error:
+            return self._unread(site, f"{address}: {error or type(error).__name__}")
+        except (IncompleteError, ValueError) as error:
+            return self._unread(site, f"{address}: not an agent's exposition: {error}")
+
+    def _unread(self, site: str, reason: str) -> AgentReading:
+        return AgentReading(site, up=False, reason=reason, taken_ns=self._now_ns())
+
+
+def parse(text: str) -> Iterator[Sample]:
+    """The samples of an exposition that readings are made of.
+
+    Raises:
+        ValueError: not the Prometheus text format.
+    """
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name in NEEDED:
+                yield Sample(sample.name, sample.labels, sample.value)

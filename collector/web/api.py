@@ -1,0 +1,209 @@
+"""The API under /api/v1: JSON, seconds and ratios, times in UTC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from agent import __version__
+from agent.core.outcome import Direction
+from collector.documents import (
+    breach_document,
+    judgement_document,
+    limit_document,
+    seconds,
+    utc_time,
+)
+from collector.sla.breach import Breach
+from collector.sla.verdict import Judgement, Verdict
+from collector.web.discovery import ROLES
+from collector.web.queries import ANYTHING, selection
+from collector.web.view import Fleet, SourceView, StateView
+
+BREACH_STATES: Final = ("open", "closed", "all")
+
+_COMPRESS_FROM_OCTETS = 1400
+"""What fits into one packet is not worth the work."""
+
+
+class Api:
+    """Handlers of the API; each reads the state as it is at that moment."""
+
+    def __init__(self, fleet: Fleet, state: StateView) -> None:
+        self._fleet = fleet
+        self._names = fleet.names()
+        self._state = state
+        self._all_verdicts: tuple[int, bytes] = (-1, b"")
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to serve where."""
+        return [
+            web.get("/api/v1/verdicts", self.verdicts),
+            web.get("/api/v1/breaches", self.breaches),
+            web.get("/api/v1/fleet", self.fleet),
+            web.get("/sd/prometheus", self.discovery),
+        ]
+
+    async def verdicts(self, request: web.Request) -> web.Response:
+        """The judgements of the last evaluation, filtered by their labels."""
+        wanted = selection(
+            request.query,
+            {
+                "tier": ANYTHING,
+                "source": ANYTHING,
+                "target": ANYTHING,
+                "direction": [direction.value for direction in Direction],
+                "verdict": [verdict.name for verdict in Verdict],
+                "objective": ANYTHING,
+            },
+        )
+        if wanted:
+            return _json(request, self._verdicts_body(wanted))
+        # The page asks for this every few seconds: it is written once per evaluation.
+        if self._all_verdicts[0] != self._state.evaluations:
+            self._all_verdicts = (self._state.evaluations, self._verdicts_body({}))
+        return _json(request, self._all_verdicts[1])
+
+    def _verdicts_body(self, wanted: Mapping[str, frozenset[str]]) -> bytes:
+        chosen = [
+            judgement_document(judgement)
+            for judgement in self._state.judgements
+            if all(_label(judgement, name) in values for name, values in wanted.items())
+        ]
+        return _encoded({"evaluated_at": self._evaluated_at(), "verdicts": chosen})
+
+    async def breaches(self, request: web.Request) -> web.Response:
+        """Breaches, open ones first, then the latest; `state` is open, closed or all (as if left out)."""
+        wanted = selection(
+            request.query,
+            {
+                "state": BREACH_STATES,
+                "tier": ANYTHING,
+                "source": ANYTHING,
+                "target": ANYTHING,
+                "direction": [direction.value for direction in Direction],
+                "objective": ANYTHING,
+            },
+        )
+        states = wanted.pop("state", frozenset(["all"]))
+        chosen = [
+            breach
+            for breach in self._state.breaches
+            if ("all" in states or ("open" if breach.closed_ns is None else "closed") in states)
+            and all(_label(breach.opening, name) in values for name, values in wanted.items())
+        ]
+        chosen.sort(key=_urgency)
+        body = {
+            "evaluated_at": self._evaluated_at(),
+            "breaches": [breach_document(breach, self._names) for breach in chosen],
+        }
+        return _json(request, _encoded(body))
+
+    async def fleet(self, request: web.Request) -> web.Response:
+        """Sites with their agents' state, tiers and objectives."""
+        selection(request.query, {})
+        fleet = self._fleet
+        body = {
+            "version": __version__,
+            "evaluation_interval_seconds": seconds(fleet.evaluation_interval_ns),
+            "sites": [
+                {
+                    "id": site.id,
+                    "name": site.name.document(),
+                    "provider": site.provider,
+                    "district": site.district,
+                    "agent": _agent(self._state.sources.get(site.id)),
+                }
+                for site in fleet.sites
+            ],
+            "tiers": [
+                {
+                    "id": tier.id,
+                    "name": tier.name.document(),
+                    "limit": limit_document(tier.limit),
+                    "direction": tier.direction,
+                }
+                for tier in fleet.tiers
+            ],
+            "objectives": [
+                {
+                    "id": objective.id,
+                    "percentile": objective.percentile,
+                    "window_seconds": seconds(objective.window_ns),
+                    "min_coverage": objective.min_coverage,
+                }
+                for objective in fleet.objectives
+            ],
+        }
+        return _json(request, _encoded(body))
+
+    async def discovery(self, request: web.Request) -> web.Response:
+        """Targets for Prometheus; `role` is agent (as if left out) or collector."""
+        wanted = selection(request.query, {"role": tuple(ROLES)}).get("role", frozenset(["agent"]))
+        groups = [
+            group
+            for role, list_targets in ROLES.items()
+            if role in wanted
+            for group in list_targets(self._fleet)
+        ]
+        return _json(request, _encoded(groups))
+
+    def _evaluated_at(self) -> str | None:
+        evaluated_ns = self._state.evaluated_ns
+        return None if evaluated_ns is None else utc_time(evaluated_ns)
+
+
+_LABELS: Mapping[str, Callable[[Judgement], str]] = {
+    "tier": lambda judgement: judgement.path.tier,
+    "source": lambda judgement: judgement.path.source,
+    "target": lambda judgement: judgement.path.target,
+    "direction": lambda judgement: judgement.direction.value,
+    "verdict": lambda judgement: judgement.verdict.name,
+    "objective": lambda judgement: judgement.objective,
+}
+
+
+def _label(judgement: Judgement, name: str) -> str:
+    return _LABELS[name](judgement)
+
+
+def _urgency(breach: Breach) -> tuple[bool, int]:
+    """Open ones before closed ones, the latest first."""
+    return breach.closed_ns is not None, -(breach.closed_ns or breach.opened_ns)
+
+
+def _agent(source: SourceView | None) -> dict[str, Any] | None:
+    if source is None:
+        return None
+    bound_ns = source.clock_bound_ns
+    return {
+        "up": source.up,
+        "reason": source.reason,
+        "seen_at": None if source.seen_ns is None else utc_time(source.seen_ns),
+        "clock": None
+        if source.clock_source is None
+        else {
+            "source": source.clock_source,
+            "error_bound_seconds": None if bound_ns is None else seconds(bound_ns),
+        },
+    }
+
+
+def _encoded(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _json(request: web.Request, body: bytes) -> web.Response:
+    """A JSON answer that is not sent again while it is the same."""
+    tag = hashlib.blake2b(body, digest_size=12).hexdigest()
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if any(asked.value in (tag, "*") for asked in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    response = web.Response(body=body, content_type="application/json", charset="utf-8", headers=headers)
+    if len(body) >= _COMPRESS_FROM_OCTETS:
+        response.enable_compression()
+    return response

@@ -1,0 +1,119 @@
+"""The collector's verdicts and its own health as Prometheus metrics, read from the state when scraped."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from agent import __version__
+from agent.core import metrics
+from agent.core.outcome import Direction
+from collector.alerts.counts import NotificationCounts
+from collector.sla.breach import BreachKey
+from collector.sla.verdict import PathKey
+from collector.web.view import StateView
+
+JUDGED_LABELS = (*metrics.PATH_LABELS, "direction", "objective")
+
+
+def judged_labels(path: PathKey, direction: Direction, objective: str) -> list[str]:
+    """The values of `JUDGED_LABELS`."""
+    return [
+        path.source,
+        path.target,
+        path.tier,
+        path.provider,
+        path.kind,
+        str(path.dscp),
+        direction.value,
+        objective,
+    ]
+
+
+class VerdictCollector(Collector):
+    """Yields every metric of the collector."""
+
+    def __init__(self, state: StateView, notifications: NotificationCounts) -> None:
+        self._state = state
+        self._notifications = notifications
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the registry must not evaluate the state to learn the names."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        yield from self._verdicts()
+        yield self._open_breaches()
+        notifications = CounterMetricFamily(
+            metrics.NOTIFICATIONS,
+            "Tries to tell somebody; an Alertmanager is told again and again, and every time counts.",
+            labels=["channel", "result"],
+        )
+        for channel, result, number in self._notifications:
+            notifications.add_metric([channel, result.value], number)
+        yield notifications
+        yield SummaryMetricFamily(
+            metrics.EVALUATION_DURATION,
+            "How long evaluations took.",
+            count_value=self._state.evaluations,
+            sum_value=self._state.evaluation_seconds,
+        )
+        up = GaugeMetricFamily(
+            metrics.SOURCE_UP, "1 where the last reading of this agent succeeded.", labels=["source"]
+        )
+        for site, source in self._state.sources.items():
+            up.add_metric([site], float(source.up))
+        yield up
+        build = GaugeMetricFamily(metrics.BUILD_INFO, "The running program.", labels=["version", "python"])
+        build.add_metric([__version__, platform.python_version()], 1)
+        yield build
+
+    def _verdicts(self) -> Iterator[Metric]:
+        verdicts = GaugeMetricFamily(
+            metrics.SLA_VERDICT,
+            "0 PASS, 1 FAIL, 2 INDETERMINATE, 3 NO_DATA.",
+            labels=JUDGED_LABELS,
+        )
+        ratios = GaugeMetricFamily(
+            metrics.SLA_VIOLATION_RATIO,
+            "One-sided 95 % bounds of the share of packets that broke the promise: the verdict holds them "
+            "against 1 - percentile.",
+            labels=[*JUDGED_LABELS, "bound"],
+        )
+        for judgement in self._state.judgements:
+            labels = judged_labels(judgement.path, judgement.direction, judgement.objective)
+            verdicts.add_metric(labels, judgement.verdict.value)
+            for bound, value in (("lower", judgement.bound_lower), ("upper", judgement.bound_upper)):
+                if value is not None:
+                    ratios.add_metric([*labels, bound], value)
+        yield verdicts
+        yield ratios
+
+    def _open_breaches(self) -> Metric:
+        family = GaugeMetricFamily(
+            metrics.SLA_BREACH_OPEN, "1 while a breach stands open.", labels=JUDGED_LABELS
+        )
+        judged = {BreachKey(one.path, one.direction, one.objective): 0 for one in self._state.judgements}
+        standing = {breach.key: 1 for breach in self._state.breaches if breach.closed_ns is None}
+        for key, value in {**judged, **standing}.items():
+            family.add_metric(judged_labels(*key), value)
+        return family
+
+
+def registry(state: StateView, notifications: NotificationCounts) -> CollectorRegistry:
+    """A registry with the collector's metrics and those of its process."""
+    made = CollectorRegistry(auto_describe=False)
+    made.register(VerdictCollector(state, notifications))
+    ProcessCollector(registry=made)
+    GCCollector(registry=made)
+    return made

@@ -1,0 +1,171 @@
+"""What the web side needs to see of the running collector; `now` and all other times are Unix wall time in ns."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from agent.core.outcome import Limit
+from agent.runtime.quantities import Endpoint
+from collector.documents import Name, Names
+from collector.fleet.settings import FleetSettings, NameSettings
+from collector.sla.breach import Breach
+from collector.sla.verdict import Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site of the fleet file.
+
+    Attributes:
+        agent: HOST:PORT of its agent's HTTP server; None where it has none.
+    """
+
+    id: str
+    name: Name
+    provider: str
+    district: str
+    agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A tier of the fleet file; `direction` is one_way or round_trip."""
+
+    id: str
+    name: Name
+    limit: Limit
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """An objective of the fleet file."""
+
+    id: str
+    percentile: float
+    window_ns: int
+    min_coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the page and the API say of the fleet file.
+
+    Attributes:
+        address: HOST:PORT at which Prometheus finds the collector itself.
+        page_url: how people reach the page.
+    """
+
+    sites: Sequence[Site]
+    tiers: Sequence[Tier]
+    objectives: Sequence[Objective]
+    evaluation_interval_ns: int
+    address: str
+    page_url: str
+
+    def names(self) -> Names:
+        """What people call the sites and tiers."""
+        return Names({site.id: site.name for site in self.sites}, {tier.id: tier.name for tier in self.tiers})
+
+
+def fleet_view(settings: FleetSettings) -> Fleet:
+    """What is shown of a fleet file."""
+    page_url = settings.external_url or f"http://{_reachable(settings.listen)}"
+    return Fleet(
+        sites=[
+            Site(
+                site.id,
+                _name(site.name),
+                site.provider,
+                site.district,
+                None if site.agent is None else str(site.agent),
+            )
+            for site in settings.sites
+        ],
+        tiers=[
+            Tier(identifier, _name(tier.name), tier.limit, tier.direction)
+            for identifier, tier in settings.tiers.items()
+        ],
+        objectives=[
+            Objective(one.id, one.percentile, one.window, one.min_coverage) for one in settings.objectives
+        ],
+        evaluation_interval_ns=settings.evaluation_interval,
+        address=_address(settings.listen, settings.external_url),
+        page_url=page_url,
+    )
+
+
+def _name(settings: NameSettings) -> Name:
+    return Name(settings.zh, settings.en)
+
+
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised here, not listened on
+
+
+def _reachable(listen: Endpoint) -> Endpoint:
+    """Where others find a server that listens here: one that listens everywhere is found by its host's name."""
+    return Endpoint(host=platform.node(), port=listen.port) if listen.host in _EVERY_ADDRESS else listen
+
+
+def _address(listen: Endpoint, external_url: str | None) -> str:
+    """HOST:PORT for Prometheus, which speaks to the server itself where it can: a proxy may ask for a password."""
+    if external_url is None or listen.host not in _EVERY_ADDRESS:
+        return str(_reachable(listen))
+    host = urlsplit(external_url).hostname or platform.node()
+    return str(Endpoint(host=host, port=listen.port))
+
+
+class SourceView(Protocol):
+    """One agent, as it was last read."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the last reading succeeded."""
+
+    @property
+    def reason(self) -> str:
+        """Why it did not; empty where it did."""
+
+    @property
+    def seen_ns(self) -> int | None:
+        """When a reading last succeeded; None: never."""
+
+    @property
+    def clock_source(self) -> str | None:
+        """What vouches for its clock: adjtimex, declared or unsynchronised; None: not known yet."""
+
+    @property
+    def clock_bound_ns(self) -> int | None:
+        """How far its clock may be off; None: nothing is known of it."""
+
+
+class StateView(Protocol):
+    """The collector's state."""
+
+    @property
+    def judgements(self) -> Sequence[Judgement]:
+        """Of the last evaluation."""
+
+    @property
+    def breaches(self) -> Sequence[Breach]:
+        """All that are open, and those that closed lately."""
+
+    @property
+    def sources(self) -> Mapping[str, SourceView]:
+        """Agents by site."""
+
+    @property
+    def evaluated_ns(self) -> int | None:
+        """When the last evaluation ended; None: none has."""
+
+    @property
+    def evaluations(self) -> int:
+        """How many evaluations there were."""
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """How long they took, in sum."""

@@ -1,0 +1,62 @@
+"""`make bench`: measures this program beside its peers in one run; prints a table, writes build/bench.json.
+
+Everything runs on loopback, is bounded, and stops by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from tests.bench import agent_cost
+from tests.bench.report import Row, table
+
+BENCHES = {"agent-cost": agent_cost.run}
+
+
+def machine() -> dict[str, object]:
+    """What the numbers were measured on."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def main() -> int:
+    """Run the chosen benches."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("bench", nargs="*", choices=[[], *BENCHES], default=[], help="default: all")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement (default 10)")
+    chosen = parser.parse_args()
+    rows: list[Row] = []
+    for name in chosen.bench or BENCHES:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        rows += BENCHES[name](chosen.seconds)
+    where = machine()
+    print(f"{where['cpu']}, {where['cores']} cores, Linux {where['kernel']}, Python {where['python']}")
+    print(table(rows))
+    target = Path("build/bench.json")
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(
+        json.dumps({"machine": where, "rows": [row.as_json() for row in rows]}, indent=2) + "\n"
+    )
+    print(f"written to {target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

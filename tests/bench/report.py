@@ -1,0 +1,55 @@
+"""What a measurement looks like: a row with its bar and its peer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured figure.
+
+    Attributes:
+        name: what was measured.
+        value, unit: ours.
+        bar: what was asked for, in the same unit; None: nothing was.
+        peer, peer_value: who was measured beside us in the same run, and what it got; None where it is not installed.
+        note: load and conditions.
+    """
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None = None
+    peer: str | None = None
+    peer_value: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the peer's; below 1 is better."""
+        return self.value / self.peer_value if self.peer_value else None
+
+    def as_json(self) -> dict[str, object]:
+        """All attributes and the ratio."""
+        return {**asdict(self), "ratio": self.ratio}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows aligned for a terminal."""
+    cells = [("figure", "value", "bar", "peer", "ratio", "note")]
+    for row in rows:
+        peer = "" if row.peer is None else f"{row.peer} {_number(row.peer_value)}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        bar = "" if row.bar is None else f"<= {row.bar:g}"
+        cells.append((row.name, f"{_number(row.value)} {row.unit}", bar, peer, ratio, row.note))
+    widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def _number(value: float | None) -> str:
+    return "not installed" if value is None else f"{value:.4g}"

@@ -1,0 +1,71 @@
+"""What is told of a breach, and under which key."""
+
+from __future__ import annotations
+
+import json
+
+from collector.alerts.outbox import announcements, breach_url
+from collector.sla.breach import BreachClosed, BreachOpened
+from tests.support.verdicts import NAMES, NOW_NS, breach, closed
+
+PAGE = "http://noc.example:9460"
+
+
+def test_an_event_is_told_to_every_channel_under_a_key_of_its_own() -> None:
+    """Keys differ by channel and event; the message id only by event, so that a receiver knows a repetition."""
+    one = breach()
+    made = announcements(
+        [BreachOpened(one), BreachClosed(closed(one))], ["webhook:a", "webhook:b/c"], NAMES, PAGE, NOW_NS
+    )
+    assert [row.key for row in made] == [
+        "webhook:a/b000001/opened",
+        "webhook:b/c/b000001/opened",
+        "webhook:a/b000001/closed",
+        "webhook:b/c/b000001/closed",
+    ]
+    assert [row.message_id for row in made] == ["b000001_opened"] * 2 + ["b000001_closed"] * 2
+    assert {row.subject for row in made} == {"b000001"}
+
+
+def test_the_body_says_what_where_since_when_and_why_in_both_languages() -> None:
+    """A receiver needs nothing else to tell a person."""
+    (row,) = announcements([BreachOpened(breach())], ["webhook:a"], NAMES, PAGE, NOW_NS)
+    body = json.loads(row.payload)
+    assert body["version"] == 1
+    assert body["event"] == "breach_opened"
+    assert body["id"] == "b000001"
+    assert (body["source"], body["target"], body["tier"], body["provider"]) == (
+        "wuhan",
+        "qingyang",
+        "hub",
+        "telecom",
+    )
+    assert (body["direction"], body["objective"], body["percentile"]) == ("forward", "detection", 99.9)
+    assert body["limit"] == {"operator": "<=", "seconds": 0.01}
+    assert body["opening"]["counts"]["over"] == 2921
+    assert "96.9%" in body["opening"]["reason"]["zh"]
+    assert "96.9 %" in body["opening"]["reason"]["en"]
+    assert body["opened_at"] == "2026-11-23T04:12:39.123Z"
+    assert body["local"] == {
+        "time_zone": "Asia/Shanghai",
+        "opened_at": "2026-11-23 12:12:39 +08:00",
+        "closed_at": None,
+    }
+    assert body["source_name"] == {"zh": "武汉", "en": "Wuhan"}
+    assert body["url"] == "http://noc.example:9460/#breach-b000001"
+
+
+def test_the_end_of_a_breach_carries_both_judgements() -> None:
+    """The closing event says how it ended, and still how it began."""
+    (row,) = announcements([BreachClosed(closed(breach()))], ["webhook:a"], NAMES, PAGE, NOW_NS)
+    body = json.loads(row.payload)
+    assert body["event"] == "breach_closed"
+    assert body["closed_at"] == "2026-11-23T04:15:59.123Z"
+    assert body["opening"]["verdict"] == "FAIL"
+    assert body["closing"]["verdict"] == "PASS"
+
+
+def test_a_page_behind_a_prefix_keeps_it() -> None:
+    """A slash at the end makes no difference."""
+    assert breach_url("https://noc/isochrone/", "x") == breach_url("https://noc/isochrone", "x")
+    assert breach_url("https://noc/isochrone", "x") == "https://noc/isochrone/#breach-x"

@@ -1,0 +1,113 @@
+"""What leaves as JSON, and the words that people read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from agent.core.outcome import Direction, Limit, Operator
+from collector.documents import (
+    breach_document,
+    breach_summary,
+    duration_name,
+    judgement_document,
+    limit_text,
+    local_time,
+    utc_time,
+)
+from collector.sla.verdict import Verdict
+from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed, judgement
+
+
+def test_times_are_utc_for_machines_and_local_with_their_offset_for_people() -> None:
+    """One moment reads as UTC to the millisecond, and as Shanghai time with +08:00."""
+    assert utc_time(NOW_NS) == "2026-11-23T04:15:59.123Z"
+    assert local_time(NOW_NS) == "2026-11-23 12:15:59 +08:00"
+
+
+def test_local_time_crosses_midnight_before_utc_does() -> None:
+    """16:00 UTC is the next day in Shanghai."""
+    assert local_time(1_795_449_600 * SECOND_NS) == "2026-11-24 00:00:00 +08:00"
+
+
+@pytest.mark.parametrize(
+    ("amount", "en", "zh"),
+    [
+        (0, "0 s", "0 秒"),
+        (59, "59 s", "59 秒"),
+        (60, "1 min", "1 分钟"),
+        (200, "3 min 20 s", "3 分钟 20 秒"),
+        (3_600, "1 h", "1 小时"),
+        (90_061, "1 d 1 h", "1 天 1 小时"),
+        (86_460, "1 d", "1 天"),
+    ],
+)
+def test_a_duration_is_told_by_its_two_largest_units(amount: int, en: str, zh: str) -> None:
+    """Nobody reads seconds of a day."""
+    name = duration_name(amount * SECOND_NS)
+    assert name.en == en
+    assert name.zh == zh
+
+
+def test_a_limit_keeps_its_operator() -> None:
+    """Below 1 ms and at most 10 ms are different promises."""
+    assert limit_text(Limit(1_000_000, Operator.BELOW)) == "< 1 ms"
+    assert limit_text(Limit(10_000_000, Operator.AT_MOST)) == "≤ 10 ms"
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_judgement_leaves_nothing_out(verdict: Verdict) -> None:
+    """Counts, shares, bounds, window, reason in both languages; and it is JSON."""
+    one = judgement(verdict)
+    document = json.loads(json.dumps(judgement_document(one), allow_nan=False))
+    assert document["verdict"] == verdict.name
+    assert sum(document["counts"].values()) == document["packets"] == one.packets
+    assert set(document["counts"]) == {"within", "over", "uncertain", "lost", "unattributed"}
+    assert document["violation_bound"] == {"lower": one.bound_lower, "upper": one.bound_upper}
+    assert document["limit"] == {"operator": "<=", "seconds": 0.01}
+    assert document["window"]["seconds"] == 300
+    assert document["reason"]["zh"]
+    assert document["reason"]["en"]
+    assert (document["delay"]["p99"] is None) == (one.delay_p99_ns is None)
+
+
+def test_the_overflow_bucket_has_no_upper_edge() -> None:
+    """A percentile beyond the last edge is above it, and nothing else is known."""
+    document = judgement_document(replace(judgement(), delay_p99_ns=(SECOND_NS, None)))
+    assert document["delay"]["p99"] == {"above_seconds": 1.0, "at_most_seconds": None}
+
+
+def test_an_open_breach_says_since_when_and_a_closed_one_how_long() -> None:
+    """The summary is a sentence that stands by itself."""
+    open_breach = breach()
+    summary = breach_summary(open_breach, NAMES)
+    assert summary.zh == "时延超限：武汉 → 庆阳 去向（承诺 ≤ 10 ms，P99.9），始于 2026-11-23 12:12:39 +08:00"
+    assert summary.en == (
+        "Latency breach: Wuhan → Qingyang, forward (promised ≤ 10 ms, P99.9), since 2026-11-23 12:12:39 +08:00"
+    )
+    ended = breach_summary(closed(open_breach), NAMES)
+    assert ended.zh.endswith("2026-11-23 12:15:59 +08:00 恢复，历时 3 分钟 20 秒")
+    assert ended.en.endswith("at 2026-11-23 12:15:59 +08:00 after 3 min 20 s")
+
+
+def test_a_breach_carries_the_evidence_that_opened_and_closed_it() -> None:
+    """Both judgements are in the document; the closing one only when there is one."""
+    open_breach = breach(direction=Direction.REVERSE)
+    document = breach_document(open_breach, NAMES)
+    assert document["state"] == "open"
+    assert document["opening"]["verdict"] == "FAIL"
+    assert document["closing"] is None
+    assert document["closed_at"] is None
+    ended = breach_document(closed(open_breach), NAMES)
+    assert ended["state"] == "closed"
+    assert ended["closing"]["verdict"] == "PASS"
+    assert ended["local"]["closed_at"] == "2026-11-23 12:15:59 +08:00"
+
+
+def test_what_has_no_name_is_called_by_its_identifier() -> None:
+    """A site that has left the fleet file still has breaches."""
+    unknown = replace(breach().key.path, source="gone")
+    document = breach_document(breach(path=unknown), NAMES)
+    assert document["source_name"] == {"zh": "gone", "en": "gone"}
