@@ -65,7 +65,7 @@ def _finding(details: ErrorDetails, value: Any, model: type[BaseModel]) -> Findi
             continue
         if len(slot.choices) > 1:  # an untagged union: pydantic names the choice it tried
             named = tuple(choice for choice in slot.choices if getattr(choice, "__name__", None) == part)
-            slot = _Slot(named) if named else slot
+            slot = _Slot(named) if named and isinstance(value, Mapping) else slot
             continue
         if not isinstance(value, Mapping | list):
             break

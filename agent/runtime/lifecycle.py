@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,7 @@ class ExitStatus(IntEnum):
     OK = 0
     FAILED = 1
     USAGE = 2
+    INTERRUPTED = 128 + signal.SIGINT
 
 
 def stop_requested() -> asyncio.Event:
@@ -33,10 +35,16 @@ def execute(run: Callable[[], Coroutine[Any, Any, int]] | Callable[[], int]) -> 
     """Run a command and give its exit status; what the person can mend is printed without a traceback."""
     try:
         result = run()
-        return result if isinstance(result, int) else asyncio.run(result)
+        status = result if isinstance(result, int) else asyncio.run(result)
+        sys.stdout.flush()  # here, where a closed pipe can still be told from a fault
     except IsochroneError as error:
         print(error, file=sys.stderr)
         return ExitStatus.USAGE
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader (`head`) has what it wanted. What is left to write goes nowhere, or the interpreter would try
+        # once more at its end and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.FAILED
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -23,9 +24,12 @@ def configure(level: str) -> None:
 class LineFormatter(logging.Formatter):
     """Writes a record as one line, whatever its text holds: what comes from the network cannot forge a second one."""
 
-    converter = time.gmtime
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         """`time=2024-05-01T08:00:00.000Z level=info logger=agent.program message="…"`, then any traceback."""
@@ -70,12 +74,15 @@ class RateLimited:
         """Log the message, unless one of its kind was logged within the period."""
         now = self._monotonic()
         if kind not in self._kinds and len(self._kinds) >= _MAX_KINDS:
-            self._forget_one(now)
-            if len(self._kinds) >= _MAX_KINDS:
+            oldest = next(iter(self._kinds))
+            if now - self._kinds[oldest][0] >= self._period_s:
+                del self._kinds[oldest]
+            else:
                 kind = _OTHERS
-        last, held_back = self._kinds.pop(kind, (-self._period_s, 0))
+        last, held_back = self._kinds.get(kind, (-math.inf, 0))
         if now - last < self._period_s:
             self._kinds[kind] = (last, held_back + 1)
             return
+        self._kinds.pop(kind, None)  # to the end: the oldest stays first
         self._kinds[kind] = (now, 0)
         self._log(f"{message} ({held_back} more like this since the last line)" if held_back else message)

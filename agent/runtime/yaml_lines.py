@@ -147,6 +147,7 @@ class _Composer:
                 event,
                 f"the tag {quoted(tag)} is not accepted: write text in quotes, all else plain",
             )
+            self._document.unread.add(location)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         node = _Node(None, Place(_line(event)))
@@ -204,8 +205,9 @@ class _Composer:
         if event.value == "<<" and not event.style:
             self._complain(location, event, "merge keys (<<) are not accepted: write the keys out")
             return None
-        self._node(event, location)
-        return str(event.value)
+        key = str(event.value)
+        self._node(event, (*location, key))  # for what may be wrong with it
+        return key
 
     def _alias(self, event: yaml.AliasEvent, location: Location) -> _Node:
         name = str(event.anchor)

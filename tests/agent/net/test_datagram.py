@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.net import control, datagram
@@ -159,6 +160,18 @@ def test_any_length_arrives_whole_or_marked(
     (long, marked), (short, whole) = receive_all(receiver)
     assert (long, marked.truncated) == (b"y" * MAX_PAYLOAD, True)
     assert (short, whole.truncated) == (b"z", False)
+
+
+@given(st.lists(st.lists(st.sampled_from([0, 1, 44, 60]), min_size=1, max_size=8), max_size=8))
+@example([[44] * 7, [60] * 2, [60] * 2 + [44] * 5])
+def test_batches_leave_nothing_behind(batches: list[list[int]]) -> None:
+    """Whatever lengths and numbers of datagrams were sent before, each batch arrives as it was given."""
+    with contextlib.closing(TimestampedSocket(socket.AF_INET, ("127.0.0.1", 0))) as both:
+        to = address_of(both)
+        for lengths in batches:
+            payloads = [os.urandom(length) for length in lengths]
+            both.send([(payload, to, b"") for payload in payloads])
+            assert [bytes(one.payload) for one in both.receive()] == payloads
 
 
 def test_what_cannot_be_sent_is_refused_at_once(opened: Open) -> None:

@@ -1,0 +1,101 @@
+"""The collector's metrics, and what Prometheus' own tools say of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from agent.core.outcome import Direction
+from collector.alerts.counts import NotificationCounts, Result
+from collector.sla.verdict import Verdict
+from tests.support.collector_web import serving
+from tests.support.exposition import samples, value
+from tests.support.requirements import require_binary
+from tests.support.verdicts import HUB_PATH, Source, State, breach, closed, judgement
+
+
+def state() -> State:
+    """Every verdict once, an open and a closed breach, an agent up and one down."""
+    return State(
+        judgements=[
+            judgement(verdict, replace(HUB_PATH, target=f"target-{verdict.name}"), Direction.FORWARD)
+            for verdict in Verdict
+        ],
+        breaches=[
+            breach(1, path=replace(HUB_PATH, target="target-FAIL")),
+            closed(breach(2, path=replace(HUB_PATH, target="target-PASS"))),
+            breach(3, path=replace(HUB_PATH, target="no-longer-judged")),
+        ],
+        sources={"wuhan": Source(), "yichang": Source(up=False)},
+    )
+
+
+@pytest.fixture
+async def exposition() -> AsyncIterator[str]:
+    """What Prometheus reads."""
+    counts = NotificationCounts()
+    counts.add_channel("webhook:noc")
+    counts.count("webhook:noc", Result.DELIVERED)
+    async with (
+        serving(state(), counts) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/metrics") as response,
+    ):
+        yield await response.text()
+
+
+async def test_promtool_has_no_complaint(exposition: str) -> None:
+    """Names, units, types and help are as Prometheus wants them."""
+    promtool = require_binary("promtool")
+    process = await asyncio.create_subprocess_exec(
+        promtool,
+        "check",
+        "metrics",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate(exposition.encode())
+    assert (process.returncode, output.decode()) == (0, "")
+
+
+async def test_a_verdict_is_a_number_per_path_direction_and_objective(exposition: str) -> None:
+    """0 PASS, 1 FAIL, 2 INDETERMINATE, 3 NO_DATA."""
+    for verdict in Verdict:
+        labels = {"target": f"target-{verdict.name}", "direction": "forward", "objective": "detection"}
+        assert value(exposition, "isochrone_sla_verdict", **labels) == verdict.value
+
+
+async def test_the_violation_ratio_is_absent_where_there_were_no_packets(exposition: str) -> None:
+    """Nothing is not zero."""
+    failing = {"target": "target-FAIL"}
+    assert value(exposition, "isochrone_sla_violation_ratio", bound="lower", **failing) > 0.9
+    assert value(exposition, "isochrone_sla_violation_ratio", bound="upper", **failing) <= 1
+    shown = samples(exposition)["isochrone_sla_violation_ratio"]
+    assert not any(("target", "target-NO_DATA") in labels for labels in shown)
+
+
+async def test_an_open_breach_is_one_and_stays_shown_when_its_path_is_judged_no_more(
+    exposition: str,
+) -> None:
+    """A path that leaves the fleet file does not close its breach."""
+    name = "isochrone_sla_breach_open"
+    assert value(exposition, name, target="target-FAIL") == 1
+    assert value(exposition, name, target="target-PASS") == 0
+    assert value(exposition, name, target="no-longer-judged") == 1
+
+
+async def test_the_collectors_own_health_is_shown(exposition: str) -> None:
+    """Agents, notifications, evaluations, version."""
+    assert value(exposition, "isochrone_source_up", source="wuhan") == 1
+    assert value(exposition, "isochrone_source_up", source="yichang") == 0
+    name = "isochrone_notifications_total"
+    assert value(exposition, name, channel="webhook:noc", result="delivered") == 1
+    assert value(exposition, name, channel="webhook:noc", result="abandoned") == 0
+    assert value(exposition, "isochrone_evaluation_duration_seconds_count") == 7
+    assert value(exposition, "isochrone_evaluation_duration_seconds_sum") == 0.35
+    assert value(exposition, "isochrone_build_info") == 1

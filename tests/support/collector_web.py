@@ -1,0 +1,28 @@
+"""The collector's HTTP server over a state that a test changes as it likes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from collector.alerts.counts import NotificationCounts
+from collector.web.app import create_app
+from collector.web.view import Fleet
+from tests.support.verdicts import State, fleet
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    state: State, counts: NotificationCounts | None = None, shown: Fleet | None = None, port: int = 0
+) -> AsyncIterator[str]:
+    """Serve on loopback; its address."""
+    app = create_app(shown or fleet(), state, counts or NotificationCounts())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
+    finally:
+        await runner.cleanup()
