@@ -113,7 +113,7 @@ class StampProber:
         self._outlets: dict[tuple[socket.AddressFamily, int], _Outlet] = {}
         self._timer = WakeUp()
         self._schedule: list[tuple[int, int, StampPath]] = []
-        self._deadlines: dict[int, deque[tuple[int, SenderSession, int]]] = {}
+        self._deadlines: dict[int, deque[tuple[int, SenderSession, int, _Outlet, int]]] = {}
         self._estimates: dict[int, ErrorEstimate] = {}
         self._resolver: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
@@ -223,7 +223,8 @@ class StampProber:
             path.session.sent(sequence)
             outlet.unstamped[transmit_id] = (path.session, sequence)
             timeout_ns = path.settings.timeout
-            self._deadlines[timeout_ns].append((now_ns + timeout_ns, path.session, sequence))
+            probe = (now_ns + timeout_ns, path.session, sequence, outlet, transmit_id)
+            self._deadlines[timeout_ns].append(probe)
 
     def _expire(self, now_ns: int) -> None:
         due = [queue for queue in self._deadlines.values() if queue and queue[0][0] <= now_ns]
@@ -234,8 +235,9 @@ class StampProber:
             self._drain_all()
         for queue in due:
             while queue and queue[0][0] <= now_ns:
-                _, session, sequence = queue.popleft()
+                _, session, sequence, outlet, transmit_id = queue.popleft()
                 session.expired(sequence)
+                outlet.unstamped.pop(transmit_id, None)
 
     # Receiving
 

@@ -24,6 +24,7 @@ from agent.runtime.quantities import Endpoint
 
 _LAG_QUANTILE: Final = 0.99
 _UNKNOWN_TTL: Final = 0
+_MAX_UNSTAMPED: Final = 4096
 
 log = logging.getLogger(__name__)
 
@@ -144,3 +145,6 @@ class StampReflector:
             else:
                 self.results[ReflectionResult.REFLECTED] += 1
                 outlet.stamped[transmit_id] = t3_ns
+        while len(outlet.stamped) > _MAX_UNSTAMPED:
+            # some packets never get a stamp; the oldest waits in vain
+            del outlet.stamped[next(iter(outlet.stamped))]

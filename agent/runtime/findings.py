@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from pydantic import BaseModel
@@ -102,7 +103,7 @@ def _message(details: ErrorDetails, slot: _Slot, holder: _Slot) -> str:
             return f"{quoted(context['tag'])} is not {_tags_wanted(slot)}"
         case "value_error" | "assertion_error":
             return str(context["error"])
-        case "string_type" if isinstance(details["input"], int | float):
+        case "string_type" | "path_type" if isinstance(details["input"], int | float):
             return f"{shown} is not text: write it in quotes"
         case "too_short":
             return f"has too few entries: at least {context['min_length']}"
@@ -143,7 +144,8 @@ def _reason(details: ErrorDetails, slot: _Slot) -> str:
         case "string_pattern_mismatch":
             return f"text that matches {context['pattern']}"
         case _:
-            return details["msg"][:1].lower() + details["msg"][1:]
+            text = details["msg"].removeprefix("Input should be ")
+            return text[:1].lower() + text[1:]
 
 
 def _one_of(words: Iterable[Any]) -> str:
@@ -260,6 +262,8 @@ def _wanted_choice(choice: Any) -> str:
         return f"a mapping with the keys {keys_of(origin)}"
     if issubclass(origin, Mapping):
         return "a mapping"
+    if issubclass(origin, PurePath):
+        return "the path of a file"
     if issubclass(origin, list | tuple | frozenset | set):
         return "a list"
     return _SIMPLE.get(origin, "")

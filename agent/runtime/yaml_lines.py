@@ -1,8 +1,9 @@
 """YAML with line numbers, without the surprises of YAML 1.1.
 
-Only `true`, `false`, `null`, decimal integers and decimal fractions are typed; `on`, `no`, `10:30`, `0777` and `1e3`
-stay the text they are. Duplicate keys are refused at any depth, and so are merge keys (<<) and tags (!!str). Aliases
-share what they stand for; how much they may stand for in all is bounded, so that a small file cannot mean a huge one.
+Only `true`, `false`, `null`, decimal integers and decimal fractions (also `1.5e-07`, as YAML writers write them) are
+typed; `on`, `no`, `10:30`, `0777` and `1e3` stay the text they are. Duplicate keys are refused at any depth, and so are
+merge keys (<<) and tags (!!str). Aliases share what they stand for; how much they may stand for in all is bounded, so
+that a small file cannot mean a huge one.
 
 Built from the parser's events, for they alone tell a tag that was written from one that was guessed.
 """
@@ -21,7 +22,7 @@ from agent.runtime.wording import one_line, quoted
 Location = tuple[str | int, ...]
 
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})\Z")
-_FRACTION: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})\.[0-9]{1,30}\Z")
+_FRACTION: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})\.[0-9]{1,30}(e[-+][0-9]{1,2})?\Z")
 _WORDS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _UNPRINTABLE: Final = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What YAML 1.1 (5.1) keeps out of files; an escape in double quotes can still mean it."""

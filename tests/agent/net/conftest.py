@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent.net import control
 from agent.net.datagram import TimestampedSocket, encode_address
+from tests.support.requirements import require, require_ipv6
+from tests.support.stamped import LOOPBACK, Open
 
 _DEADLINE_S = 10.0
 
@@ -30,3 +33,40 @@ def _receive_stamping_is_on() -> Iterator[None]:
     assert stamped, "the kernel gives no receive stamps"
     yield
     first.close()
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
+def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
+    """Each address family that works here."""
+    chosen: socket.AddressFamily = request.param
+    if chosen == socket.AF_INET6:
+        require_ipv6()
+    return chosen
+
+
+@pytest.fixture(params=["chosen", "counted"])
+def numbering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Numbers chosen by the sender, where the kernel takes them, and counted by the kernel, as older ones do."""
+    if request.param == "chosen":
+        require(
+            control.kernel_takes_transmit_ids(), "this kernel takes no chosen transmit numbers (Linux 6.13)"
+        )
+    else:
+        monkeypatch.setattr(control, "kernel_takes_transmit_ids", lambda: False)
+    return str(request.param)
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens sockets on loopback and closes them at the end."""
+    made: list[TimestampedSocket] = []
+
+    def open_(
+        family: socket.AddressFamily, host: str | None = None, *, dscp: int = 0, answering: bool = False
+    ) -> TimestampedSocket:
+        made.append(TimestampedSocket(family, (host or LOOPBACK[family], 0), dscp=dscp, answering=answering))
+        return made[-1]
+
+    yield open_
+    for one in made:
+        one.close()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.net import control, datagram
+from agent.net import control
 from agent.net.datagram import (
     BATCH,
     MAX_PAYLOAD,
@@ -24,96 +22,20 @@ from agent.net.datagram import (
     decode_address,
     encode_address,
 )
-from agent.net.mmsg import OutgoingBatch
-from tests.support.requirements import require, require_ipv6
+from tests.support.requirements import require_ipv6
+from tests.support.stamped import (
+    LOOPBACK,
+    Open,
+    address_of,
+    alias,
+    assert_stamps_belong,
+    bad_destination,
+    number,
+    receive_all,
+    stamps_of,
+)
 
-Open = Callable[..., TimestampedSocket]
-LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 DEADLINE_S = 10.0
-
-
-@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
-def family(request: pytest.FixtureRequest) -> socket.AddressFamily:
-    """Each address family that works here."""
-    chosen: socket.AddressFamily = request.param
-    if chosen == socket.AF_INET6:
-        require_ipv6()
-    return chosen
-
-
-@pytest.fixture(params=["chosen", "counted"])
-def numbering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Numbers chosen by the sender, where the kernel takes them, and counted by the kernel, as older ones do."""
-    if request.param == "chosen":
-        require(
-            control.kernel_takes_transmit_ids(), "this kernel takes no chosen transmit numbers (Linux 6.13)"
-        )
-    else:
-        monkeypatch.setattr(control, "kernel_takes_transmit_ids", lambda: False)
-    return str(request.param)
-
-
-@pytest.fixture
-def opened() -> Iterator[Open]:
-    """Opens sockets on loopback and closes them at the end."""
-    made: list[TimestampedSocket] = []
-
-    def open_(
-        family: socket.AddressFamily, host: str | None = None, *, dscp: int = 0, answering: bool = False
-    ) -> TimestampedSocket:
-        made.append(TimestampedSocket(family, (host or LOOPBACK[family], 0), dscp=dscp, answering=answering))
-        return made[-1]
-
-    yield open_
-    for one in made:
-        one.close()
-
-
-def address_of(receiver: TimestampedSocket, host: str | None = None) -> bytes:
-    """Where a socket on loopback is reached."""
-    return encode_address(host or LOOPBACK[receiver.family], receiver.address[1])
-
-
-def alias(one: TimestampedSocket) -> socket.socket:
-    """A plain socket over the same open one, to do behind its back what it never does itself."""
-    return socket.socket(fileno=os.dup(one.fileno()))
-
-
-def receive_all(receiver: TimestampedSocket) -> list[tuple[bytes, Datagram]]:
-    """Drain a socket; payloads copied."""
-    found: list[tuple[bytes, Datagram]] = []
-    while taken := receiver.receive():
-        found += [(bytes(one.payload), one) for one in taken]
-    return found
-
-
-def stamps_of(sender: TimestampedSocket) -> dict[int, int]:
-    """Drain the transmit times; none comes twice."""
-    found: dict[int, int] = {}
-    while taken := sender.transmit_stamps():
-        assert not found.keys() & {one.transmit_id for one in taken}
-        found.update(taken)
-    return found
-
-
-def number(index: int) -> bytes:
-    """A payload that says which one it is."""
-    return struct.pack("=I", index) + bytes(40)
-
-
-def assert_stamps_belong(
-    results: list[int], stamps: dict[int, int], received: list[tuple[bytes, Datagram]]
-) -> None:
-    """Every accepted datagram has its own transmit time: in order of sending, before its receive time."""
-    accepted = [index for index, result in enumerate(results) if result >= 0]
-    assert len({results[index] for index in accepted}) == len(accepted)
-    assert sorted(stamps) == [results[index] for index in accepted]
-    assert [struct.unpack_from("=I", payload)[0] for payload, _ in received] == accepted
-    times = [stamps[results[index]] for index in accepted]
-    assert times == sorted(times)
-    for sent_ns, (_, arrived) in zip(times, received, strict=True):
-        assert arrived.received_ns is not None
-        assert sent_ns <= arrived.received_ns < sent_ns + 1_000_000_000
 
 
 def test_stamps_surround_the_way(family: socket.AddressFamily, numbering: str, opened: Open) -> None:
@@ -184,118 +106,6 @@ def test_what_cannot_be_sent_is_refused_at_once(opened: Open) -> None:
         sender.send([(b"a", to, b""), (b"a", encode_address("::1", 9), b"")])
     assert sender.send([]) == []
     assert receiver.receive() == []
-
-
-def bad_destination(family: socket.AddressFamily) -> tuple[bytes, tuple[int, ...]]:
-    """Where the kernel refuses to send, and with what: a broadcast without leave, an interface that does not exist."""
-    if family == socket.AF_INET:
-        return encode_address("255.255.255.255", 9), (errno.EACCES, errno.ENETUNREACH)
-    return encode_address("fe80::1%2147483000", 9), (errno.ENODEV, errno.ENETUNREACH, errno.EINVAL)
-
-
-@pytest.mark.parametrize("bad", [{0}, {2}, {6}, {2, 3}, {0, 1, 5}, set(range(7))])
-def test_a_refusal_concerns_one_datagram_alone(
-    family: socket.AddressFamily, numbering: str, opened: Open, bad: set[int]
-) -> None:
-    """Refused datagrams, wherever they stand, are reported with their errno; the others leave and keep their stamps."""
-    receiver, sender = opened(family), opened(family)
-    good = address_of(receiver)
-    refused, codes = bad_destination(family)
-    everything: list[int] = []
-    for _ in range(3):
-        results = sender.send([(number(i), refused if i in bad else good, b"") for i in range(7)])
-        assert {i for i, result in enumerate(results) if result < 0} == bad
-        assert {-result for result in results if result < 0} <= set(codes)
-        assert_stamps_belong(results, stamps_of(sender), receive_all(receiver))
-        everything += [result for result in results if result >= 0]
-    assert everything == list(range(3 * (7 - len(bad))))
-
-
-def test_too_long_for_udp_is_refused(
-    family: socket.AddressFamily, numbering: str, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """EMSGSIZE in the middle of a batch, for a payload that no UDP datagram holds, shifts nobody's stamp."""
-    monkeypatch.setattr(datagram, "MAX_PAYLOAD", 1 << 17)
-    receiver, sender = opened(family), opened(family)
-    to = address_of(receiver)
-    for _ in range(2):
-        payloads = [number(0), bytes(1 << 16), number(2), number(3)]
-        results = sender.send([(payload, to, b"") for payload in payloads])
-        assert results[1] == -errno.EMSGSIZE
-        assert_stamps_belong(results, stamps_of(sender), receive_all(receiver))
-
-
-def test_a_number_spent_in_secret_shifts_nothing(
-    family: socket.AddressFamily, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the kernel counts, it may spend numbers on what it refuses: after a refusal the stamps are right again."""
-    monkeypatch.setattr(control, "kernel_takes_transmit_ids", lambda: False)
-    receiver, sender = opened(family), opened(family)
-    good, (refused, _) = address_of(receiver), bad_destination(family)
-    with alias(sender) as behind:
-        behind.sendto(b"secret", (LOOPBACK[family], receiver.address[1]))
-    receive_all(receiver)
-    sender.send([(b"", refused, b"")])
-    stamps_of(sender)
-    results = sender.send([(number(i), good, b"") for i in range(5)])
-    assert_stamps_belong(results, stamps_of(sender), receive_all(receiver))
-
-
-def test_a_refusal_that_passes_shifts_nothing(
-    family: socket.AddressFamily, numbering: str, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A batch cut short by a refusal that is gone at the second attempt is sent whole, with the right stamps."""
-    receiver, sender = opened(family), opened(family)
-    to = address_of(receiver)
-    whole = OutgoingBatch.send
-
-    second_attempt_ns = 0
-
-    def cut(batch: OutgoingBatch, descriptor: int, first: int, count: int) -> int:
-        nonlocal second_attempt_ns
-        taken = whole(batch, descriptor, first, min(count, 2))
-        if not first and numbering == "counted":
-            # the kernel spends a number on what it refuses
-            with alias(sender) as behind:
-                behind.sendto(b"", (LOOPBACK[family], receiver.address[1]))
-        if not first:
-            second_attempt_ns = time.time_ns()
-        return taken
-
-    monkeypatch.setattr(OutgoingBatch, "send", cut)
-    results = sender.send([(number(i), to, b"") for i in range(5)])
-    received = [one for one in receive_all(receiver) if one[0]]
-    stamps = {one: sent_ns for one, sent_ns in stamps_of(sender).items() if one in results}
-    assert_stamps_belong(results, stamps, received)
-    assert stamps[results[1]] < second_attempt_ns <= stamps[results[2]]
-
-
-def test_a_full_buffer_refuses_the_rest(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no room, nothing further is tried: the rest of the batch is refused with the same errno."""
-    receiver, sender = opened(socket.AF_INET), opened(socket.AF_INET)
-    to = address_of(receiver)
-    whole = OutgoingBatch.send
-    attempts = []
-
-    def filling(batch: OutgoingBatch, descriptor: int, first: int, count: int) -> int:
-        attempts.append((first, count))
-        return -errno.EAGAIN if first else whole(batch, descriptor, 0, 3)
-
-    monkeypatch.setattr(OutgoingBatch, "send", filling)
-    results = sender.send([(number(i), to, b"") for i in range(6)])
-    assert attempts == [(0, 6), (3, 3)]
-    assert results == [0, 1, 2] + [-errno.EAGAIN] * 3
-
-
-def test_the_turn_of_the_kernels_number_is_survived(family: socket.AddressFamily, opened: Open) -> None:
-    """Beyond 2^32 datagrams the stamps still find theirs, in the batch that turns too."""
-    require(control.kernel_takes_transmit_ids(), "this kernel takes no chosen transmit numbers (Linux 6.13)")
-    receiver, sender = opened(family), opened(family)
-    to = address_of(receiver)
-    sender._ids.next = (1 << 32) - 3
-    results = sender.send([(number(i), to, b"") for i in range(8)])
-    assert results == list(range((1 << 32) - 3, (1 << 32) + 5))
-    assert_stamps_belong(results, stamps_of(sender), receive_all(receiver))
 
 
 def test_answers_come_from_the_address_that_was_reached(opened: Open) -> None:

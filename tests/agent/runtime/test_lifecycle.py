@@ -1,0 +1,84 @@
+"""How a program ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agent.runtime.exceptions import IsochroneError
+from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_stop_requested(number: signal.Signals) -> None:
+    """SIGTERM and SIGINT ask for an end, and asking twice is asking once."""
+    event = stop_requested()
+    assert not event.is_set()
+    os.kill(os.getpid(), number)
+    await asyncio.wait_for(event.wait(), 5)
+    os.kill(os.getpid(), number)
+    await asyncio.sleep(0)
+    assert event.is_set()
+
+
+def test_execute() -> None:
+    """The status of a command is its own, whether it is a coroutine or not."""
+
+    async def failed() -> int:
+        return ExitStatus.FAILED
+
+    assert execute(lambda: ExitStatus.OK) == 0
+    assert execute(failed) == 1
+
+
+def test_execute_what_can_be_mended(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the person can mend is told without a traceback and exits with 2."""
+
+    def run() -> int:
+        raise IsochroneError("port 9461 is taken")
+
+    assert execute(run) == 2
+    assert capsys.readouterr().err == "port 9461 is taken\n"
+
+
+def test_execute_interrupted() -> None:
+    """Ctrl-C outside the event loop ends with the shell's status for it."""
+
+    def run() -> int:
+        raise KeyboardInterrupt
+
+    assert execute(run) == 130
+
+
+def test_our_own_faults_show() -> None:
+    """A fault of ours is not hidden."""
+
+    def run() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        execute(run)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_closed_pipe(lines: int) -> None:
+    """A reader that goes away early, such as `head`, is no reason to complain."""
+    code = (
+        "import sys\nfrom agent.runtime.lifecycle import execute\nsys.stdin.read()\n"
+        f"sys.exit(execute(lambda: print('x\\n' * {lines}) or 0))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) == ExitStatus.FAILED

@@ -1,0 +1,195 @@
+"""Durations, limits and endpoints as they are written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from agent.core.outcome import Limit, Operator
+from agent.runtime.quantities import (
+    Endpoint,
+    format_duration,
+    format_limit,
+    parse_duration,
+    parse_limit,
+)
+
+_DAY_NS = 86_400_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "duration_ns"),
+    [
+        ("1ns", 1),
+        ("50us", 50_000),
+        ("50µs", 50_000),  # U+00B5
+        ("50μs", 50_000),  # U+03BC
+        ("1.5ms", 1_500_000),
+        ("4.13ms", 4_130_000),
+        ("0.000001ms", 1),
+        ("200 ms", 200_000_000),
+        (" 1s ", 1_000_000_000),
+        ("+1s", 1_000_000_000),
+        ("5m", 300_000_000_000),
+        ("1h", 3_600_000_000_000),
+        ("2d", 2 * _DAY_NS),
+        ("400d", 400 * _DAY_NS),
+        ("34560000000000000ns", 400 * _DAY_NS),
+        ("1.00000000000d", _DAY_NS),
+    ],
+)
+def test_durations(text: str, duration_ns: int) -> None:
+    """Durations are exact to the nanosecond."""
+    assert parse_duration(text) == duration_ns
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("10", '"10" has no unit: a duration such as 50us, 200ms, 1s, 5m'),
+        (10, '"10" has no unit'),
+        (1.5, '"1.5" has no unit'),
+        (True, '"true" is no duration'),
+        (None, "nothing is no duration"),
+        ([], "a list is no duration"),
+        ("", '"" is no duration'),
+        ("ms", '"ms" is no duration'),
+        ("1 5ms", "is no duration"),
+        ("1,5ms", "is no duration"),
+        ("1.ms", "is no duration"),
+        (".5ms", "is no duration"),
+        ("1e3ms", "is no duration"),
+        ("1h30m", "is no duration"),
+        ("5min", "has the unknown unit min: ns, us, ms, s, m, h or d"),
+        ("5MS", "has the unknown unit MS"),
+        ("5秒", "has the unknown unit 秒"),
+        ("٥s", "is no duration"),
+        ("1s\n", None),
+        ("0s", "is out of range: more than 0 and at most 400d"),
+        ("-1s", "is out of range"),
+        ("401d", "is out of range"),
+        ("999999999999999999d", "is out of range"),
+        ("0.5ns", "is not a whole number of nanoseconds"),
+        ("1.0000000001s", "is not a whole number of nanoseconds"),
+        ("9" * 100 + "s", f'"{"9" * 60}…" is no duration'),
+    ],
+)
+def test_no_durations(value: object, message: str | None) -> None:
+    """What is no duration is refused with what was written and what would be accepted."""
+    if message is None:
+        assert parse_duration(value) > 0
+        return
+    with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as caught:
+        parse_duration(value)
+    assert message in str(caught.value)
+
+
+@given(st.integers(1, 400 * _DAY_NS))
+def test_duration_round_trip(duration_ns: int) -> None:
+    """A duration that was written is read as the same."""
+    assert parse_duration(format_duration(duration_ns)) == duration_ns
+
+
+def test_duration_is_written_with_its_largest_unit() -> None:
+    """A written duration has the largest unit that needs no fraction."""
+    written = [
+        format_duration(parse_duration(text)) for text in ("60s", "90s", "24h", "1.5ms", "1000ns", "1001ns")
+    ]
+    assert written == ["1m", "90s", "1d", "1500us", "1us", "1001ns"]
+
+
+def test_limits() -> None:
+    """A limit is an operator and a duration; a limit that was parsed before is left alone."""
+    assert parse_limit("< 1ms") == Limit(1_000_000, Operator.BELOW)
+    assert parse_limit(" <=10ms ") == Limit(10_000_000, Operator.AT_MOST)
+    assert parse_limit(Limit(1, Operator.BELOW)) == Limit(1, Operator.BELOW)
+
+
+@pytest.mark.parametrize(
+    "value", ["1ms", "> 1ms", "=< 1ms", "<", "<<1ms", "<= <1ms", "", 1, None, {"<": "1ms"}]
+)
+def test_no_limits(value: object) -> None:
+    """What is no limit is refused with both forms that are."""
+    with pytest.raises(ValueError, match=r"is no limit: a limit such as '< 1ms' .* or '<= 10ms'"):
+        parse_limit(value)
+
+
+@given(st.builds(Limit, st.integers(1, _DAY_NS), st.sampled_from(Operator)))
+def test_limit_round_trip(limit: Limit) -> None:
+    """A limit that was written is read as the same."""
+    assert parse_limit(format_limit(limit)) == limit
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:9461", "127.0.0.1", 9461),
+        ("edge-1.example.net:1", "edge-1.example.net", 1),
+        ("武汉:862", "武汉", 862),
+        ("[::1]:862", "::1", 862),
+        ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65_535),
+        ("[::ffff:192.0.2.1]:0", "::ffff:192.0.2.1", 0),
+    ],
+)
+def test_endpoints(text: str, host: str, port: int) -> None:
+    """Names, IPv4 and bracketed IPv6 are endpoints, and are written as they were read."""
+    endpoint = Endpoint.parse(text)
+    assert (endpoint.host, endpoint.port) == (host, port)
+    assert str(endpoint) == text
+    assert TypeAdapter(Endpoint).validate_python(text) == endpoint
+    assert TypeAdapter(Endpoint).dump_json(endpoint).decode() == f'"{text}"'
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("h", "h:862"), ("[::1]", "[::1]:862"), ("h:0", "h:0"), ("h:1", "h:1")]
+)
+def test_default_port(text: str, written: str) -> None:
+    """A port that is left out is the default, and one that is given is not."""
+    assert str(Endpoint.parse(text, 862)) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("h", "has no port"),
+        ("h:", "is no endpoint"),
+        (":1", "is no endpoint"),
+        ("h:x", "is no endpoint"),
+        ("h:-1", "is no endpoint"),
+        ("h:123456", "is no endpoint"),
+        ("h:65536", "has a port above 65535"),
+        ("h:1:2", "is no endpoint"),
+        ("::1", "an IPv6 address needs brackets"),
+        ("2001:db8::1:862", "an IPv6 address needs brackets"),
+        ("[::1", "is no endpoint"),
+        ("[]:1", "is no endpoint"),
+        ("[h]:1", "holds no IPv6 address in its brackets"),
+        ("[:::]:1", "holds no IPv6 address in its brackets"),
+        ("u@h:1", "is no endpoint"),
+        ("h/x:1", "is no endpoint"),
+        ("http://h:1", "is no endpoint"),
+        ("a b:1", "is no endpoint"),
+        ("a" * 254 + ":1", "has a host of more than 253 characters"),
+        ("", "is no endpoint"),
+        (862, "is no endpoint"),
+        (None, "nothing is no endpoint"),
+        ({"host": "h", "port": 1}, "a mapping is no endpoint"),
+    ],
+)
+def test_no_endpoints(value: object, message: str) -> None:
+    """What is no endpoint is refused, with the reason."""
+    with pytest.raises(ValueError, match=r"\A[^\n]+\Z") as caught:
+        Endpoint.parse(value)
+    assert message in str(caught.value)
+
+
+@given(st.text() | st.text(alphabet="[]:.%a1@/ -\n"))
+def test_endpoint_of_any_text(text: str) -> None:
+    """Any text is an endpoint that is written as one, or is refused."""
+    try:
+        endpoint = Endpoint.parse(text, 862)
+    except ValueError:
+        return
+    assert Endpoint.parse(str(endpoint)) == endpoint
