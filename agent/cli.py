@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import ValidationError
-
 from agent import __version__
 from agent.core.stamp import DEFAULT_PORT
 from agent.oneshot import OneShot, probe
@@ -97,16 +95,9 @@ def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return parse(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(_plain(error)) from None
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return parsed
-
-
-def _plain(error: ValueError) -> str:
-    """The message alone, without what pydantic puts around it."""
-    if isinstance(error, ValidationError):
-        return str(error.errors(include_url=False)[0].get("ctx", {}).get("error", error.title))
-    return str(error)
 
 
 def _count(text: str) -> int:
@@ -120,8 +111,8 @@ def _run(chosen: argparse.Namespace) -> int:
     logs.configure(settings.log_level)
 
     async def run() -> int:
-        await Agent(settings).run(stop_requested())
-        return ExitStatus.OK
+        law_held = await Agent(settings).run(stop_requested())
+        return ExitStatus.OK if law_held else ExitStatus.FAILED
 
     return asyncio.run(run())
 

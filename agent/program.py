@@ -56,8 +56,11 @@ class Agent:
         )
         self._ready = False
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> bool:
         """Measure and reflect until `stop` is set, then drain: every probe under way is answered or given up.
+
+        Returns:
+            Whether the conservation law held to the end, with nothing left in flight.
 
         Raises:
             HttpBindError: the HTTP address cannot be used.
@@ -81,7 +84,7 @@ class Agent:
             await stop.wait()
             self._ready = False
             await self.prober.stop()
-            self._report()
+            return self._report()
         finally:
             keep_clock.cancel()
             if self.reflector is not None:
@@ -89,7 +92,7 @@ class Agent:
             if runner is not None:
                 await runner.cleanup()
 
-    def _report(self) -> None:
+    def _report(self) -> bool:
         """Say what was counted, and whether the law held to the end."""
         broken = [
             f"{path.settings.target}: {equation}"
@@ -101,6 +104,7 @@ class Agent:
         log.info(
             "drained: %d probes sent, %d in flight, conservation law %s", sent, in_flight, broken or "holds"
         )
+        return not broken and in_flight == 0
 
     # What /metrics shows
 

@@ -68,7 +68,8 @@ def _finding(details: ErrorDetails, value: Any, model: type[BaseModel]) -> Findi
             named = tuple(choice for choice in slot.choices if getattr(choice, "__name__", None) == part)
             slot = _Slot(named) if named and isinstance(value, Mapping) else slot
             continue
-        if not isinstance(value, Mapping | list):
+        if not isinstance(value, Mapping | list):  # a part that a validator made of one word
+            slot = _Slot()
             break
         if part == "[key]":
             return Finding(
@@ -109,8 +110,6 @@ def _message(details: ErrorDetails, slot: _Slot, holder: _Slot) -> str:
             return f"has too few entries: at least {context['min_length']}"
         case "too_long":
             return f"has too many entries: at most {context['max_length']}"
-        case "int_from_float":
-            return f"{shown} is not a whole number"
         case kind if kind.endswith(("_type", "_attributes_type", "_parsing")) or kind in (
             "literal_error",
             "enum",

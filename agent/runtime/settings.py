@@ -18,7 +18,11 @@ _MAX_FILE_OCTETS: Final = 64 << 20
 
 
 class Settings(BaseModel):
-    """The base of every configuration model: unknown keys are refused, values never change."""
+    """The base of every configuration model: unknown keys are refused, values never change.
+
+    Files are read strictly, nothing is converted silently: a field's own `BeforeValidator` gives what the field holds
+    (a tuple and no list, an instance and no dict).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NewType
 
 import pytest
 import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from agent.runtime import yaml_lines
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.quantities import DurationNs, Endpoint, LimitText, endpoint_with_default_port
 from agent.runtime.settings import Settings, parse
+from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
+
+Code = NewType("Code", int)
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise AssertionError(f"{number}\nis even")
+    return number
 
 
 class Colour(Enum):
@@ -62,9 +72,15 @@ class Network(Settings):
     colour: Colour = Colour.RED
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     enabled: bool = True
+    level: Literal["low", "high"] = "low"
+    page: Annotated[str, Field(pattern="^https?://"), Accepts("a URL such as https://a")] = "http://a"
     state: Path = Path("state")
     pair: tuple[int, str] | None = None
     either: int | Hook | None = None
+    words: Annotated[list[int], BeforeValidator(lambda text: text.split(","))] | None = None
+    since: date | None = None
+    code: Code | None = None
+    odd: Annotated[int, AfterValidator(_odd)] = 1
     tiers: Annotated[dict[Annotated[str, Field(pattern="^[a-z]+$")], Road], Field(max_length=2)] = Field(
         default_factory=dict
     )
@@ -166,7 +182,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "site: a\nclock:\n  source: declared\n",
         ["2: clock.bound: is missing: a duration such as 50us, 200ms, 1s, 5m"],
     ),
-    "unknown key": ("site: a\nbanana: 1\n", ["2: banana: unknown key; accepted: clock, clocks, colour, "]),
+    "unknown key": (
+        "site: a\nbanana: 1\n",
+        ["2: banana: unknown key; accepted: clock, clocks, code, colour, "],
+    ),
     "misspelt key": (
         "site: a\nroads:\n- target: b\n  intervall: 1s\n",
         [f"4: roads[0].intervall: unknown key (did you mean interval?); accepted: {ROAD_KEYS}"],
@@ -250,8 +269,17 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "site: a\neither: b\n",
         ['2: either: "b" is not a whole number or a mapping with the keys url, '],
     ),
+    "either, the mapping": (
+        "site: a\neither: {url: 5}\n",
+        ["2: either: a mapping is not a whole number", '2: either.url: "5" is not text'],
+    ),
+    "part of a text": ("site: a\nwords: x\n", ['2: words: "x" is not accepted: a valid integer']),
+    "no date": ("site: a\nsince: yesterday\n", ['2: since: "yesterday" is not accepted: ']),
+    "no code": ("site: a\ncode: x\n", ['2: code: "x" is not accepted: a valid integer']),
     # words and tags
     "unknown word": ("site: a\ncolour: green\n", ['2: colour: "green" is not one of red, blue']),
+    "unknown literal": ("site: a\nlevel: medium\n", ['2: level: "medium" is not one of low, high']),
+    "no URL": ("site: a\npage: a/b\n", ['2: page: "a/b" is not accepted: a URL such as https://a']),
     "unknown tag": (
         "site: a\nclock:\n  bound: 1ms\n  source: gps\n",
         ['4: clock.source: "gps" is not one of declared, kernel, adjtimex'],
@@ -345,8 +373,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "endpoint without brackets": (
         "site: a\nlisten: '::1'\n",
         [
-            "2: listen: \"::1\" is no endpoint: HOST:PORT such as 192.0.2.1:862 or [2001:db8::1]:862; "
-            + "an IPv6 address needs brackets"
+            (
+                '2: listen: "::1" is no endpoint: HOST:PORT such as 192.0.2.1:862 or [2001:db8::1]:862; '
+                "an IPv6 address needs brackets"
+            )
         ],
     ),
     "endpoint with a path": (
@@ -363,6 +393,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     # rules of our own
     "rule of a model": ("site: a\nroads:\n- target: nowhere\n", ['3: roads[0]: "nowhere" is no target']),
+    "rule of a value": ("site: a\nodd: 2\n", ["2: odd: 2\\nis even"]),
     "rule of the whole": (
         "site: a\nroads:\n- dscp: 1\n  target: a\n",
         ["4: roads[0].target: leads to where it begins"],

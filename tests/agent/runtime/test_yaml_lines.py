@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
+from agent.runtime import yaml_lines
 from agent.runtime.yaml_lines import Location, read
 
 TEXT = """\
@@ -86,6 +88,14 @@ def test_what_was_read() -> None:
     assert not document.was_read(("a", "b", "e"))
     assert document.was_read(("a",))
     assert document.was_read(("a", "d"))
+
+
+def test_escapes_beyond_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An escape that means no character is a problem, also where Python's own `chr` is the judge."""
+    monkeypatch.setattr(yaml_lines, "_Loader", yaml.SafeLoader)
+    assert [message for _, _, message in read('"\\U00110000"').problems] == [
+        "not YAML: chr() arg not in range(0x110000)"
+    ]
 
 
 def test_wide_but_shallow() -> None:
