@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.core.outcome import Limit, Operator, Outcome
+from agent.core.outcome import Direction, Limit, Operator, Outcome
 from agent.core.session import Measurement
 from agent.net.clock import AdjtimexClock, Clock, DeclaredClock
 from agent.net.local_clock import LocalClock
@@ -109,13 +109,14 @@ def summarise(
     """The whole result; delays in seconds, None where nothing is known."""
     ledger = path.ledger
     answered = [measured for measured in measurements if measured.round_trip_ns is not None]
-    uncertainties = [measured.uncertainty_ns for measured in answered if measured.uncertainty_ns is not None]
-    trusted = bool(answered) and len(uncertainties) == len(answered)
+    # one-way delays mean something only where both clocks vouched for themselves
+    trusted = [measured for measured in answered if measured.uncertainty_ns is not None]
     directions: dict[str, Any] = {}
     for direction, counted in ledger.directions():
-        delays = [getattr(measured, f"{direction.value}_ns") for measured in answered]
+        counting = answered if direction is Direction.ROUND_TRIP else trusted
+        delays = [getattr(measured, f"{direction.value}_ns") for measured in counting]
         directions[direction.value] = {
-            "delay": _statistics(delays) if trusted or direction.value == "round_trip" else None,
+            "delay": _statistics(delays),
             "outcomes": {outcome.label: counted.outcomes[outcome] for outcome in Outcome}
             if shot.limit
             else None,
@@ -147,7 +148,9 @@ def summarise(
             "error_bound_seconds": _seconds(clock.quality.error_bound_ns),
             "explanation": clock.quality.explanation,
         },
-        "uncertainty_seconds": _seconds(max(uncertainties)) if trusted else None,
+        "uncertainty_seconds": _seconds(
+            max((measured.uncertainty_ns or 0 for measured in trusted), default=None)
+        ),
         "clock_contradictions": ledger.clock_contradictions,
         "floor_contradictions": ledger.floor_contradictions,
         "reflector": {"stateful": path.session.reflector_is_stateful},
@@ -156,11 +159,12 @@ def summarise(
 
 
 def _statistics(delays_ns: Sequence[int]) -> dict[str, float] | None:
-    """Least, mean, greatest and nearest-rank percentiles, in seconds."""
+    """How many delays there are, the least, the mean, the greatest and nearest-rank percentiles, in seconds."""
     if not delays_ns:
         return None
     ranked = sorted(delays_ns)
-    found = {
+    found: dict[str, float] = {
+        "samples": len(ranked),
         "min_seconds": ranked[0] / _SECOND_NS,
         "mean_seconds": sum(ranked) / len(ranked) / _SECOND_NS,
         "max_seconds": ranked[-1] / _SECOND_NS,
@@ -212,8 +216,7 @@ def _closing(summary: dict[str, Any]) -> str:
     for name, counts in summary["directions"].items():
         delay = counts["delay"]
         if delay is not None:
-            values = " ".join(
-                f"{key.removesuffix('_seconds')}={value * 1e3:.3f}" for key, value in delay.items()
-            )
+            times = {key.removesuffix("_seconds"): delay[key] for key in delay if key.endswith("_seconds")}
+            values = " ".join(f"{key}={value * 1e3:.3f}" for key, value in times.items())
             lines.append(f"{name}: {values} ms")
     return "\n".join(lines)

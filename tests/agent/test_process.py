@@ -132,7 +132,8 @@ async def test_reflector_killed_and_restarted(pair: Pair) -> None:
         async with pair.start("target"):
             text = await scrape(pair.http)
             assert text is not None
-            await eventually(lambda: pair.answered(int(answers(text)) + 20), "answers after the restart")
+            enough = int(answers(text)) + 20
+            await eventually(lambda: pair.answered(enough), "answers after the restart")
             text = await scrape(pair.http)
     assert text is not None
     assert total(text, metrics.PROBE_OUTCOMES, direction="forward", outcome="unattributed") > 0
