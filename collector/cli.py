@@ -139,8 +139,10 @@ def _ask(chosen: argparse.Namespace, path: str) -> dict[str, Any]:
     base = chosen.url or f"http://{load(chosen.config, FleetSettings).listen}"
     if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
         raise UsageError(f"{base} is no address: http://HOST:PORT")
+    # A proxy of the environment is for the world outside; a collector is never there.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(base.rstrip("/") + path, timeout=_TIMEOUT_S) as response:  # noqa: S310 - checked
+        with direct.open(base.rstrip("/") + path, timeout=_TIMEOUT_S) as response:
             document: dict[str, Any] = json.load(response)
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise NotReachableError(f"no collector answers at {base}: {error}") from error

@@ -52,8 +52,8 @@ class Names:
 
 
 DIRECTION_NAMES: Final[Mapping[Direction, Name]] = {
-    Direction.FORWARD: Name("去向", "forward"),
-    Direction.REVERSE: Name("回向", "reverse"),
+    Direction.FORWARD: Name("去程", "forward"),
+    Direction.REVERSE: Name("回程", "reverse"),
     Direction.ROUND_TRIP: Name("往返", "round trip"),
 }
 
@@ -192,7 +192,12 @@ def breach_summary(breach: Breach, names: Names) -> Name:
     where_en = f"{source.en} → {target.en}, {direction.en} (promised {promise})"
     opened = local_time(breach.opened_ns)
     if breach.closed_ns is None:
-        return Name(f"时延超限：{where_zh}，始于 {opened}", f"Latency breach: {where_en}, since {opened}")
+        return Name(f"时延违约：{where_zh}，始于 {opened}", f"Latency breach: {where_en}, since {opened}")
+    if breach.closing is None:
+        return Name(
+            f"不再判定：{where_zh}，原超限始于 {opened}",
+            f"No longer judged: {where_en}, breached since {opened}",
+        )
     lasted = duration_name(breach.closed_ns - breach.opened_ns)
     closed = local_time(breach.closed_ns)
     return Name(

@@ -1,4 +1,8 @@
-"""The running collector: read, store, judge, tell, show; from start to a clean end."""
+"""The running collector: read, store, judge, tell, show; from start to a clean end.
+
+All times of counts and verdicts are of the clock that saw the scrape: the collector's, or Prometheus's. The agents'
+clocks enter nothing but the packets' delays, and there with their bound.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,34 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from agent.core.outcome import Direction, Limit
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
 from collector.alerts.service import Alerts
 from collector.alerts.targets import webhook_targets
-from collector.documents import Name
 from collector.evaluation import evaluate
 from collector.fleet.plan import compile_plan
 from collector.fleet.settings import AgentsSourceSettings, FleetSettings
 from collector.sla.breach import advance
-from collector.sla.verdict import PathKey
 from collector.sources import Source
 from collector.sources.agents import AgentsSource
 from collector.sources.prometheus import PrometheusSource
+from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, CollectorState, RecentBlocks
 from collector.store.store import Store
 from collector.web.app import create_app
-from collector.web.view import Fleet, Objective, Site, Tier
+from collector.web.view import fleet_view
 
 _SECOND_NS: Final = 1_000_000_000
-_KEEP_BEYOND_WINDOW_NS: Final = 3600 * _SECOND_NS
+_STORED_BEYOND_WINDOW_NS: Final = 3600 * _SECOND_NS
+_READINGS_BEYOND_WINDOW: Final = 10
+"""A window may end this many readings ago, with the last one that succeeded; memory holds no more than it needs."""
+
 _RECENT_BREACHES_NS: Final = 7 * 24 * 3600 * _SECOND_NS
 _RECENT_BREACHES: Final = 1000
 _PRUNE_EVERY_NS: Final = 600 * _SECOND_NS
@@ -44,38 +49,6 @@ log = logging.getLogger(__name__)
 
 class HttpBindError(IsochroneError):
     """The page cannot be served where it is told to."""
-
-
-def page_url(fleet: FleetSettings) -> str:
-    """How people reach the page."""
-    return fleet.external_url or f"http://{fleet.listen}"
-
-
-def fleet_view(fleet: FleetSettings) -> Fleet:
-    """What the page and the API say of the fleet file."""
-    return Fleet(
-        sites=[
-            Site(
-                site.id,
-                Name(site.name.zh, site.name.en),
-                site.provider,
-                site.district,
-                None if site.agent is None else str(site.agent),
-            )
-            for site in fleet.sites
-        ],
-        tiers=[
-            Tier(identifier, Name(tier.name.zh, tier.name.en), tier.limit, tier.direction)
-            for identifier, tier in fleet.tiers.items()
-        ],
-        objectives=[
-            Objective(objective.id, objective.percentile, objective.window, objective.min_coverage)
-            for objective in fleet.objectives
-        ],
-        evaluation_interval_ns=fleet.evaluation_interval,
-        address=str(fleet.listen),
-        page_url=page_url(fleet),
-    )
 
 
 def open_source(fleet: FleetSettings) -> Source:
@@ -106,7 +79,7 @@ class Collector:
         self._state_file = fleet_file.parent / fleet.state
         self._webhooks = webhook_targets(fleet.alerts.webhooks, fleet_file)
         self._blocks = RecentBlocks()
-        self._limits: dict[tuple[PathKey, Direction], Limit] = {}
+        self._memory_ns = self.plan.longest_window_ns + _READINGS_BEYOND_WINDOW * fleet.source.interval
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect and judge until `stop` is set.
@@ -115,6 +88,7 @@ class Collector:
             StoreError: the state file cannot be used.
             HttpBindError: the address cannot be used.
         """
+        shown = fleet_view(self.fleet)
         store = await Store.open(self._state_file)
         try:
             await self._recall(store)
@@ -123,12 +97,12 @@ class Collector:
                 self.fleet.alerts.alertmanagers,
                 store,
                 lambda: self.state.breaches,
-                fleet_view(self.fleet).names(),
-                page_url(self.fleet),
+                shown.names(),
+                shown.page_url,
                 time.time_ns,
                 random.Random(),
             )
-            app = create_app(fleet_view(self.fleet), self.state, alerts.counts)
+            app = create_app(shown, self.state, alerts.counts)
             async with _serving(app, self.fleet.listen), _running(alerts):
                 log.info(
                     "plan %s: %d agents, %d verdicts, source %s, page %s",
@@ -136,7 +110,7 @@ class Collector:
                     len(self.plan.agents),
                     len(self.plan.targets),
                     self.fleet.source.kind,
-                    page_url(self.fleet),
+                    shown.page_url,
                 )
                 await self._work(store, alerts, stop)
         finally:
@@ -144,7 +118,7 @@ class Collector:
 
     async def _recall(self, store: Store) -> None:
         now_ns = time.time_ns()
-        remembered = await store.recall(now_ns - self.plan.longest_window_ns - _KEEP_BEYOND_WINDOW_NS)
+        remembered = await store.recall(now_ns - self._memory_ns)
         self._blocks.add(remembered.blocks)
         self.state.watches = remembered.watches
         self.state.breaches = await store.recent_breaches(now_ns - _RECENT_BREACHES_NS, _RECENT_BREACHES)
@@ -158,37 +132,35 @@ class Collector:
                 now = time.monotonic_ns()
                 if now >= next_read:
                     next_read = _after(next_read, self.fleet.source.interval, now)
-                    await self._read(source, store)
-                if now >= next_evaluation:
+                    await self._read(source, store, stop)
+                if now >= next_evaluation and not stop.is_set():
                     next_evaluation = _after(next_evaluation, self.fleet.evaluation_interval, now)
                     await self._evaluate(store, alerts)
                 if now >= next_prune:
                     next_prune = now + _PRUNE_EVERY_NS
-                    oldest_ns = time.time_ns() - self.plan.longest_window_ns - _KEEP_BEYOND_WINDOW_NS
-                    self._blocks.forget(oldest_ns)
-                    await store.prune(oldest_ns)
+                    kept_ns = self.plan.longest_window_ns + _STORED_BEYOND_WINDOW_NS
+                    await store.prune(time.time_ns() - kept_ns)
                 pause_s = (min(next_read, next_evaluation) - time.monotonic_ns()) / _SECOND_NS
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(0.0, pause_s))
         finally:
             await source.close()
 
-    async def _read(self, source: Source, store: Store) -> None:
-        for reading in await source.read():
+    async def _read(self, source: Source, store: Store, stop: asyncio.Event) -> None:
+        for reading in await _unless(stop, source.read()):
             before = self.state.sources.get(reading.site, NEVER_READ)
             after = before.after(reading)
             self.state.sources[reading.site] = after
             if before.up is not after.up or (not after.up and before.reason != after.reason):
                 log.info("agent of %s: %s", reading.site, after.reason or "read")
             self._blocks.add(await store.ingest(reading.readings))
-            for path in reading.readings:
-                for direction, limit in path.limits.items():
-                    self._limits[path.path, direction] = limit
+            self.state.latest.update((one.path, one) for one in reading.readings)
 
     async def _evaluate(self, store: Store, alerts: Alerts) -> None:
         started = time.perf_counter()
         now_ns = time.time_ns()
-        judgements = evaluate(self.plan, self._blocks, self.state.sources, self._limits, now_ns)
+        self._blocks.forget(now_ns - self._memory_ns)
+        judgements = evaluate(self.plan, self._blocks, self.state, now_ns)
         watches, events = advance(self.state.watches, judgements, self.plan.hysteresis, now_ns)
         if events or watches != self.state.watches:
             await store.record([event.breach for event in events], watches, alerts.announcements(events))
@@ -203,6 +175,20 @@ class Collector:
         self.state.evaluated_ns = time.time_ns()
         self.state.evaluations += 1
         self.state.evaluation_seconds += time.perf_counter() - started
+
+
+async def _unless(
+    stop: asyncio.Event, reading: Coroutine[Any, Any, Sequence[AgentReading]]
+) -> Sequence[AgentReading]:
+    """What is read; nothing where `stop` is set meanwhile: an agent that hangs must not hold up the end."""
+    asked, stopped = asyncio.create_task(reading), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return asked.result() if asked.done() else ()
+    finally:
+        asked.cancel()
+        stopped.cancel()
+        await asyncio.wait({asked, stopped})
 
 
 def _after(due: int, interval: int, now: int) -> int:

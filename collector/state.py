@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from collector.sla.breach import Breach, BreachKey, Watch
-from collector.sla.counts import Block
+from collector.sla.counts import Block, Reading
 from collector.sla.verdict import Judgement, PathKey
 from collector.sources.samples import AgentReading
 
@@ -48,6 +48,7 @@ class CollectorState:
         watches: open breaches and the runs that lead to the next change.
         breaches: all that are open, and those that closed lately.
         sources: agents by site.
+        latest: each path's last reading, for what its agent says of itself; empty after a start.
         evaluated_ns: when the last evaluation ended (Unix wall time); None: none has.
         evaluations, evaluation_seconds: how many there were, and how long they took in sum.
     """
@@ -56,6 +57,7 @@ class CollectorState:
     watches: dict[BreachKey, Watch] = field(default_factory=dict)
     breaches: Sequence[Breach] = ()
     sources: dict[str, SourceStatus] = field(default_factory=dict)
+    latest: dict[PathKey, Reading] = field(default_factory=dict)
     evaluated_ns: int | None = None
     evaluations: int = 0
     evaluation_seconds: float = 0.0

@@ -132,7 +132,14 @@ class Replica:
         """Tell until cancelled."""
         while True:
             self._woken.clear()
-            if await self.tell():
+            try:
+                told = await self.tell()
+            except Exception:
+                # Whatever is wrong with one alert, the task must live: a dead one is a silent one.
+                log.exception("%s: alerts cannot be written", self.channel)
+                self._failures += 1
+                told = False
+            if told:
                 try:
                     await asyncio.wait_for(self._woken.wait(), self._repeat_s)
                 except TimeoutError:

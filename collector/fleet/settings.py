@@ -20,6 +20,7 @@ from agent.runtime.quantities import (
 )
 from agent.runtime.settings import Settings
 from agent.runtime.yaml_lines import Location
+from collector.sla.confidence import clean_packets_needed
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s]*$")]
@@ -194,6 +195,9 @@ class FleetSettings(Settings):
             if path.timeout <= path.interval:
                 times = f"timeout {format_duration(path.timeout)}, interval {format_duration(path.interval)}"
                 yield f"paths[{index}]: {times}: the direction of a loss can rarely be proven unless timeout is above"
+        yield from self._too_few_packets()
+        if self.external_url is None and self.listen.host in ("0.0.0.0", "::"):  # noqa: S104 - recognised, not bound
+            yield f"listen {self.listen} is no address to visit: set external_url, which alerts link to"
 
     def site(self, identifier: str) -> SiteSettings | None:
         """The site of this id."""
@@ -208,6 +212,18 @@ class FleetSettings(Settings):
         assert target is not None
         return great_circle_km(source.lat, source.lon, target.lat, target.lon)
 
+    def _too_few_packets(self) -> Iterator[str]:
+        for index, path in enumerate(self.paths):
+            for objective in self.objectives:
+                packets = objective.window // path.interval
+                needed = clean_packets_needed(1 - objective.percentile / 100)
+                if packets < needed and (not objective.tiers or path.tier in objective.tiers):
+                    yield (
+                        f"paths[{index}]: sends {packets} packets in the window of {objective.id}, "
+                        f"{format_duration(objective.window)}; proving P{objective.percentile:g} needs {needed}: "
+                        f"it can never pass"
+                    )
+
     def _duplicates(self) -> Iterator[tuple[Location, str]]:
         for name in ("sites", "objectives"):
             first: dict[str, int] = {}
@@ -215,6 +231,10 @@ class FleetSettings(Settings):
                 if item.id in first:
                     yield (name, index, "id"), f"{item.id} is already {name}[{first[item.id]}]"
                 first.setdefault(item.id, index)
+        agents: dict[Endpoint, str] = {}
+        for index, site in enumerate(self.sites):
+            if site.agent is not None and agents.setdefault(site.agent, site.id) != site.id:
+                yield ("sites", index, "agent"), f"{site.agent} is already the agent of {agents[site.agent]}"
         names = Counter(webhook.name for webhook in self.alerts.webhooks)
         for index, webhook in enumerate(self.alerts.webhooks):
             if names[webhook.name] > 1:
@@ -247,7 +267,10 @@ class FleetSettings(Settings):
                 yield (*at, "tier"), f"{path.tier} is no tier; tiers: {', '.join(self.tiers)}"
             if path.source == path.target:
                 yield (*at, "target"), f"{path.source} probes itself"
-            key = (path.source, path.target, path.tier, path.provider, path.kind, path.dscp)
+            provider = path.provider
+            if provider is None and target is not None:
+                provider = target.provider
+            key = (path.source, path.target, path.tier, provider, path.kind, path.dscp)
             if key in first:
                 yield at, f"the same path as paths[{first[key]}]"
             first.setdefault(key, index)

@@ -1,7 +1,8 @@
 """Breaches: opened by a run of FAIL, closed by a run of PASS.
 
 A run is of consecutive evaluations. INDETERMINATE and NO_DATA prove neither, so they end a run of either kind and
-leave an open breach open: not knowing is no recovery.
+leave an open breach open: not knowing is no recovery. What is not judged at all any more, because the fleet file has
+changed, can neither open nor recover: its breach is closed without a proof, and says so.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Breach:
         id: unique and stable over restarts; the fingerprint that alerts carry.
         opened_ns, closed_ns: Unix wall time; `closed_ns` is None while the breach is open.
         opening: the FAIL that opened it: the evidence.
-        closing: the PASS that closed it.
+        closing: the PASS that closed it; None too where it is closed because nobody judges it any more.
     """
 
     id: str
@@ -51,7 +52,7 @@ class BreachOpened:
 
 @dataclass(frozen=True, slots=True)
 class BreachClosed:
-    """A breach has ended; `breach.closed_ns` and `breach.closing` are set."""
+    """A breach has ended; `breach.closed_ns` is set."""
 
     breach: Breach
 
@@ -96,14 +97,14 @@ def advance(
 
     Args:
         watches: as the previous call returned them; keys that were never judged may be missing.
-        judgements: the evaluation's, at most one of a key.
+        judgements: the whole evaluation's, at most one of a key.
         hysteresis: by objective.
         now_ns: when it was evaluated (Unix wall time).
 
     Returns:
-        All watches as they are now, and what was opened or closed.
+        The watches of all that was judged as they are now, and what was opened or closed.
     """
-    after = dict(watches)
+    after: dict[BreachKey, Watch] = {}
     events: list[BreachEvent] = []
     for judgement in judgements:
         key = BreachKey(judgement.path, judgement.direction, judgement.objective)
@@ -113,6 +114,9 @@ def advance(
         after[key] = watch
         if event is not None:
             events.append(event)
+    for key, watch in watches.items():
+        if key not in after and watch.open is not None:
+            events.append(BreachClosed(replace(watch.open, closed_ns=now_ns)))
     return after, events
 
 

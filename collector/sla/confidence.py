@@ -1,4 +1,8 @@
-"""One-sided confidence bounds of a proportion, exact (Clopper and Pearson, Biometrika 26, 1934)."""
+"""One-sided confidence bounds of a proportion, exact (Clopper and Pearson, Biometrika 26, 1934).
+
+They hold for independent trials. `trials` and `events` need not be whole: packets of one burst depend on each other,
+and whoever knows by how much gives an effective sample size, both numbers scaled alike.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,25 @@ import math
 from functools import lru_cache
 from typing import Final
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 CONFIDENCE: Final = 0.95
 
 
 @lru_cache(maxsize=65_536)
-def upper_bound(events: int, trials: int) -> float:
+def upper_bound(events: float, trials: float) -> float:
     """The largest proportion that is not refuted at 95 %, one-sided, by `events` in `trials`; 1 without trials."""
     if events >= trials:
         return 1.0
-    return float(beta.ppf(CONFIDENCE, events + 1, trials - events))
+    return float(betaincinv(events + 1, trials - events, CONFIDENCE))
 
 
 @lru_cache(maxsize=65_536)
-def lower_bound(events: int, trials: int) -> float:
+def lower_bound(events: float, trials: float) -> float:
     """The smallest proportion that is not refuted at 95 %, one-sided, by `events` in `trials`; 0 without trials."""
     if events <= 0 or trials <= 0:
         return 0.0
-    return float(beta.ppf(1 - CONFIDENCE, events, trials - events + 1))
+    return float(betaincinv(events, trials - events + 1, 1 - CONFIDENCE))
 
 
 def clean_packets_needed(threshold: float) -> int:

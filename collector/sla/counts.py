@@ -69,8 +69,8 @@ class Reading:
         taken_ns: when they were read, by the collector's clock (Unix wall time).
         sent, in_flight: probes.
         directions: counts by direction.
-        limits: what the agent counted the outcomes against.
-        floors_ns: the least delays that it assumed.
+        limits: what the agent counts the outcomes against.
+        resolved: whether the agent knows the target's address.
     """
 
     path: PathKey
@@ -80,7 +80,7 @@ class Reading:
     in_flight: int
     directions: Mapping[Direction, DirectionCounts]
     limits: Mapping[Direction, Limit] = field(default_factory=dict)
-    floors_ns: Mapping[Direction, int] = field(default_factory=dict)
+    resolved: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ class Block:
         start_ns, end_ns: the counts belong to (start, end]: from the previous reading, or the start of the agent if
             that was later, to this reading.
         sent: probes sent.
+        limits: what the outcomes were counted against.
     """
 
     path: PathKey
@@ -98,6 +99,7 @@ class Block:
     end_ns: int
     sent: int
     directions: Mapping[Direction, DirectionCounts]
+    limits: Mapping[Direction, Limit] = field(default_factory=dict)
 
 
 def difference(previous: Reading | None, current: Reading) -> Block | None:
@@ -109,10 +111,12 @@ def difference(previous: Reading | None, current: Reading) -> Block | None:
     """
     if previous is not None and current.taken_ns <= previous.taken_ns:
         return None
-    if previous is None or _restarted(previous, current):
+    if previous is None or current.epoch != previous.epoch or counters_fell(previous, current):
         began_ns = min(int(current.epoch * _SECOND_NS), current.taken_ns)
         start_ns = began_ns if previous is None else max(began_ns, previous.taken_ns)
-        return Block(current.path, start_ns, current.taken_ns, current.sent, dict(current.directions))
+        return Block(
+            current.path, start_ns, current.taken_ns, current.sent, dict(current.directions), current.limits
+        )
     return Block(
         current.path,
         previous.taken_ns,
@@ -122,14 +126,17 @@ def difference(previous: Reading | None, current: Reading) -> Block | None:
             direction: counts - previous.directions.get(direction, NOTHING)
             for direction, counts in current.directions.items()
         },
+        current.limits,
     )
 
 
-def _restarted(previous: Reading, current: Reading) -> bool:
-    """Whether the counters began anew: the agent says so, or a counter has fallen, which nothing else can explain."""
-    return (
-        current.epoch != previous.epoch
-        or current.sent < previous.sent
+def counters_fell(previous: Reading, current: Reading) -> bool:
+    """Whether a counter fell although the agent says that it is still the same run.
+
+    It cannot be; where it is, the counters are taken to have begun anew, as nothing else is known of them.
+    """
+    return current.epoch == previous.epoch and (
+        current.sent < previous.sent
         or any(
             counts.falls_below(previous.directions.get(direction, NOTHING))
             for direction, counts in current.directions.items()

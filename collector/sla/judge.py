@@ -50,13 +50,17 @@ class AgentFacts:
 
     Attributes:
         up: whether it was reached when it was last asked.
-        limit: what it counted outcomes against; None: it never said.
+        limit: what it counts outcomes against; None: it never said.
         clock_bound_ns: what its clock vouches for; None: nothing.
+        resolved: whether it knows the target's address.
+        round_trips: what round trips were measured in the window, per bucket of the delay histogram.
     """
 
     up: bool
     limit: Limit | None
     clock_bound_ns: int | None
+    resolved: bool = True
+    round_trips: tuple[int, ...] = ()
 
 
 def judge(
@@ -69,7 +73,7 @@ def judge(
     suspect = broken + counts[Outcome.UNCERTAIN] + counts[Outcome.UNATTRIBUTED]
     bound_lower = lower_bound(broken, packets) if packets else None
     bound_upper = upper_bound(suspect, packets) if packets else None
-    verdict, reason = _decide(objective, window, agent, bound_lower, bound_upper)
+    verdict, reason = _decide(direction, objective, window, agent, bound_lower, bound_upper)
     return Judgement(
         path=path,
         direction=direction,
@@ -94,6 +98,7 @@ def judge(
 
 
 def _decide(
+    direction: Direction,
     objective: Objective,
     window: WindowSum,
     agent: AgentFacts,
@@ -117,13 +122,31 @@ def _decide(
             f"P{objective.percentile:g} allows {threshold:.3%}",
         )
     if bound_upper <= threshold:
+        zh, en = _proof_without_clock(direction, objective, agent)
         return Verdict.PASS, Reason(
             "upper_bound_meets",
-            f"违约比例至多 {bound_upper:.3%}（95 % 置信上界），P{objective.percentile:g} 允许 {threshold:.3%}",
+            f"违约比例至多 {bound_upper:.3%}（95 % 置信上界），P{objective.percentile:g} 允许 {threshold:.3%}{zh}",
             f"at most {bound_upper:.3%} of packets break the promise (95 % upper bound), "
-            f"P{objective.percentile:g} allows {threshold:.3%}",
+            f"P{objective.percentile:g} allows {threshold:.3%}{en}",
         )
-    return Verdict.INDETERMINATE, _unproven(objective, window, agent)
+    return Verdict.INDETERMINATE, _unproven(direction, objective, window, agent)
+
+
+def _proof_without_clock(direction: Direction, objective: Objective, agent: AgentFacts) -> tuple[str, str]:
+    """What proves a one-way promise where the clocks vouch for nothing; empty where they do."""
+    if agent.clock_bound_ns is not None or direction is Direction.ROUND_TRIP:
+        return "", ""
+    bucket = quantile_bounds_ns(agent.round_trips, objective.percentile / 100)
+    if bucket is not None and bucket[1] is not None and objective.limit.met_by(bucket[1]):
+        return (
+            "；无需时钟：往返时延本身就低于限值",
+            "; no clock is needed: the round trip itself keeps the limit",
+        )
+    floor = f"{objective.floor_ns / 1e6:.2f} ms"
+    return (
+        f"；无需时钟：往返时延减去另一方向的光纤下限 {floor} 低于限值",
+        f"; no clock is needed: the round trip less the fibre floor of {floor} keeps the limit",
+    )
 
 
 def _unobserved(objective: Objective, window: WindowSum, agent: AgentFacts) -> Reason:
@@ -139,40 +162,44 @@ def _unobserved(objective: Objective, window: WindowSum, agent: AgentFacts) -> R
             f"时间窗只覆盖了 {window.coverage:.0%}，至少需要 {objective.min_coverage:.0%}",
             f"{window.coverage:.0%} of the window is covered, at least {objective.min_coverage:.0%} is needed",
         )
+    if not agent.resolved:
+        return Reason(
+            "target_unresolved",
+            "代理无法解析目标地址，没有发出探测包",
+            "the agent cannot resolve the target's address and sends nothing",
+        )
     return Reason("no_packets", "时间窗内没有任何探测包有结果", "no packet of the window has an outcome")
 
 
-def _unproven(objective: Objective, window: WindowSum, agent: AgentFacts) -> Reason:
-    """Why neither PASS nor FAIL is proven: the clocks, lost packets of unknown direction, or too few packets."""
+def _unproven(direction: Direction, objective: Objective, window: WindowSum, agent: AgentFacts) -> Reason:
+    """Why neither PASS nor FAIL is proven: the clocks, lost packets of unknown direction, or too few packets.
+
+    A cause is named where it alone stands in the way, or would even if all other packets were good.
+    """
     counts = window.counts.outcomes
     packets = sum(counts)
     threshold = objective.threshold
     surely = counts[Outcome.OVER] + counts[Outcome.LOST]
-    if upper_bound(surely + counts[Outcome.UNATTRIBUTED], packets) <= threshold:
-        if agent.clock_bound_ns is None:
-            zh, en = "时钟未同步", "the clocks are not synchronised"
-        else:
-            bound = f"±{agent.clock_bound_ns / 1e6:g} ms"
-            zh, en = f"时钟误差 {bound}", f"the clock is good to {bound}"
-        share = counts[Outcome.UNCERTAIN] / packets
-        return Reason(
-            "clock_cannot_prove",
-            f"{zh}，往返时延减去光纤下限 {objective.floor_ns / 1e6:.2f} ms 也不足以证明 {objective.limit}："
-            f"{share:.1%} 的包不确定",
-            f"{en}, and the round trip less the fibre floor of {objective.floor_ns / 1e6:.2f} ms does not prove "
-            f"{objective.limit} either: {share:.1%} of packets are uncertain",
-        )
-    if counts[Outcome.UNATTRIBUTED] and upper_bound(surely + counts[Outcome.UNCERTAIN], packets) <= threshold:
-        return Reason(
-            "loss_without_direction",
-            f"{counts[Outcome.UNATTRIBUTED]} 个包丢失，但无法证明丢在哪个方向",
-            f"{counts[Outcome.UNATTRIBUTED]} packets were lost and nothing proves in which direction",
-        )
-    if counts[Outcome.UNATTRIBUTED] == packets:
+    uncertain, unattributed = counts[Outcome.UNCERTAIN], counts[Outcome.UNATTRIBUTED]
+    if unattributed == packets:
         return Reason(
             "target_silent",
             f"目标没有应答：{packets} 个包全部丢失，方向不明",
             f"the target does not answer: all {packets} packets were lost, in an unknown direction",
+        )
+    if (
+        upper_bound(surely + unattributed, packets) <= threshold
+        or lower_bound(uncertain, packets) > threshold
+    ):
+        return _clock_reason(direction, objective, agent, uncertain / packets)
+    if (
+        upper_bound(surely + uncertain, packets) <= threshold
+        or lower_bound(unattributed, packets) > threshold
+    ):
+        return Reason(
+            "loss_without_direction",
+            f"{unattributed} 个包丢失，但无法证明丢在哪个方向",
+            f"{unattributed} packets were lost and nothing proves in which direction",
         )
     needed = clean_packets_needed(threshold)
     if packets < needed:
@@ -188,4 +215,30 @@ def _unproven(objective: Objective, window: WindowSum, agent: AgentFacts) -> Rea
         "尚不能判定",
         f"between {lower:.3%} and {upper:.3%} of packets break the promise (95 % confidence), "
         f"P{objective.percentile:g} allows {threshold:.3%}: not decided yet",
+    )
+
+
+def _clock_reason(direction: Direction, objective: Objective, agent: AgentFacts, share: float) -> Reason:
+    if direction is Direction.ROUND_TRIP:
+        # No clock offset touches a round trip: what is left are times that were not taken by the kernel.
+        return Reason(
+            "stamps_cannot_prove",
+            f"收发时间不是由内核记录的，精度不足以证明 {objective.limit}：{share:.1%} 的包不确定",
+            f"times were not taken by the kernel and are too coarse to prove {objective.limit}: "
+            f"{share:.1%} of packets are uncertain",
+        )
+    if agent.clock_bound_ns is None:
+        zh, en = "时钟未同步", "the clocks are not synchronised"
+    else:
+        bound = f"±{agent.clock_bound_ns / 1e6:g} ms"
+        zh, en = (
+            f"两端时钟的误差（本端 {bound}）过大",
+            f"the clocks of both ends are too coarse (this one {bound})",
+        )
+    floor = f"{objective.floor_ns / 1e6:.2f} ms"
+    return Reason(
+        "clock_cannot_prove",
+        f"{zh}，往返时延减去光纤下限 {floor} 也不足以证明 {objective.limit}：{share:.1%} 的包不确定",
+        f"{en}, and the round trip less the fibre floor of {floor} does not prove {objective.limit} either: "
+        f"{share:.1%} of packets are uncertain",
     )

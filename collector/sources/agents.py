@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 
-from collector.sources.samples import NEEDED, AgentReading, IncompleteError, Sample, agent_reading
+from collector.sources.samples import NEEDED, AgentReading, agent_reading
+from collector.sources.text_format import parse
 
 _MAX_OCTETS: Final = 256 << 20
 _CHUNK_OCTETS: Final = 1 << 16
@@ -51,25 +51,18 @@ class AgentsSource:
                     if len(body) > _MAX_OCTETS:
                         return self._unread(site, f"{address}: more than {_MAX_OCTETS >> 20} MiB")
             taken_ns = self._now_ns()
-            return agent_reading(site, parse(body.decode()), taken_ns)
+            # A thousand paths take a second: the page and the alerts must not wait for it.
+            return await asyncio.to_thread(_reading, site, body, taken_ns)
         except TimeoutError:
             return self._unread(site, f"{address} does not answer in time")
         except (aiohttp.ClientError, OSError) as error:
             return self._unread(site, f"{address}: {error or type(error).__name__}")
-        except (IncompleteError, ValueError) as error:
+        except ValueError as error:
             return self._unread(site, f"{address}: not an agent's exposition: {error}")
 
     def _unread(self, site: str, reason: str) -> AgentReading:
         return AgentReading(site, up=False, reason=reason, taken_ns=self._now_ns())
 
 
-def parse(text: str) -> Iterator[Sample]:
-    """The samples of an exposition that readings are made of.
-
-    Raises:
-        ValueError: not the Prometheus text format.
-    """
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name in NEEDED:
-                yield Sample(sample.name, sample.labels, sample.value)
+def _reading(site: str, body: bytearray, taken_ns: int) -> AgentReading:
+    return agent_reading(site, parse(body.decode(), NEEDED), taken_ns)

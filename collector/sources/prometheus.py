@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import aiohttp
 
@@ -18,6 +19,17 @@ from collector.sources.samples import NEEDED, AgentReading, IncompleteError, Sam
 
 _SITE_LABEL: Final = "site"
 _LOOK_BACK_INTERVALS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """The last sample of a series, with the time of its scrape (Unix, ms: what Prometheus keeps)."""
+
+    name: str
+    site: str
+    labels: Mapping[str, str]
+    taken_ms: int
+    value: float
 
 
 class PrometheusSource:
@@ -52,16 +64,22 @@ class PrometheusSource:
             return self._all_unread("Prometheus does not answer in time")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return self._all_unread(f"Prometheus: {error or type(error).__name__}")
-        by_site: dict[str, list[tuple[Mapping[str, str], list[list[Any]]]]] = defaultdict(list)
+        by_site: dict[str, list[_Series]] = defaultdict(list)
         for one in series:
-            by_site[one["metric"][_SITE_LABEL]].append((one["metric"], one["values"]))
+            by_site[one.site].append(one)
         return [self._agent(site, by_site.get(site, [])) for site in self._sites]
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
-    async def _series(self) -> list[dict[str, Any]]:
+    async def _series(self) -> list[_Series]:
+        """All series of all agents.
+
+        Raises:
+            ValueError: the answer is an error, or none of a query API.
+            aiohttp.ClientError, OSError, TimeoutError: there is no answer.
+        """
         now_s = self._now_ns() / 1e9
         data = {"query": self._query, "time": f"{now_s:.3f}"}
         async with self._session.post(f"{self._url}/api/v1/query", data=data) as response:
@@ -69,28 +87,32 @@ class PrometheusSource:
         if not isinstance(body, dict) or body.get("status") != "success":
             error = body.get("error", "no query API") if isinstance(body, dict) else "no query API"
             raise ValueError(f"{response.status}: {error}")
-        result: list[dict[str, Any]] = body["data"]["result"]
-        return result
+        try:
+            return [
+                _Series(
+                    one["metric"]["__name__"],
+                    one["metric"][_SITE_LABEL],
+                    one["metric"],
+                    round(float(at) * 1000),
+                    float(value),
+                )
+                for one in body["data"]["result"]
+                for at, value in one["values"][-1:]
+            ]
+        except (KeyError, TypeError, OverflowError) as error:
+            raise ValueError(f"not the answer of a query API: {error!r}") from error
 
-    def _agent(self, site: str, series: Sequence[tuple[Mapping[str, str], list[list[Any]]]]) -> AgentReading:
+    def _agent(self, site: str, series: Sequence[_Series]) -> AgentReading:
         """The samples that share the time of the latest scrape."""
-        scrapes = [
-            values[-1][0]
-            for labels, values in series
-            if labels["__name__"] == metrics.PROCESS_START and values
-        ]
+        scrapes = [one.taken_ms for one in series if one.name == metrics.PROCESS_START]
         if not scrapes:
             return AgentReading(
                 site, up=False, reason="Prometheus has no recent scrape of it", taken_ns=self._now_ns()
             )
         latest = max(scrapes)
-        samples = [
-            Sample(labels["__name__"], labels, float(values[-1][1]))
-            for labels, values in series
-            if values and values[-1][0] == latest
-        ]
+        samples = [Sample(one.name, one.labels, one.value) for one in series if one.taken_ms == latest]
         try:
-            return agent_reading(site, samples, round(latest * 1000) * 1_000_000)
+            return agent_reading(site, samples, latest * 1_000_000)
         except IncompleteError as error:
             return AgentReading(site, up=False, reason=str(error), taken_ns=self._now_ns())
 

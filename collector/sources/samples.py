@@ -1,11 +1,16 @@
-"""Samples of one exposition turned into readings: the same whichever way they came."""
+"""Samples of one exposition turned into readings: the same whichever way they came.
+
+An exposition is taken whole or not at all: where a path lacks a count, or its counts break the conservation law, the
+agent counts as unread. What is missing would otherwise be taken for zero, and a zero for a restart or for no loss.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from agent.core import metrics
@@ -21,7 +26,7 @@ NEEDED: Final = (
     metrics.PROBE_OUTCOMES,
     DELAY_BUCKET,
     metrics.DELAY_LIMIT,
-    metrics.DELAY_FLOOR,
+    metrics.TARGET_RESOLVED,
     metrics.CLOCK_ERROR_BOUND,
     metrics.PROCESS_START,
 )
@@ -70,19 +75,26 @@ class IncompleteError(ValueError):
 
 @dataclass(slots=True)
 class _Path:
-    sent: int = 0
-    in_flight: int = 0
-    outcomes: dict[Direction, list[int]] = field(default_factory=dict)
-    buckets: dict[Direction, list[int]] = field(default_factory=dict)
+    """What was found of one path; None: not found."""
+
+    sent: int | None = None
+    in_flight: int | None = None
+    outcomes: dict[Direction, list[int | None]] = field(default_factory=dict)
+    buckets: dict[Direction, list[int | None]] = field(default_factory=dict)
     limits: dict[Direction, Limit] = field(default_factory=dict)
-    floors_ns: dict[Direction, int] = field(default_factory=dict)
+    resolved: bool = True
 
 
-def agent_reading(site: str, samples: Iterable[Sample], taken_ns: int) -> AgentReading:
+def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentReading:
     """The reading that the samples of one exposition amount to.
 
+    Args:
+        site: whose agent was asked.
+        samples: those of `NEEDED`; others are ignored.
+        taken_ns: when they were taken (Unix wall time).
+
     Raises:
-        IncompleteError: no start time, or a value that no agent exports.
+        IncompleteError: no start time, a value that no agent exports, or an agent of another site.
     """
     epoch: float | None = None
     clock_source: str | None = None
@@ -98,10 +110,15 @@ def agent_reading(site: str, samples: Iterable[Sample], taken_ns: int) -> AgentR
                     clock_bound_ns = _nanoseconds(sample.value) if math.isfinite(sample.value) else None
                 case name if name in NEEDED:
                     _take(found[_key(sample.labels)], sample)
-    except (KeyError, ValueError) as error:
-        raise IncompleteError(f"a sample that no agent exports: {error}") from error
+    except KeyError as error:
+        raise IncompleteError(f"{sample.name} with an unknown or missing label {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise IncompleteError(f"{sample.name}: {error}") from error
     if epoch is None:
         raise IncompleteError(f"no {metrics.PROCESS_START}: without it a restart cannot be told")
+    others = sorted({key.source for key in found} - {site})
+    if others:
+        raise IncompleteError(f"it is the agent of {others[0]}, not of {site}")
     return AgentReading(
         site,
         up=True,
@@ -121,41 +138,65 @@ def _take(path: _Path, sample: Sample) -> None:
     if sample.name == metrics.PROBE_IN_FLIGHT:
         path.in_flight = _count(value)
         return
+    if sample.name == metrics.TARGET_RESOLVED:
+        path.resolved = value != 0
+        return
     direction = Direction(labels["direction"])
     match sample.name:
         case metrics.PROBE_OUTCOMES:
-            counts = path.outcomes.setdefault(direction, [0] * len(Outcome))
+            counts = path.outcomes.setdefault(direction, [None] * len(Outcome))
             counts[_OUTCOMES[labels["outcome"]]] = _count(value)
         case metrics.DELAY_LIMIT:
             path.limits[direction] = Limit(_nanoseconds(value), Operator(labels["operator"]))
-        case metrics.DELAY_FLOOR:
-            path.floors_ns[direction] = _nanoseconds(value)
         case _:
-            buckets = path.buckets.setdefault(direction, [0] * BUCKETS)
+            buckets = path.buckets.setdefault(direction, [None] * BUCKETS)
             buckets[_BUCKETS[float(labels["le"])]] = _count(value)
 
 
 def _reading(key: PathKey, path: _Path, epoch: float, taken_ns: int) -> Reading:
-    empty = [0] * BUCKETS
-    return Reading(
-        key,
-        epoch,
-        taken_ns,
-        path.sent,
-        path.in_flight,
-        {
-            direction: DirectionCounts(
-                tuple(outcomes), tuple(_differences(path.buckets.get(direction, empty)))
-            )
-            for direction, outcomes in path.outcomes.items()
-        },
-        path.limits,
-        path.floors_ns,
+    """The reading of one path.
+
+    Raises:
+        IncompleteError: a count is missing, or the counts break the conservation law.
+    """
+    directions = {
+        direction: DirectionCounts(
+            _whole(key, f"{metrics.PROBE_OUTCOMES} {direction}", path.outcomes.get(direction, [None])),
+            _differences(
+                key, _whole(key, f"{DELAY_BUCKET} {direction}", path.buckets.get(direction, [None]))
+            ),
+        )
+        for direction in Direction
+    }
+    sent, in_flight = _whole(
+        key, f"{metrics.PROBE_SENT}, {metrics.PROBE_IN_FLIGHT}", (path.sent, path.in_flight)
     )
+    resolved = sent - in_flight
+    reached = resolved - directions[Direction.FORWARD].outcomes[Outcome.LOST]
+    expected = {Direction.FORWARD: resolved, Direction.REVERSE: reached, Direction.ROUND_TRIP: resolved}
+    for direction, packets in expected.items():
+        if directions[direction].packets != packets:
+            raise IncompleteError(
+                f"{key}: {directions[direction].packets} outcomes {direction}, where sent and in flight "
+                f"leave {packets}: not of one moment"
+            )
+    return Reading(key, epoch, taken_ns, sent, in_flight, directions, path.limits, path.resolved)
 
 
-def _differences(cumulative: list[int]) -> list[int]:
-    return [upper - lower for lower, upper in zip([0, *cumulative], cumulative, strict=False)]
+def _whole(key: PathKey, what: str, counts: Sequence[int | None]) -> tuple[int, ...]:
+    """Counts of which none is missing."""
+    found = tuple(count for count in counts if count is not None)
+    if len(found) < len(counts):
+        raise IncompleteError(f"{key}: {what}: {len(counts) - len(found)} missing")
+    return found
+
+
+def _differences(key: PathKey, cumulative: Sequence[int]) -> tuple[int, ...]:
+    """Counts per bucket."""
+    counts = tuple(upper - lower for lower, upper in pairwise((0, *cumulative)))
+    if min(counts) < 0:
+        raise IncompleteError(f"{key}: {DELAY_BUCKET} falls: not of one moment")
+    return counts
 
 
 def _key(labels: Mapping[str, str]) -> PathKey:

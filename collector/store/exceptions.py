@@ -1,6 +1,6 @@
 """What can be wrong with the state file.
 
-StoreError       it is of another program, or of a newer version of this one
+StoreError       it is of another program, or of another version of this one, or cannot be read and written
 """
 
 from agent.runtime.exceptions import IsochroneError

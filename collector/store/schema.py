@@ -58,6 +58,7 @@ blocks: Final = Table(
     Column("end_ns", BigInteger, nullable=False),
     Column("sent", BigInteger, nullable=False),
     Column("directions", Text, nullable=False),
+    Column("limits", Text, nullable=False),
     UniqueConstraint("path", "end_ns"),
     Index("blocks_by_end", "end_ns"),
     comment="What each path counted between two readings.",

@@ -8,27 +8,32 @@ decided once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import delete, event, select, update
+from sqlalchemy import Connection, delete, event, inspect, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from agent.core.outcome import Direction
+from agent.core.outcome import Direction, Limit
 from collector.alerts.outbox import Notification, Pending
 from collector.sla.breach import Breach, BreachKey, Watch
-from collector.sla.counts import Block, DirectionCounts, Reading, difference
+from collector.sla.counts import Block, DirectionCounts, Reading, counters_fell, difference
 from collector.sla.verdict import PathKey
 from collector.store.exceptions import StoreError
 from collector.store.schema import VERSION, about, blocks, breaches, metadata, outbox, paths, readings, runs
 
+log = logging.getLogger(__name__)
+
 _BREACH: Final = TypeAdapter(Breach)
 _DIRECTIONS: Final = TypeAdapter(dict[Direction, DirectionCounts])
+_LIMITS: Final = TypeAdapter(dict[Direction, Limit])
+_PATH_COLUMNS: Final = ("source", "target", "tier", "provider", "kind", "dscp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +66,20 @@ class Store:
         """Open or create the state file.
 
         Raises:
-            StoreError: not a state file of this program, of a newer version of it, or not to be written.
+            StoreError: not a state file of this program, of another version of it, or not to be written.
         """
         engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
         event.listen(engine.sync_engine, "connect", _prepare_connection)
+        event.listen(engine.sync_engine, "begin", _begin)
         store = cls(engine)
         try:
             async with engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
-                version = (await connection.execute(select(about.c.version))).scalar()
-                if version is None:
-                    await connection.execute(about.insert().values(version=VERSION))
+                problem = await connection.run_sync(_create_or_check)
         except DatabaseError as error:
+            problem = f"not usable as a state file: {error.orig}"
+        if problem:
             await engine.dispose()
-            raise StoreError(f"{file}: not usable as a state file: {error.orig}") from error
-        if version not in (None, VERSION):
-            await engine.dispose()
-            raise StoreError(f"{file}: state of version {version}, this program writes version {VERSION}")
+            raise StoreError(f"{file}: {problem}")
         return store
 
     async def close(self) -> None:
@@ -98,6 +100,7 @@ class Store:
                     row.end_ns,
                     row.sent,
                     _DIRECTIONS.validate_json(row.directions),
+                    _LIMITS.validate_json(row.limits),
                 )
                 for row in await connection.execute(recent)
             ]
@@ -120,13 +123,16 @@ class Store:
         if not taken:
             return []
         async with self._engine.begin() as connection:
-            identifiers = {reading.path: await self._path(connection, reading.path) for reading in taken}
+            identifiers = await self._identifiers(connection, (reading.path for reading in taken))
             last = await self._last_readings(connection, identifiers)
             added: list[Block] = []
             for reading in taken:
-                block = difference(last.get(reading.path), reading)
+                previous = last.get(reading.path)
+                block = difference(previous, reading)
                 if block is None:
                     continue
+                if previous is not None and counters_fell(previous, reading):
+                    log.warning("%s: counters fell without a restart: taken as begun anew", reading.path)
                 added.append(block)
                 row = {
                     "path": identifiers[reading.path],
@@ -154,6 +160,7 @@ class Store:
                             "end_ns": block.end_ns,
                             "sent": block.sent,
                             "directions": _directions_json(block.directions),
+                            "limits": _LIMITS.dump_json(dict(block.limits)).decode(),
                         }
                         for block in added
                     ],
@@ -186,18 +193,21 @@ class Store:
                     .on_conflict_do_update(index_elements=["id"], set_=row)
                 )
             await connection.execute(delete(runs))
-            running = [
-                {
-                    "path": await self._path(connection, key.path),
-                    "direction": key.direction.value,
-                    "objective": key.objective,
-                    "length": watch.run,
-                }
-                for key, watch in watches.items()
-                if watch.run
-            ]
+            running = {key: watch.run for key, watch in watches.items() if watch.run}
+            identifiers = await self._identifiers(connection, (key.path for key in running))
             if running:
-                await connection.execute(runs.insert(), running)
+                await connection.execute(
+                    runs.insert(),
+                    [
+                        {
+                            "path": identifiers[key.path],
+                            "direction": key.direction.value,
+                            "objective": key.objective,
+                            "length": length,
+                        }
+                        for key, length in running.items()
+                    ],
+                )
             for told in notifications:
                 await connection.execute(
                     insert(outbox)
@@ -213,6 +223,7 @@ class Store:
                     )
                     .on_conflict_do_nothing(index_elements=["key"])
                 )
+        self._paths |= identifiers
 
     async def recent_breaches(self, since_ns: int, limit: int) -> list[Breach]:
         """All open breaches, and those that closed since then, the latest first; at most `limit` closed ones."""
@@ -284,22 +295,25 @@ class Store:
         async with self._engine.begin() as connection:
             await connection.execute(update(outbox).where(outbox.c.id == row).values(**values))
 
-    async def _path(self, connection: AsyncConnection, key: PathKey) -> int:
-        """The row of a path; made where it is new."""
-        known = self._paths.get(key)
-        if known is None:
-            columns = ("source", "target", "tier", "provider", "kind", "dscp")
-            values = dict(zip(columns, astuple(key), strict=True))
+    async def _identifiers(self, connection: AsyncConnection, keys: Iterable[PathKey]) -> dict[PathKey, int]:
+        """The rows of paths; made where they are new, and not to be remembered before that is committed."""
+        found: dict[PathKey, int] = {}
+        for key in keys:
+            if key in self._paths:
+                found[key] = self._paths[key]
+                continue
+            values = dict(zip(_PATH_COLUMNS, astuple(key), strict=True))
             await connection.execute(insert(paths).values(values).on_conflict_do_nothing())
             query = select(paths.c.id).where(*(paths.c[name] == value for name, value in values.items()))
-            known = int((await connection.execute(query)).scalar_one())
-        return known
+            found[key] = int((await connection.execute(query)).scalar_one())
+        return found
 
     @staticmethod
     async def _last_readings(
         connection: AsyncConnection, identifiers: Mapping[PathKey, int]
     ) -> dict[PathKey, Reading]:
         keys = {identifier: key for key, identifier in identifiers.items()}
+        wanted = select(readings).where(readings.c.path.in_(keys))
         return {
             keys[row.path]: Reading(
                 keys[row.path],
@@ -309,18 +323,37 @@ class Store:
                 row.in_flight,
                 _DIRECTIONS.validate_json(row.directions),
             )
-            for row in await connection.execute(select(readings))
-            if row.path in keys
+            for row in await connection.execute(wanted)
         }
+
+
+def _create_or_check(connection: Connection) -> str:
+    """Make the tables of a new file; what is wrong with one that is not new, or nothing."""
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        metadata.create_all(connection)
+        connection.execute(about.insert().values(version=VERSION))
+        return ""
+    if about.name not in tables:
+        return f"not a state file of this program: it has the tables {', '.join(tables)[:200]}"
+    version = connection.execute(select(about.c.version)).scalar()
+    return "" if version == VERSION else f"state of version {version}, this program has version {VERSION}"
 
 
 def _prepare_connection(connection: Any, _: Any) -> None:
     """Write-ahead log, so that reading does not wait for writing; foreign keys, which SQLite leaves off."""
+    # The driver must not begin transactions by itself: it would leave out reads and the making of tables.
+    connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA busy_timeout=5000")
     cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as a writer: one that reads first and then finds another writer ahead of it could not go on."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _path_key(row: Any) -> PathKey:

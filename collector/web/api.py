@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -21,11 +21,12 @@ from collector.documents import (
 from collector.sla.breach import Breach
 from collector.sla.verdict import Judgement, Verdict
 from collector.web.discovery import ROLES
-from collector.web.queries import ANYTHING, selection
+from collector.web.queries import ANYTHING, selection, whole_number
 from collector.web.view import Fleet, SourceView, StateView
 
 BREACH_STATES: Final = ("open", "closed", "all")
 
+_KEPT_ANSWERS = 16
 _COMPRESS_FROM_OCTETS = 1400
 """What fits into one packet is not worth the work."""
 
@@ -38,6 +39,7 @@ class Api:
         self._names = fleet.names()
         self._state = state
         self._all_verdicts: tuple[int, bytes] = (-1, b"")
+        self._written_breaches: tuple[Sequence[Breach], dict[str, bytes]] = ((), {})
 
     def routes(self) -> list[web.RouteDef]:
         """What to serve where."""
@@ -77,7 +79,11 @@ class Api:
         return _encoded({"evaluated_at": self._evaluated_at(), "verdicts": chosen})
 
     async def breaches(self, request: web.Request) -> web.Response:
-        """Breaches, open ones first, then the latest; `state` is open, closed or all (as if left out)."""
+        """Breaches, open ones first, then the latest; at most `limit` of them.
+
+        `state` is open, closed or all (as if left out). The answer holds nothing but breaches, so it stays the same,
+        and is not sent again, until one of them changes.
+        """
         wanted = selection(
             request.query,
             {
@@ -87,9 +93,22 @@ class Api:
                 "target": ANYTHING,
                 "direction": [direction.value for direction in Direction],
                 "objective": ANYTHING,
+                "limit": ANYTHING,
             },
         )
+        if self._written_breaches[0] is not self._state.breaches:
+            self._written_breaches = (self._state.breaches, {})
+        written = self._written_breaches[1]
+        if request.query_string not in written:
+            body = self._breaches_body(wanted)
+            if len(written) < _KEPT_ANSWERS:
+                written[request.query_string] = body
+            return _json(request, body)
+        return _json(request, written[request.query_string])
+
+    def _breaches_body(self, wanted: dict[str, frozenset[str]]) -> bytes:
         states = wanted.pop("state", frozenset(["all"]))
+        limit = whole_number("limit", wanted.pop("limit", frozenset()))
         chosen = [
             breach
             for breach in self._state.breaches
@@ -97,11 +116,7 @@ class Api:
             and all(_label(breach.opening, name) in values for name, values in wanted.items())
         ]
         chosen.sort(key=_urgency)
-        body = {
-            "evaluated_at": self._evaluated_at(),
-            "breaches": [breach_document(breach, self._names) for breach in chosen],
-        }
-        return _json(request, _encoded(body))
+        return _encoded({"breaches": [breach_document(breach, self._names) for breach in chosen[:limit]]})
 
     async def fleet(self, request: web.Request) -> web.Response:
         """Sites with their agents' state, tiers and objectives."""

@@ -13,6 +13,20 @@ class BadQueryError(ValueError):
     """A query parameter is not what the resource accepts; the text is for the caller."""
 
 
+def whole_number(name: str, values: Collection[str]) -> int | None:
+    """The number that was asked for; None where none was.
+
+    Raises:
+        BadQueryError: something else than one number above 0.
+    """
+    if not values:
+        return None
+    text = next(iter(values))
+    if len(values) > 1 or not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise BadQueryError(f"{name}: one whole number above 0 is needed")
+    return int(text)
+
+
 def selection(query: MultiMapping[str], accepted: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
     """The values that were asked for, by parameter; a parameter that is repeated means any of its values.
 

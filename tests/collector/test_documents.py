@@ -83,7 +83,7 @@ def test_an_open_breach_says_since_when_and_a_closed_one_how_long() -> None:
     """The summary is a sentence that stands by itself."""
     open_breach = breach()
     summary = breach_summary(open_breach, NAMES)
-    assert summary.zh == "时延超限：武汉 → 庆阳 去向（承诺 ≤ 10 ms，P99.9），始于 2026-11-23 12:12:39 +08:00"
+    assert summary.zh == "时延违约：武汉 → 庆阳 去程（承诺 ≤ 10 ms，P99.9），始于 2026-11-23 12:12:39 +08:00"
     assert summary.en == (
         "Latency breach: Wuhan → Qingyang, forward (promised ≤ 10 ms, P99.9), since 2026-11-23 12:12:39 +08:00"
     )

@@ -36,13 +36,13 @@ REASONS: Mapping[Verdict, Reason] = {
     ),
     Verdict.INDETERMINATE: Reason(
         "clock_cannot_prove",
-        "时钟误差不足以证明：往返 14.4 ms 减去回向下限 4.13 ms，去向至多 10.27 ms，承诺 ≤ 10 ms",
+        "时钟误差不足以证明：往返 14.4 ms 减去回程下限 4.13 ms，去程至多 10.27 ms，承诺 ≤ 10 ms",
         "the clocks cannot prove it: the round trip of 14.4 ms less the reverse floor of 4.13 ms leaves at most "
         "10.27 ms forward, the promise is ≤ 10 ms",
     ),
     Verdict.NO_DATA: Reason(
         "below_coverage",
-        "窗口只覆盖了 20%，低于要求的 50%：探针读取失败",
+        "窗口只覆盖了 20%，低于要求的 50%：代理读取失败",
         "only 20 % of the window is covered, 50 % are needed: the agent cannot be read",
     ),
 }

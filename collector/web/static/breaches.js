@@ -45,7 +45,7 @@ export class BreachItem {
     this.current.hidden = !shown;
     if (shown && this.current.dataset.verdict !== judgement.verdict) {
       this.current.dataset.verdict = judgement.verdict;
-      this.current.replaceChildren(`${text.now} `, symbol(judgement.verdict), text.verdict[judgement.verdict]);
+      this.current.replaceChildren(`${text.now} `, symbol(judgement.verdict), ` ${text.verdict[judgement.verdict]}`);
     }
   }
 }

@@ -1,6 +1,7 @@
 // Fetches the state again and again, and tells live from stale from gone.
 
 const TIMEOUT_MS = 8000;
+const CLOSED_BREACHES = 50;
 
 // One resource; what has not changed on the server is not sent again.
 class Resource {
@@ -24,11 +25,12 @@ class Resource {
 }
 
 export class Feed {
-  // `changed` is called after every try, `ticked` once a second.
+  // `changed` is called after every try.
   constructor(changed) {
     this.changed = changed;
     this.verdicts = new Resource("/api/v1/verdicts");
-    this.breaches = new Resource("/api/v1/breaches");
+    this.open = new Resource("/api/v1/breaches?state=open");
+    this.closed = new Resource(`/api/v1/breaches?state=closed&limit=${CLOSED_BREACHES}`);
     this.fleet = new Resource("/api/v1/fleet");
     this.answeredMs = null; // the collector's time of its last answer
     this.failing = false;
@@ -60,7 +62,8 @@ export class Feed {
   async run() {
     for (;;) {
       try {
-        const [serverMs] = await Promise.all([this.fleet.refresh(), this.verdicts.refresh(), this.breaches.refresh()]);
+        const resources = [this.fleet, this.verdicts, this.open, this.closed];
+        const [serverMs] = await Promise.all(resources.map((resource) => resource.refresh()));
         // The Date header has whole seconds: half a second is what it is off in the mean.
         const skewMs = serverMs + 500 - Date.now();
         if (this.answeredMs === null || Math.abs(skewMs - this.skewMs) > 1500) this.skewMs = skewMs;

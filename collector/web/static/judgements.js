@@ -60,6 +60,20 @@ export function isUnsynchronised(agent) {
   return Boolean(agent?.clock) && (agent.clock.source === "unsynchronised" || agent.clock.error_bound_seconds === null);
 }
 
+// All clocks in one line: how many are vouched for by what, and the worst bound of each kind.
+export function clockSummary(agents, text) {
+  const groups = new Map();
+  for (const agent of agents) {
+    const kind = isUnsynchronised(agent) ? "unsynchronised" : (agent.clock?.source ?? "unknown");
+    const known = groups.get(kind) ?? { count: 0, bound: 0 };
+    groups.set(kind, { count: known.count + 1, bound: Math.max(known.bound, agent.clock?.error_bound_seconds ?? 0) });
+  }
+  return ["declared", "adjtimex", "unsynchronised", "unknown"]
+    .filter((kind) => groups.has(kind))
+    .map((kind) => text.clockGroup[kind](groups.get(kind).count, format.clockBound(groups.get(kind).bound)))
+    .join(text.listGlue);
+}
+
 // What the search looks through: identifiers, and names in the language that is shown.
 export function searchable(one, names) {
   const words = [one.source, one.target, names.site(one.source), names.site(one.target), one.provider, one.objective];
@@ -185,7 +199,7 @@ export class Row {
       setText(this.shares[at], `${text.outcome[outcome]} ${format.percent(share)}`);
     });
     this.bar.hidden = packets === 0;
-    const covered = format.percent(coverage);
+    const covered = `${Math.round(coverage * 100)}%`;
     setText(this.packets, packets ? text.packets(format.count(packets), covered) : text.noPackets(covered));
   }
 

@@ -4,7 +4,18 @@ import { BreachItem } from "./breaches.js";
 import { arrange, element, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import * as format from "./format.js";
-import { Row, VERDICTS, clockText, isUnsynchronised, keyOf, pathName, searchable, symbol, worstFirst } from "./judgements.js";
+import {
+  Row,
+  VERDICTS,
+  clockSummary,
+  clockText,
+  isUnsynchronised,
+  keyOf,
+  pathName,
+  searchable,
+  symbol,
+  worstFirst,
+} from "./judgements.js";
 import { messages } from "./messages.js";
 
 const FIRST_BREACHES = 5;
@@ -141,13 +152,16 @@ function readNames(fleet) {
 }
 
 function render() {
-  const { fleet, verdicts, breaches } = feed;
-  if (fleet.value && verdicts.value && breaches.value) {
+  const { fleet, verdicts, open, closed } = feed;
+  if (fleet.value && verdicts.value && open.value && closed.value) {
     readNames(fleet.value);
     const agents = new Map(fleet.value.sites.map((site) => [site.id, site.agent]));
     const current = new Map(verdicts.value.verdicts.map((one) => [keyOf(one), one]));
     renderTable(fleet.value, verdicts.value.verdicts, agents);
-    renderBreaches(breaches.value.breaches, current);
+    // Asked for one after the other, a breach may be in both answers; the later state holds.
+    const ended = new Set(closed.value.breaches.map((breach) => breach.id));
+    const standing = open.value.breaches.filter((breach) => !ended.has(breach.id));
+    renderBreaches([...standing, ...closed.value.breaches], current);
     renderSites(fleet.value.sites);
     setText(byId("version"), `Isochrone ${fleet.value.version}`);
   }
@@ -259,7 +273,8 @@ function scrollToBreach() {
 
 function renderSites(sites) {
   byId("sites").hidden = sites.length === 0;
-  setText(byId("sites-title"), text.sites(sites.length));
+  const agents = sites.map((site) => site.agent).filter(Boolean);
+  setText(byId("sites-title"), text.sites(sites.length, clockSummary(agents, text) || text.agentNone));
   if (!byId("sites").open) return;
   byId("sites-list").replaceChildren(
     ...sites.map((site) => {

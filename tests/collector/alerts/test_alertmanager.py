@@ -92,7 +92,7 @@ def test_an_open_breach_is_an_alert_that_says_until_when_to_believe_it() -> None
     assert made["startsAt"] == "2026-11-23T04:12:39.123Z"
     assert made["endsAt"] == "2026-11-23T04:19:59.123Z"
     assert made["generatorURL"] == "http://noc.example:9460/#breach-b000001"
-    assert made["annotations"]["summary_zh"].startswith("时延超限：武汉 → 庆阳")
+    assert made["annotations"]["summary_zh"].startswith("时延违约：武汉 → 庆阳")
     assert made["annotations"]["summary_en"].startswith("Latency breach: Wuhan → Qingyang")
     assert "96.9 %" in made["annotations"]["reason_en"]
 
@@ -197,6 +197,23 @@ async def test_a_replica_that_comes_back_is_told_without_a_wake_up(session: aioh
         await eventually(failed, "the first try fails")
         async with receiving(Receiver(), port=port):
             await eventually(told, "the alert is taken")
+
+
+async def test_a_fault_of_ours_does_not_end_the_task(
+    session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be written is logged, and tried again when the state has changed."""
+    async with receiving(Receiver()) as receiver:
+        bench = Bench(receiver.url, session)
+        bench.breaches = [replace(breach(), opened_ns=10**40)]
+        async with telling(bench.replica):
+
+            async def complained() -> bool:
+                return "alerts cannot be written" in caplog.text
+
+            await eventually(complained, "the fault is logged")
+            bench.breaches = [breach()]
+            await receiver.until(1)
 
 
 async def test_many_breaches_go_in_several_requests(session: aiohttp.ClientSession) -> None:

@@ -158,9 +158,7 @@ async def test_the_receiver_may_ask_for_more_patience() -> None:
 
 async def test_the_end_of_a_breach_is_not_told_before_its_beginning() -> None:
     """While the beginning waits for its retry, the end waits behind it; other breaches do not."""
-    bench = Bench(
-        FakeReceiver(lambda one: Refused("x") if one.message_id == "b000001_opened" else Taken())
-    )
+    bench = Bench(FakeReceiver(lambda one: Refused("x") if one.message_id == "b000001_opened" else Taken()))
     bench.open(1)
     bench.close(1)
     bench.open(2)

@@ -42,7 +42,7 @@ class Collector:
             targets,
             alertmanagers,
             store,
-            lambda: self.breaches.values(),
+            self.breaches.values,
             NAMES,
             "http://page",
             time_ns,
@@ -140,7 +140,8 @@ async def test_the_row_is_marked_by_what_the_receiver_said(store: Store) -> None
             async def answered() -> bool:
                 counts = collector.alerts.counts
                 return bool(
-                    counts.of("webhook:failing", Result.FAILED) and counts.of("webhook:gone", Result.ABANDONED)
+                    counts.of("webhook:failing", Result.FAILED)
+                    and counts.of("webhook:gone", Result.ABANDONED)
                 )
 
             await eventually(answered, "both have answered")

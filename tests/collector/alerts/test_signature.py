@@ -66,7 +66,9 @@ def test_without_a_secret_there_is_an_id_but_no_signature() -> None:
     assert set(signature.headers([], "msg_1", 5, b"{}")) == {"webhook-id", "webhook-timestamp"}
 
 
-@pytest.mark.parametrize("text", ["whsec_", "whsec_!!!", "whsec_c2hvcnQ=", "not base64", "whsec_" + "A" * 400])
+@pytest.mark.parametrize(
+    "text", ["whsec_", "whsec_!!!", "whsec_c2hvcnQ=", "not base64", "whsec_" + "A" * 400]
+)
 def test_what_is_no_secret_is_refused_without_being_shown(text: str) -> None:
     """The message names the form, never the text."""
     with pytest.raises(ValueError, match=r"is no secret|holds \d+ octets") as refused:

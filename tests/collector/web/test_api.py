@@ -99,6 +99,8 @@ async def test_before_the_first_evaluation_there_are_no_verdicts(session: aiohtt
         ("?state=closed", ["b000003", "b000002"]),
         ("?state=open&tier=hub", ["b000001"]),
         ("?target=optics", ["b000004", "b000003"]),
+        ("?limit=3", ["b000004", "b000001", "b000003"]),
+        ("?state=closed&limit=1", ["b000003"]),
     ],
 )
 async def test_open_breaches_come_first_and_the_latest_before_the_others(
@@ -144,6 +146,9 @@ async def test_the_fleet_says_how_each_clock_is_vouched_for(session: aiohttp.Cli
         ),
         ("/api/v1/verdicts?direction=up", 'direction: "up" is not one of forward, reverse, round_trip'),
         ("/api/v1/breaches?state=ajar", 'state: "ajar" is not one of open, closed, all'),
+        ("/api/v1/breaches?limit=none", "limit: one whole number above 0 is needed"),
+        ("/api/v1/breaches?limit=0", "limit: one whole number above 0 is needed"),
+        ("/api/v1/breaches?limit=1&limit=2", "limit: one whole number above 0 is needed"),
         ("/api/v1/fleet?x=1", 'unknown parameter "x"; accepted: none'),
         ("/sd/prometheus?role=probe", 'role: "probe" is not one of agent, collector'),
     ],
@@ -171,6 +176,21 @@ async def test_what_has_not_changed_is_not_sent_again(session: aiohttp.ClientSes
         async with session.get(f"{url}/api/v1/verdicts", headers={"If-None-Match": tag}) as changed:
             assert changed.status == 200
             assert (await changed.json())["verdicts"][0]["coverage"] == 0.9
+
+
+async def test_breaches_are_not_sent_again_while_none_changes(session: aiohttp.ClientSession) -> None:
+    """However many evaluations there are; and a change is seen at once."""
+    state = mixed()
+    async with serving(state) as url:
+        async with session.get(f"{url}/api/v1/breaches") as first:
+            tag = first.headers["ETag"]
+        state.evaluations += 1
+        state.evaluated_ns = NOW_NS + SECOND_NS
+        async with session.get(f"{url}/api/v1/breaches", headers={"If-None-Match": tag}) as again:
+            assert again.status == 304
+        state.breaches = state.breaches[:1]
+        async with session.get(f"{url}/api/v1/breaches", headers={"If-None-Match": tag}) as changed:
+            assert len((await changed.json())["breaches"]) == 1
 
 
 async def test_a_large_answer_is_compressed(session: aiohttp.ClientSession) -> None:

@@ -69,7 +69,7 @@ async def test_a_fault_of_ours_is_logged_and_not_shown(
     """The caller learns that we have failed; the traceback stays in the log."""
 
     class Broken(State):
-        @property  # type: ignore[override]
+        @property
         def judgements(self) -> Sequence[Judgement]:
             raise RuntimeError("inner-workings")
 

@@ -139,7 +139,12 @@ def test_the_fleet_file_is_shown_as_it_is() -> None:
     [
         ("127.0.0.1:9460", "", "127.0.0.1:9460", "http://127.0.0.1:9460"),
         ("10.0.0.5:9460", "https://noc.example/isochrone", "10.0.0.5:9460", "https://noc.example/isochrone"),
-        ("0.0.0.0:9460", "https://noc.example/isochrone", "noc.example:9460", "https://noc.example/isochrone"),
+        (
+            "0.0.0.0:9460",
+            "https://noc.example/isochrone",
+            "noc.example:9460",
+            "https://noc.example/isochrone",
+        ),
         ("[::]:9460", "", "thishost:9460", "http://thishost:9460"),
     ],
 )

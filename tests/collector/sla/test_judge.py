@@ -1,0 +1,260 @@
+"""Verdicts: what is proven, what is not, and why."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from agent.core.outcome import Direction, Outcome
+from collector.sla.confidence import lower_bound, upper_bound
+from collector.sla.judge import AgentFacts, Objective, judge
+from collector.sla.verdict import Judgement, Verdict
+from collector.sla.window import WindowSum
+from tests.support.counting import CITY_LIMIT, HUB_LIMIT, MS, PATH, SECOND_NS, counts
+
+UP = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=50_000)
+UNSYNCHRONISED = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=None)
+DOWN = AgentFacts(up=False, limit=HUB_LIMIT, clock_bound_ns=50_000)
+
+
+def verdict_on(
+    within: int = 0,
+    over: int = 0,
+    uncertain: int = 0,
+    lost: int = 0,
+    unattributed: int = 0,
+    *,
+    percentile: float = 99.9,
+    coverage: float = 1.0,
+    agent: AgentFacts = UP,
+    direction: Direction = Direction.FORWARD,
+) -> Judgement:
+    """Judge these counts of five minutes."""
+    objective = Objective("detection", HUB_LIMIT, int(4.13 * MS), percentile, 0.5)
+    delays = {int(7.5 * MS): within - within // 100, 15 * MS: within // 100 + over}
+    counted = counts(within, over, uncertain, lost, unattributed, delays=delays)
+    window = WindowSum(0, 300 * SECOND_NS, counted, coverage)
+    return judge(PATH, direction, objective, window, agent)
+
+
+def test_enough_clean_packets_pass() -> None:
+    """2,995 packets without a violation prove P99.9."""
+    one = verdict_on(within=2995)
+    assert (one.verdict, one.reason.code) == (Verdict.PASS, "upper_bound_meets")
+    assert one.bound_upper is not None
+    assert one.bound_upper <= one.threshold
+
+
+def test_one_packet_fewer_does_not() -> None:
+    """And the reason says how many are needed."""
+    one = verdict_on(within=2994)
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "too_few_packets")
+    for text in (one.reason.zh, one.reason.en):
+        assert "2994" in text
+        assert "2995" in text
+
+
+def test_surely_broken_promises_fail() -> None:
+    """Over the limit and lost in this direction both count."""
+    assert verdict_on(within=2900, over=100).verdict is Verdict.FAIL
+    assert verdict_on(within=2900, lost=100).verdict is Verdict.FAIL
+    one = verdict_on(within=2900, over=50, lost=50)
+    assert (one.verdict, one.reason.code) == (Verdict.FAIL, "lower_bound_exceeds")
+    assert one.violation_lower == pytest.approx(100 / 3000)
+
+
+def test_a_few_violations_among_many_packets_are_allowed() -> None:
+    """P99.9 allows one in a thousand: 5 in 20,000 pass."""
+    assert verdict_on(within=19_995, over=5).verdict is Verdict.PASS
+
+
+def test_uncertain_packets_neither_pass_nor_fail() -> None:
+    """They may have kept the promise or not: the clocks cannot tell, and the reason says how good they are."""
+    one = verdict_on(within=2000, uncertain=2000)
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "clock_cannot_prove")
+    assert "±0.05 ms" in one.reason.en
+    assert "4.13 ms" in one.reason.zh
+    assert (one.violation_lower, one.violation_upper) == (0, 0.5)
+
+
+def test_without_a_synchronised_clock_the_reason_says_so() -> None:
+    """The operator sees what to mend."""
+    one = verdict_on(uncertain=3000, agent=UNSYNCHRONISED)
+    assert one.reason.code == "clock_cannot_prove"
+    assert "not synchronised" in one.reason.en
+    assert "未同步" in one.reason.zh
+
+
+def test_the_clock_is_named_even_where_packets_are_few() -> None:
+    """More packets would not help."""
+    assert verdict_on(uncertain=100).reason.code == "clock_cannot_prove"
+
+
+def test_an_uncertain_round_trip_is_a_matter_of_timestamps() -> None:
+    """No clock offset touches it."""
+    one = verdict_on(uncertain=3000, direction=Direction.ROUND_TRIP)
+    assert one.reason.code == "stamps_cannot_prove"
+    assert "kernel" in one.reason.en
+
+
+def test_loss_of_unknown_direction_does_not_condemn_this_one() -> None:
+    """Nor acquit it."""
+    one = verdict_on(within=2950, unattributed=50)
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "loss_without_direction")
+    assert "50" in one.reason.en
+    assert verdict_on(within=50, unattributed=50).reason.code == "loss_without_direction"
+
+
+def test_a_target_that_answers_nothing_is_called_silent() -> None:
+    """Every packet lost, in an unknown direction."""
+    one = verdict_on(unattributed=3000)
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "target_silent")
+
+
+def test_between_the_bounds_more_packets_are_needed() -> None:
+    """Violations at about the allowed share are not decided."""
+    one = verdict_on(within=4995, over=5)
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "between_bounds")
+    assert "0.100%" in one.reason.en
+
+
+def test_too_little_of_the_window_is_no_data() -> None:
+    """However good, or bad, what was seen."""
+    for seen in (verdict_on(within=3000, coverage=0.4), verdict_on(over=3000, coverage=0.4)):
+        assert (seen.verdict, seen.reason.code) == (Verdict.NO_DATA, "below_coverage")
+        assert "40%" in seen.reason.zh
+        assert "50%" in seen.reason.en
+
+
+def test_a_silent_agent_is_named_as_the_cause() -> None:
+    """Not the path."""
+    one = verdict_on(within=1000, coverage=0.3, agent=DOWN)
+    assert (one.verdict, one.reason.code) == (Verdict.NO_DATA, "agent_silent")
+
+
+def test_an_agent_that_fell_silent_a_moment_ago_is_still_judged() -> None:
+    """What was seen covers enough of the window."""
+    assert verdict_on(within=3000, coverage=0.9, agent=DOWN).verdict is Verdict.PASS
+
+
+def test_a_window_without_packets_is_no_data() -> None:
+    """An agent that sends nothing proves nothing, and where it does not know whither, that is the reason."""
+    one = verdict_on()
+    assert (one.verdict, one.reason.code) == (Verdict.NO_DATA, "no_packets")
+    assert (one.violation_lower, one.bound_upper, one.delay_p50_ns) == (None, None, None)
+    unresolved = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=None, resolved=False)
+    assert verdict_on(agent=unresolved).reason.code == "target_unresolved"
+
+
+def test_counts_against_another_limit_judge_nothing() -> None:
+    """The fleet file has changed and the agent does not know it yet."""
+    stale = AgentFacts(up=True, limit=CITY_LIMIT, clock_bound_ns=50_000)
+    one = verdict_on(within=3000, agent=stale)
+    assert (one.verdict, one.reason.code) == (Verdict.NO_DATA, "other_limit")
+    assert "< 1 ms" in one.reason.en
+    assert "<= 10 ms" in one.reason.en
+
+
+def test_an_agent_that_never_said_its_limit_is_judged_by_what_was_stored() -> None:
+    """After a restart of the collector, before the first reading."""
+    assert verdict_on(within=3000, agent=AgentFacts(False, None, None)).verdict is Verdict.PASS
+
+
+def test_a_judgement_can_be_recomputed_from_what_it_says() -> None:
+    """Counts, window, bounds and the buckets of the percentiles are in it."""
+    one = verdict_on(within=1000, over=7, uncertain=3, lost=2, unattributed=1)
+    assert one.packets == 1013
+    assert one.counts == {
+        Outcome.WITHIN: 1000,
+        Outcome.OVER: 7,
+        Outcome.UNCERTAIN: 3,
+        Outcome.LOST: 2,
+        Outcome.UNATTRIBUTED: 1,
+    }
+    assert one.bound_lower == lower_bound(9, 1013)
+    assert one.bound_upper == upper_bound(13, 1013)
+    assert one.window_end_ns - one.window_start_ns == 300 * SECOND_NS
+    assert one.delay_p50_ns == (5 * MS, int(7.5 * MS))
+    assert one.delay_p99_ns == (10 * MS, 15 * MS)
+
+
+COUNT = st.integers(0, 5000)
+
+
+@given(COUNT, COUNT, COUNT, COUNT, COUNT, st.sampled_from([50, 95, 99, 99.9, 99.99]))
+def test_pass_and_fail_are_never_claimed_at_once_and_always_explained(
+    within: int, over: int, uncertain: int, lost: int, unattributed: int, percentile: float
+) -> None:
+    """The verdict follows from the bounds; every one has a sentence in both languages."""
+    one = verdict_on(within, over, uncertain, lost, unattributed, percentile=percentile)
+    assert one.reason.zh
+    assert one.reason.en
+    if one.packets == 0:
+        assert one.verdict is Verdict.NO_DATA
+        return
+    assert one.bound_lower is not None
+    assert one.bound_upper is not None
+    assert one.bound_lower <= one.bound_upper
+    expected = Verdict.INDETERMINATE
+    if one.bound_lower > one.threshold:
+        expected = Verdict.FAIL
+    elif one.bound_upper <= one.threshold:
+        expected = Verdict.PASS
+    assert one.verdict is expected
+
+
+@given(COUNT, COUNT, COUNT)
+def test_what_is_not_known_never_turns_a_fail_into_a_pass(within: int, over: int, unknown: int) -> None:
+    """Replacing a sure outcome by an uncertain one can only make the verdict weaker."""
+    sure = verdict_on(within=within + unknown, over=over, percentile=99).verdict
+    unsure = verdict_on(within=within, over=over, uncertain=unknown, percentile=99).verdict
+    assert (sure, unsure) not in {
+        (Verdict.FAIL, Verdict.PASS),
+        (Verdict.INDETERMINATE, Verdict.PASS),
+    }
+    worst = verdict_on(within=within, over=over + unknown, percentile=99).verdict
+    assert (worst, unsure) not in {(Verdict.PASS, Verdict.FAIL), (Verdict.INDETERMINATE, Verdict.FAIL)}
+
+
+@pytest.mark.parametrize("packets", [300, 3000, 30_000])
+@pytest.mark.parametrize("percentile", [95, 99, 99.9])
+def test_of_paths_that_just_keep_the_promise_at_most_one_in_twenty_fails(
+    packets: int, percentile: float
+) -> None:
+    """With violations exactly at the allowed share, the chance of a wrong FAIL, and of a wrong PASS just beyond it, is
+    at most 5 % (independent packets): computed over all possible counts, not sampled."""
+    threshold = 1 - percentile / 100
+    wrong_fail = wrong_pass = 0.0
+    for broken in range(int(binom.ppf(1 - 1e-9, packets, threshold)) + 2):
+        chance = float(binom.pmf(broken, packets, threshold))
+        verdict = verdict_on(within=packets - broken, over=broken, percentile=percentile).verdict
+        wrong_fail += chance * (verdict is Verdict.FAIL)
+        wrong_pass += chance * (verdict is Verdict.PASS)
+    assert wrong_fail <= 0.05
+    assert wrong_pass <= 0.05 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("round_trips", "words"),
+    [
+        ({int(7.5 * MS): 4000}, "the round trip itself keeps the limit"),
+        ({10 * MS: 4000}, "the round trip itself keeps the limit"),
+        ({15 * MS: 4000}, "the round trip less the fibre floor of 4.13 ms keeps the limit"),
+        ({int(7.5 * MS): 3900, 15 * MS: 100}, "the round trip less the fibre floor"),
+        ({}, "the round trip less the fibre floor"),
+    ],
+)
+def test_a_pass_without_clocks_says_what_proves_it(round_trips: dict[int, int], words: str) -> None:
+    """Where no clock vouches for anything the reason names the round trip, alone or less the floor."""
+    delays = counts(0, 0, 0, 0, 0, delays=round_trips).delays
+    unsynchronised = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=None, round_trips=delays)
+    one = verdict_on(within=4000, agent=unsynchronised)
+    assert one.verdict is Verdict.PASS
+    assert words in one.reason.en
+    assert "往返时延" in one.reason.zh
+    synchronised = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=50_000, round_trips=delays)
+    assert "round trip" not in verdict_on(within=4000, agent=synchronised).reason.en
+    both_ways = verdict_on(within=4000, agent=unsynchronised, direction=Direction.ROUND_TRIP)
+    assert "no clock" not in both_ways.reason.en

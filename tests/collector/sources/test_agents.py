@@ -1,0 +1,127 @@
+"""Direct scrape of agents that answer, fail, hang and are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from agent.core.outcome import Direction
+from collector.sources.agents import AgentsSource
+from collector.sources.samples import AgentReading
+from tests.support.processes import free_port
+from tests.support.receiver import Receiver, receiving
+from tests.support.simulated import MetricsServer, SimulatedAgent, SimulatedPath, showing
+
+NOW_NS = 1_700_000_500_000_000_000
+
+
+async def read(agents: dict[str, str], timeout_s: float = 5.0) -> dict[str, AgentReading]:
+    """One reading of these agents, by site."""
+    clock = itertools.count(NOW_NS)
+    source = AgentsSource(agents, timeout_s, lambda: next(clock))
+    try:
+        return {one.site: one for one in await source.read()}
+    finally:
+        await source.close()
+
+
+async def test_an_agent_is_read_at_the_time_of_the_collector() -> None:
+    """All its paths in one reading, with the time at which the answer was there."""
+    agent = SimulatedAgent([SimulatedPath(late_forward=0.5)])
+    agent.run(100)
+    async with showing(MetricsServer(agent)) as server:
+        one = (await read({"wuhan": server.address}))["wuhan"]
+    assert (one.up, one.reason, one.taken_ns) == (True, "", NOW_NS)
+    (reading,) = one.readings
+    assert list(reading.directions[Direction.FORWARD].outcomes) == agent.paths[0].ledger.forward.outcomes
+
+
+async def test_one_agent_that_is_down_hides_no_other() -> None:
+    """Every site is answered for, the missing one with its reason."""
+    agent = SimulatedAgent([SimulatedPath()])
+    async with showing(MetricsServer(agent)) as server:
+        found = await read({"wuhan": server.address, "beijing": f"127.0.0.1:{free_port()}"})
+    assert found["wuhan"].up
+    assert not found["beijing"].up
+    assert found["beijing"].readings == ()
+    assert "127.0.0.1" in found["beijing"].reason
+
+
+async def test_an_agent_that_hangs_is_given_up() -> None:
+    """After the time-out, and it says so."""
+    receiver = Receiver(hanging=True)
+    async with receiving(receiver):
+        found = await read({"wuhan": receiver.url.removeprefix("http://")}, timeout_s=0.2)
+    assert not found["wuhan"].up
+    assert "does not answer in time" in found["wuhan"].reason
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+async def test_an_error_is_no_exposition(status: int) -> None:
+    """Even with one in its body."""
+    async with showing(MetricsServer(SimulatedAgent([SimulatedPath()]), status=status)) as server:
+        one = (await read({"wuhan": server.address}))["wuhan"]
+    assert (one.up, one.readings) == (False, ())
+    assert str(status) in one.reason
+
+
+@pytest.mark.parametrize("text", ["<html>Welcome to nginx!</html>", "isochrone_probe_sent_total{} x\n", "\n"])
+async def test_something_else_at_the_address_is_no_agent(text: str) -> None:
+    """Whatever it answers, nothing is made up for it."""
+    async with showing(MetricsServer(text=text)) as server:
+        one = (await read({"wuhan": server.address}))["wuhan"]
+    assert (one.up, one.readings) == (False, ())
+    assert "not an agent's exposition" in one.reason
+
+
+async def test_the_agent_of_another_site_is_not_this_one() -> None:
+    """A mistaken address must not count one site's packets as another's."""
+    agent = SimulatedAgent([SimulatedPath()])
+    async with showing(MetricsServer(agent)) as server:
+        one = (await read({"beijing": server.address}))["beijing"]
+    assert not one.up
+    assert "the agent of wuhan, not of beijing" in one.reason
+
+
+async def test_an_answer_that_breaks_off_is_not_counted() -> None:
+    """Half an exposition is none."""
+    agent = SimulatedAgent([SimulatedPath()])
+    body = agent.exposition().encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[: len(body) // 2])
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        one = (await read({"wuhan": f"127.0.0.1:{port}"}))["wuhan"]
+    assert (one.up, one.readings) == (False, ())
+
+
+async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers at the address, the collector's memory has a bound."""
+    monkeypatch.setattr("collector.sources.agents._MAX_OCTETS", 1 << 20)
+    async with showing(MetricsServer(text="# padding\n" * 200_000)) as server:
+        one = (await read({"wuhan": server.address}))["wuhan"]
+    assert not one.up
+    assert "more than 1 MiB" in one.reason
+
+
+async def test_bytes_that_are_no_text_are_refused() -> None:
+    """Not a crash."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe\x00\x80")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert not (await read({"wuhan": f"127.0.0.1:{port}"}))["wuhan"].up

@@ -1,0 +1,191 @@
+"""Samples into readings: whole, or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.outcome import Direction, Limit, Operator, Outcome
+from collector.sources.samples import NEEDED, AgentReading, agent_reading
+from collector.sources.text_format import parse
+from tests.support.counting import HUB_LIMIT, OTHER_PATH, PATH
+from tests.support.exposition import assert_law
+from tests.support.simulated import SimulatedAgent, SimulatedPath
+
+TAKEN_NS = 1_700_000_100_000_000_000
+
+
+def read(text: str, site: str = "wuhan") -> AgentReading:
+    """The reading of an exposition."""
+    return agent_reading(site, parse(text, NEEDED), TAKEN_NS)
+
+
+def busy_agent() -> SimulatedAgent:
+    """An agent to which everything has happened."""
+    agent = SimulatedAgent(
+        [
+            SimulatedPath(late_forward=0.1, lost_forward=0.05, lost_reverse=0.04, lost_somewhere=0.03),
+            SimulatedPath(OTHER_PATH, resolved=False),
+        ]
+    )
+    agent.run(500)
+    return agent
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    """Its exposition."""
+    return busy_agent().exposition()
+
+
+def test_the_simulated_agent_obeys_the_law(text: str) -> None:
+    """What the other tests stand on."""
+    assert_law(text)
+
+
+def test_a_reading_is_what_the_ledger_counted() -> None:
+    """Every count of every direction, to the packet."""
+    agent = busy_agent()
+    one = read(agent.exposition())
+    assert (one.up, one.reason, one.site) == (True, "", "wuhan")
+    assert [reading.path for reading in one.readings] == [PATH, OTHER_PATH]
+    for reading, path in zip(one.readings, agent.paths, strict=True):
+        assert (reading.epoch, reading.taken_ns) == (1_700_000_000.25, TAKEN_NS)
+        assert (reading.sent, reading.in_flight) == (path.ledger.sent, path.ledger.in_flight)
+        for direction, ledger in path.ledger.directions():
+            assert list(reading.directions[direction].outcomes) == ledger.outcomes
+            assert list(reading.directions[direction].delays) == ledger.delay.counts
+
+
+def test_a_reading_says_against_what_was_counted_and_whether_the_target_is_known(text: str) -> None:
+    """Limits with their operators, and the state of the name."""
+    first, second = read(text).readings
+    assert first.limits[Direction.FORWARD] == HUB_LIMIT
+    assert first.limits[Direction.ROUND_TRIP] == Limit(20_000_000, Operator.AT_MOST)
+    assert (first.resolved, second.resolved) == (True, False)
+
+
+def test_the_clock_is_read_with_its_source(text: str) -> None:
+    """A bound in nanoseconds, or none where the agent says infinity."""
+    assert (read(text).clock_source, read(text).clock_bound_ns) == ("declared", 50_000)
+    lost = busy_agent()
+    lost.clock_bound_ns = None
+    assert read(lost.exposition()).clock_bound_ns is None
+
+
+def test_an_agent_without_paths_is_up_and_has_no_readings() -> None:
+    """A site that only reflects."""
+    one = read(SimulatedAgent([]).exposition())
+    assert (one.up, one.readings) == (True, ())
+
+
+def without(pattern: str) -> Callable[[str], str]:
+    """Leave out all lines that match."""
+    return lambda text: "\n".join(line for line in text.splitlines() if not re.search(pattern, line)) + "\n"
+
+
+def replaced(pattern: str, value: str) -> Callable[[str], str]:
+    """Give another value to the first line that matches."""
+    return lambda text: re.sub(rf"(?m)^({pattern}) \S+$", rf"\1 {value}", text, count=1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (without(r"^process_start_time_seconds "), "process_start_time_seconds"),
+        (without(r"^isochrone_probe_sent_total"), "isochrone_probe_sent_total"),
+        (without(r"^isochrone_probe_in_flight"), "isochrone_probe_in_flight"),
+        (without(r"^isochrone_probe_outcomes_total.*reverse"), "isochrone_probe_outcomes_total reverse"),
+        (without(r"outcome=\"lost\".*direction|direction=\"forward\".*outcome=\"lost\""), "missing"),
+        (without(r"^isochrone_delay_seconds_bucket.*le=\"0.01\""), "isochrone_delay_seconds_bucket"),
+        (without(r"^isochrone_delay_seconds_bucket.*forward"), "isochrone_delay_seconds_bucket forward"),
+        (replaced(r"isochrone_probe_sent_total\{.*\}", "501"), "not of one moment"),
+        (replaced(r"isochrone_probe_sent_total\{.*\}", "NaN"), "isochrone_probe_sent_total"),
+        (replaced(r"isochrone_probe_sent_total\{.*\}", "+Inf"), "isochrone_probe_sent_total"),
+        (replaced(r"isochrone_probe_sent_total\{.*\}", "-1"), "no count"),
+        (replaced(r"isochrone_probe_sent_total\{.*\}", "0.5"), "no count"),
+        (replaced(r"isochrone_delay_seconds_bucket\{.*le=\"\+Inf\".*\}", "0"), "falls"),
+        (replaced(r"isochrone_probe_outcomes_total\{.*reverse.*outcome=\"within\".*\}", "3"), "reverse"),
+        (lambda text: text.replace('outcome="within"', 'outcome="fine"'), "'fine'"),
+        (lambda text: text.replace('direction="forward"', 'direction="up"'), "up"),
+        (lambda text: text.replace('operator="<="', 'operator="about"'), "about"),
+        (lambda text: text.replace('dscp="0"', 'dscp="x"'), "isochrone_probe_sent_total"),
+        (lambda text: text.replace('kind="stamp",', ""), "'kind'"),
+        (lambda text: text.replace('le="0.01"', 'le="0.011"'), "0.011"),
+        (
+            lambda text: text.replace('source="wuhan"', 'source="beijing"'),
+            "the agent of beijing, not of wuhan",
+        ),
+        (lambda _: "", "process_start_time_seconds"),
+        (lambda _: "<html>It works!</html>", "process_start_time_seconds"),
+        (
+            lambda text: text.replace("process_start_time_seconds ", "process_start_time_seconds x_"),
+            "no sample",
+        ),
+        (lambda text: text.replace('dscp="0"', '="0"'), "no labels"),
+    ],
+)
+def test_what_is_damaged_is_refused_and_named(damage: Callable[[str], str], named: str, text: str) -> None:
+    """A missing count is not zero, counts of two moments are no counts, and another site's agent is not this one."""
+    damaged = damage(text)
+    assert damaged != text
+    with pytest.raises(ValueError, match=re.escape(named)):
+        read(damaged)
+
+
+def test_an_empty_label_is_a_label_that_prometheus_leaves_out() -> None:
+    """A site without a provider gives the same path whichever way it is read."""
+    path = SimulatedPath(PATH.__class__("wuhan", "qingyang", "hub", "", "stamp", 0))
+    agent = SimulatedAgent([path])
+    agent.run(3)
+    text = agent.exposition()
+    assert read(text.replace('provider="",', "")).readings[0].path == path.key == read(text).readings[0].path
+
+
+def test_labels_are_unescaped() -> None:
+    """A quote, a backslash and a line break in a name survive, and so does a separator of lines that is none here."""
+    path = SimulatedPath(PATH.__class__("wuhan", 'a "b" \\ c\nd\u2028e}', "hub", "x", "stamp", 0))
+    agent = SimulatedAgent([path])
+    agent.run(3)
+    assert read(agent.exposition()).readings[0].path == path.key
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read_or_refused(garbage: str) -> None:
+    """Whatever answers at an agent's address."""
+    with pytest.raises(ValueError, match=r"."):
+        read(garbage)
+
+
+@given(st.data())
+def test_any_damage_to_an_exposition_is_read_or_refused(data: st.DataObject) -> None:
+    """Lines dropped, cut or swapped: a reading comes out only if it obeys the law."""
+    lines = DAMAGEABLE.splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        cut = data.draw(st.integers(0, len(lines[at])))
+        insert = data.draw(st.sampled_from(["", " ", "}", "{", '"', "1", "\\", "=", ",", "#", "e", "-", "é"]))
+        lines[at] = lines[at][:cut] + insert + lines[at][cut + data.draw(st.integers(0, 3)) :]
+    try:
+        one = read("\n".join(lines) + "\n")
+    except ValueError:
+        return
+    for reading in one.readings:
+        resolved = reading.sent - reading.in_flight
+        assert reading.directions[Direction.ROUND_TRIP].packets == resolved
+        forward = reading.directions[Direction.FORWARD]
+        assert forward.packets == resolved
+        assert reading.directions[Direction.REVERSE].packets == resolved - forward.outcomes[Outcome.LOST]
+
+
+def _damageable() -> str:
+    agent = SimulatedAgent([SimulatedPath(lost_forward=0.2)])
+    agent.run(20)
+    return agent.exposition()
+
+
+DAMAGEABLE = _damageable()

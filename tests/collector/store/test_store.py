@@ -1,0 +1,193 @@
+"""The store: what goes in comes out, after a restart too."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.core.outcome import Direction
+from collector.alerts.outbox import Notification
+from collector.sla.breach import BreachKey, Watch
+from collector.sla.counts import NOTHING
+from collector.store.exceptions import StoreError
+from collector.store.store import Store
+from tests.support.counting import CITY_LIMIT, OTHER_PATH, PATH, SECOND_NS, reading
+from tests.support.verdicts import HUB_PATH, NOW_NS, breach, closed
+
+KEY = BreachKey(HUB_PATH, Direction.FORWARD, "detection")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the state is."""
+    return tmp_path / "state.sqlite"
+
+
+@pytest.fixture
+async def store(file: Path) -> AsyncIterator[Store]:
+    """A new store."""
+    made = await Store.open(file)
+    yield made
+    await made.close()
+
+
+def told(number: int, channel: str = "webhook:noc") -> Notification:
+    """Something to tell."""
+    return Notification(f"{channel}/b{number}/opened", channel, '{"n":1}', NOW_NS)
+
+
+async def test_the_first_reading_is_a_block_and_the_next_one_its_difference(store: Store) -> None:
+    """Each as it is written."""
+    (first,) = await store.ingest([reading(110, within=90)])
+    (second,) = await store.ingest([reading(120, within=190, lost=2)])
+    assert first.directions[Direction.FORWARD].outcomes == (90, 0, 0, 0, 0)
+    assert second.directions[Direction.FORWARD].outcomes == (100, 0, 0, 2, 0)
+    assert (await store.recall(0)).blocks == [first, second]
+
+
+async def test_the_same_reading_again_adds_nothing(store: Store) -> None:
+    """Nor does an older one."""
+    await store.ingest([reading(120, within=90)])
+    assert await store.ingest([reading(120, within=90)]) == []
+    assert await store.ingest([reading(110, within=80)]) == []
+    assert (await store.totals())[PATH][0] == 90
+
+
+async def test_an_empty_reading_is_no_transaction(store: Store) -> None:
+    """An agent without paths."""
+    assert await store.ingest([]) == []
+
+
+async def test_paths_are_kept_apart(store: Store) -> None:
+    """A reading of one says nothing of the other."""
+    await store.ingest([reading(110, within=10), reading(110, within=20, path=OTHER_PATH, limit=CITY_LIMIT)])
+    (block,) = await store.ingest([reading(120, within=25, path=OTHER_PATH, limit=CITY_LIMIT)])
+    assert (block.path, block.sent, block.limits[Direction.REVERSE]) == (OTHER_PATH, 5, CITY_LIMIT)
+    totals = await store.totals()
+    assert (totals[PATH][0], totals[OTHER_PATH][0]) == (10, 25)
+    assert totals[OTHER_PATH][1][Direction.FORWARD].packets == 25
+
+
+async def test_a_restart_goes_on_where_it_ended(file: Path) -> None:
+    """Readings, blocks with their limits, open breaches and runs are found again; the sum does not change."""
+    first = await Store.open(file)
+    await first.ingest([reading(110, within=90), reading(110, within=5, path=OTHER_PATH)])
+    opened = breach()
+    other = BreachKey(HUB_PATH, Direction.REVERSE, "detection")
+    await first.record([opened], {KEY: Watch(opened, 2), other: Watch(None, 1)}, [told(1)])
+    before = await first.recall(0)
+    await first.close()
+    second = await Store.open(file)
+    after = await second.recall(0)
+    assert after == before
+    assert after.watches == {KEY: Watch(opened, 2), other: Watch(None, 1)}
+    (block,) = await second.ingest([reading(120, within=100)])
+    assert block.directions[Direction.FORWARD].outcomes == (10, 0, 0, 0, 0)
+    await second.close()
+
+
+async def test_only_blocks_of_the_time_asked_for_are_recalled(store: Store) -> None:
+    """And what is older can be forgotten, without the last reading being forgotten with it."""
+    for taken in (110, 120, 130):
+        await store.ingest([reading(taken, within=taken)])
+    assert [block.end_ns for block in (await store.recall(115 * SECOND_NS)).blocks] == [
+        120 * SECOND_NS,
+        130 * SECOND_NS,
+    ]
+    await store.prune(131 * SECOND_NS)
+    remembered = await store.recall(0)
+    assert remembered.blocks == []
+    assert remembered.readings[PATH].taken_ns == 130 * SECOND_NS
+    (block,) = await store.ingest([reading(140, within=141)])
+    assert block.sent == 11
+
+
+async def test_a_closed_breach_is_no_longer_watched_and_still_listed(store: Store) -> None:
+    """With both of its judgements."""
+    opened = breach(opened_ns=NOW_NS - SECOND_NS)
+    await store.record([opened], {KEY: Watch(opened)}, [])
+    assert await store.recent_breaches(0, 10) == [opened]
+    done = closed(opened)
+    await store.record([done], {KEY: Watch()}, [])
+    assert (await store.recall(0)).watches == {}
+    assert await store.recent_breaches(0, 10) == [done]
+    assert await store.recent_breaches(NOW_NS + 1, 10) == []
+
+
+async def test_open_breaches_are_listed_first_and_closed_ones_up_to_a_number(store: Store) -> None:
+    """An open one is never left out."""
+    many = [closed(breach(number), NOW_NS + number) for number in range(5)]
+    standing = breach(99, direction=Direction.REVERSE, opened_ns=1)
+    await store.record([*many, standing], {}, [])
+    assert [one.id for one in await store.recent_breaches(NOW_NS + 100, 0)] == ["b000099"]
+    assert [one.id for one in await store.recent_breaches(0, 2)] == ["b000099", "b000004", "b000003"]
+
+
+async def test_what_is_told_is_told_once(store: Store) -> None:
+    """A key that is there already is not written again."""
+    await store.record([], {}, [told(1), told(1)])
+    await store.record([], {}, [told(1), told(2)])
+    assert [row.notification.key for row in await store.pending("webhook:noc")] == [
+        "webhook:noc/b1/opened",
+        "webhook:noc/b2/opened",
+    ]
+    assert await store.pending("webhook:other") == []
+
+
+async def test_a_row_of_the_outbox_lives_until_it_is_delivered_or_abandoned(store: Store) -> None:
+    """Failures move its next attempt."""
+    await store.record([], {}, [told(1), told(2), told(3)])
+    first, second, third = await store.pending("webhook:noc")
+    assert (first.attempts, first.next_attempt_ns) == (0, NOW_NS)
+    await store.record_delivered(first.id, NOW_NS + 1)
+    await store.record_failed(second.id, NOW_NS + 5, "answered 500")
+    await store.record_abandoned(third.id, "gone")
+    (left,) = await store.pending("webhook:noc")
+    assert (left.id, left.attempts, left.next_attempt_ns) == (second.id, 1, NOW_NS + 5)
+    assert left.notification == second.notification
+
+
+async def test_counters_that_fall_without_a_restart_are_logged(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It cannot be, so somebody should know."""
+    await store.ingest([reading(110, within=90)])
+    (block,) = await store.ingest([reading(120, within=10)])
+    assert block.directions[Direction.FORWARD].outcomes == (10, 0, 0, 0, 0)
+    assert "counters fell" in caplog.text
+
+
+async def test_the_sum_of_nothing_is_nothing(store: Store) -> None:
+    """A new file."""
+    assert await store.totals() == {}
+    assert (await store.recall(0)).watches == {}
+    assert NOTHING.packets == 0
+
+
+async def test_a_file_of_something_else_is_refused(file: Path) -> None:
+    """Not a database, another program's database, and one of another version; none is changed."""
+    file.write_bytes(b"not a database, but long enough to be looked at as if it were one" * 20)
+    with pytest.raises(StoreError, match="not usable as a state file"):
+        await Store.open(file)
+    file.unlink()
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+    with pytest.raises(StoreError, match=r"not a state file of this program.*bookmarks"):
+        await Store.open(file)
+    file.unlink()
+    await (await Store.open(file)).close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE about SET version = 999")
+    connection.close()
+    with pytest.raises(StoreError, match="version 999"):
+        await Store.open(file)
+
+
+async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """Rather than made: the operator has mistyped it."""
+    with pytest.raises(StoreError, match="nowhere"):
+        await Store.open(tmp_path / "nowhere" / "state.sqlite")

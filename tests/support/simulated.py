@@ -1,0 +1,180 @@
+"""A simulated agent: seeded outcomes that are true to the conservation law, in the real agent's exposition."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from agent.core import metrics
+from agent.core.histogram import Histogram
+from agent.core.ledger import DirectionLedger, PathLabels, PathLedger, Promise
+from agent.core.outcome import Limit, Outcome
+from agent.exposition import AgentCollector
+from collector.sla.verdict import PathKey
+from tests.support.counting import HUB_LIMIT, MS, PATH
+
+
+@dataclass
+class SimulatedPath:
+    """One path and how it behaves.
+
+    Attributes:
+        late_forward: share of packets that are over the limit on the way there.
+        lost_forward, lost_reverse, lost_somewhere: shares that are lost.
+    """
+
+    key: PathKey = PATH
+    limit: Limit = HUB_LIMIT
+    late_forward: float = 0.0
+    lost_forward: float = 0.0
+    lost_reverse: float = 0.0
+    lost_somewhere: float = 0.0
+    resolved: bool = True
+    ledger: PathLedger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin to count anew."""
+        key = self.key
+        promise = Promise(self.limit, 4 * MS)
+        self.ledger = PathLedger(
+            PathLabels(key.source, key.target, key.tier, key.provider, key.kind, key.dscp),
+            promise,
+            promise,
+            Limit(2 * self.limit.limit_ns, self.limit.operator),
+        )
+
+    def probe(self, rng: random.Random) -> None:
+        """Send one probe and see what becomes of it; some are still under way at any moment."""
+        ledger = self.ledger
+        ledger.sent += 1
+        if rng.random() < 0.05:
+            ledger.in_flight += 1
+            return
+        chance = rng.random()
+        if chance < self.lost_somewhere:
+            _count(ledger.forward, Outcome.UNATTRIBUTED)
+            _count(ledger.reverse, Outcome.UNATTRIBUTED)
+            _count(ledger.round_trip, Outcome.LOST)
+        elif chance < self.lost_somewhere + self.lost_forward:
+            _count(ledger.forward, Outcome.LOST)
+            _count(ledger.round_trip, Outcome.LOST)
+        elif chance < self.lost_somewhere + self.lost_forward + self.lost_reverse:
+            _count(ledger.forward, Outcome.WITHIN)
+            _count(ledger.reverse, Outcome.LOST)
+            _count(ledger.round_trip, Outcome.LOST)
+        else:
+            late = rng.random() < self.late_forward
+            limit_ns = self.limit.limit_ns
+            forward_ns = limit_ns + 1 if late else rng.randrange(limit_ns // 2, limit_ns)
+            _count(ledger.forward, Outcome.OVER if late else Outcome.WITHIN, forward_ns)
+            _count(ledger.reverse, Outcome.WITHIN, limit_ns // 2)
+            _count(ledger.round_trip, Outcome.WITHIN, forward_ns + limit_ns // 2)
+
+    def settle(self) -> None:
+        """Answers to all that were under way arrive."""
+        ledger = self.ledger
+        for _ in range(ledger.in_flight):
+            for counted in (ledger.forward, ledger.reverse, ledger.round_trip):
+                _count(counted, Outcome.WITHIN, self.limit.limit_ns // 2)
+        ledger.in_flight = 0
+
+
+def _count(counted: DirectionLedger, outcome: Outcome, delay_ns: int | None = None) -> None:
+    counted.outcomes[outcome] += 1
+    if delay_ns is not None:
+        counted.observe(delay_ns, 0, trusted=True)
+
+
+class SimulatedAgent:
+    """What an agent shows, without one.
+
+    Attributes:
+        paths: may be changed as a test likes.
+        epoch: its start time (Unix, s).
+        clock_bound_ns: None: not synchronised.
+    """
+
+    clock_source = "declared"
+    transmit_stamps = receive_stamps = "kernel"
+    plan_version = "simulated"
+
+    def __init__(
+        self, paths: Sequence[SimulatedPath], epoch: float = 1_700_000_000.25, seed: int = 1
+    ) -> None:
+        self.paths = paths
+        self.epoch = epoch
+        self.clock_bound_ns: int | None = 50_000
+        self.send_lag = Histogram()
+        self.discarded_replies: dict[str, int] = {"malformed": 0}
+        self.reflected: dict[str, int] = {"reflected": 7}
+        self._rng = random.Random(seed)
+
+    def run(self, probes: int) -> None:
+        """Send so many probes on each path."""
+        for path in self.paths:
+            path.settle()
+            for _ in range(probes):
+                path.probe(self._rng)
+
+    def restart(self, epoch: float) -> None:
+        """The process is replaced by a new one."""
+        self.epoch = epoch
+        for path in self.paths:
+            path.restart()
+
+    def monotonic_ns(self) -> int:
+        """Time does not pass here."""
+        return 0
+
+    def exposition(self) -> str:
+        """What `/metrics` says at this moment."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(AgentCollector(self))
+        Gauge(metrics.PROCESS_START, "Start time.", registry=registry).set(self.epoch)
+        return generate_latest(registry).decode()
+
+
+@dataclass
+class MetricsServer:
+    """An HTTP server that shows what it is given, or fails as it is told.
+
+    Attributes:
+        agent: shows its exposition, where `text` is empty.
+        text: what is shown instead.
+        status: of the answer.
+    """
+
+    agent: SimulatedAgent | None = None
+    text: str = ""
+    status: int = 200
+    address: str = ""
+    requests: int = 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        """The exposition."""
+        self.requests += 1
+        text = self.text or (self.agent.exposition() if self.agent is not None else "")
+        return web.Response(text=text, status=self.status)
+
+
+@contextlib.asynccontextmanager
+async def showing(server: MetricsServer, port: int = 0) -> AsyncIterator[MetricsServer]:
+    """Serve `/metrics` on loopback."""
+    app = web.Application()
+    app.router.add_get("/metrics", server.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    server.address = "{}:{}".format(*runner.addresses[0][:2])
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
