@@ -1,0 +1,110 @@
+"""The compiled plan: what is judged, and what each agent is told."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from agent.core.outcome import Direction
+from agent.runtime.settings import parse
+from agent.settings import AgentSettings
+from collector.fleet.plan import agent_config, compile_plan, plan_version
+from collector.sla.breach import Hysteresis
+from collector.sla.verdict import PathKey
+from tests.support.fleets import changed, fleet
+
+MS = 1_000_000
+CITY = PathKey("wuhan", "guanggu", "city", "telecom", "stamp", 0)
+HUB = PathKey("wuhan", "qingyang", "hub", "unicom", "stamp", 46)
+LOOP = PathKey("guanggu", "wuhan", "loop", "telecom", "stamp", 0)
+
+
+def agent_settings(site: str) -> AgentSettings:
+    """The agent's own reading of what the plan tells it, by way of YAML."""
+    settings = fleet()
+    found = settings.site(site)
+    assert found is not None
+    return parse(
+        yaml.safe_dump(agent_config(settings, found), allow_unicode=True), AgentSettings, "agent.yaml"
+    )
+
+
+def test_every_path_is_judged_in_its_directions_against_every_objective_of_its_tier() -> None:
+    """Both ways where the tier says one-way, once where it says round trip."""
+    judged = [(one.path, one.direction.value, one.objective.id) for one in compile_plan(fleet()).targets]
+    assert judged == [
+        (CITY, "forward", "detection"),
+        (CITY, "reverse", "detection"),
+        (HUB, "forward", "detection"),
+        (HUB, "reverse", "detection"),
+        (LOOP, "round_trip", "detection"),
+        (HUB, "forward", "hourly"),
+        (HUB, "reverse", "hourly"),
+    ]
+
+
+def test_a_target_knows_its_limit_floor_percentile_and_window() -> None:
+    """As the fleet file says, the floor by distance: for both ways where both are judged together."""
+    targets = {(one.path, one.direction, one.objective.id): one for one in compile_plan(fleet()).targets}
+    hub = targets[HUB, Direction.FORWARD, "hourly"]
+    assert str(hub.objective.limit) == "<= 10 ms"
+    assert hub.objective.floor_ns == pytest.approx(4.13 * MS, abs=0.01 * MS)
+    assert (hub.objective.percentile, hub.objective.min_coverage) == (99, 0.9)
+    assert hub.window_ns == 3600 * 10**9
+    assert targets[LOOP, Direction.ROUND_TRIP, "detection"].objective.floor_ns == 2 * 30 * 4900
+
+
+def test_the_plan_knows_agents_hysteresis_and_how_far_to_look_back() -> None:
+    """What the program needs besides."""
+    plan = compile_plan(fleet())
+    assert plan.agents == {"wuhan": "127.0.0.1:9461", "guanggu": "127.0.0.1:9462"}
+    assert plan.hysteresis == {"detection": Hysteresis(2, 4), "hourly": Hysteresis(1, 3)}
+    assert plan.longest_window_ns == 3600 * 10**9
+
+
+@pytest.mark.parametrize("site", ["wuhan", "guanggu", "qingyang"])
+def test_an_agent_accepts_what_the_plan_tells_it(site: str) -> None:
+    """Every site's configuration is one that the agent reads without a problem, with its own place in it."""
+    settings = agent_settings(site)
+    assert settings.site == site
+    assert settings.plan_version == compile_plan(fleet()).version
+    assert settings.reflector is not None
+
+
+def test_an_agent_counts_under_the_labels_and_against_the_limits_that_are_judged() -> None:
+    """Otherwise the collector would wait for counts that never come, or judge them against another promise."""
+    targets = compile_plan(fleet()).targets
+    for site in ("wuhan", "guanggu"):
+        for path in agent_settings(site).paths:
+            ledger = path.ledger(site)
+            labels = ledger.labels
+            key = PathKey(
+                labels.source, labels.target, labels.tier, labels.provider, labels.kind, labels.dscp
+            )
+            mine = {one.direction: one.objective for one in targets if one.path == key}
+            assert mine, key
+            for direction, counted in ledger.directions():
+                if direction in mine:
+                    assert counted.promise.limit == mine[direction].limit
+                    assert counted.promise.floor_ns == mine[direction].floor_ns
+
+
+def test_an_agent_is_told_where_how_often_and_with_which_clock() -> None:
+    """Addresses default to the target's reflector and its well-known port."""
+    wuhan, guanggu = agent_settings("wuhan"), agent_settings("guanggu")
+    assert [str(path.address) for path in wuhan.paths] == ["[::1]:8621", "127.0.0.1:8613"]
+    assert [str(path.address) for path in guanggu.paths] == ["127.0.0.1:862"]
+    assert (wuhan.paths[1].interval, wuhan.paths[1].timeout, wuhan.paths[1].dscp) == (50 * MS, 2000 * MS, 46)
+    assert (wuhan.clock.source, guanggu.clock.source) == ("declared", "adjtimex")
+    assert str(wuhan.listen) == "127.0.0.1:9461"
+    assert agent_settings("qingyang").paths == ()
+
+
+def test_the_version_changes_with_what_agents_are_told_and_with_nothing_else() -> None:
+    """A new name or objective concerns no agent."""
+    version = plan_version(fleet())
+    assert version == compile_plan(fleet()).version
+    assert plan_version(fleet(changed("en: Wuhan", "en: Wuhan City"))) == version
+    assert plan_version(fleet(changed("percentile: 99.9", "percentile: 99.5"))) == version
+    assert plan_version(fleet(changed("dscp: 46", "dscp: 45"))) != version
+    assert plan_version(fleet(changed("lat: 35.73", "lat: 35.74"))) != version

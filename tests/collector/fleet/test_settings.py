@@ -1,0 +1,208 @@
+"""The fleet file: what is refused, with its place and the reason, and what is warned of."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.runtime.exceptions import ConfigError
+from collector.fleet.settings import PrometheusSourceSettings
+from tests.support.fleets import FLEET, changed, fleet
+
+
+def test_a_whole_file_is_read() -> None:
+    """With its defaults."""
+    read = fleet()
+    assert [site.id for site in read.sites] == ["wuhan", "guanggu", "qingyang"]
+    assert str(read.sites[0].reflector) == "127.0.0.1:862"
+    assert str(read.tiers["city"].limit) == "< 1 ms"
+    assert read.paths[0].interval == 100_000_000
+    assert read.objectives[0].min_coverage == 0.5
+    assert list(read.warnings()) == []
+
+
+def test_the_smallest_file_judges_nothing() -> None:
+    """A site and a tier, and nobody who probes; everything else has a default."""
+    read = fleet(
+        "listen: 127.0.0.1:9460\n"
+        "sites: [{id: a, name: {zh: 甲, en: A}, lat: 0, lon: 0}]\n"
+        "tiers: {city: {name: {zh: 市内, en: City}, limit: '< 1ms'}}\n"
+    )
+    assert (read.paths, read.objectives, read.alerts.webhooks) == ((), (), ())
+    assert read.source.kind == "agents"
+
+
+def test_prometheus_is_the_other_source() -> None:
+    """With its address."""
+    read = fleet(
+        changed("{kind: agents, interval: 10s}", '{kind: prometheus, url: "http://127.0.0.1:9090/x"}')
+    )
+    assert isinstance(read.source, PrometheusSourceSettings)
+
+
+HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "what"),
+    [
+        ("target: guanggu, tier: city", "target: guangu, tier: city", "paths[0].target", "guangu is no site"),
+        (
+            "{source: wuhan, target: guanggu",
+            "{source: wuhu, target: guanggu",
+            "paths[0].source",
+            "wuhu is no site",
+        ),
+        ("tier: city}", "tier: town}", "paths[0].tier", "town is no tier; tiers: city, hub, loop"),
+        ("tiers: [hub]", "tiers: [hub, town]", "objectives[1].tiers[1]", "town is no tier"),
+        ("target: guanggu, tier: city", "target: wuhan, tier: city", "paths[0].target", "probes itself"),
+        (
+            "{source: guanggu, target",
+            "{source: qingyang, target",
+            "paths[2].source",
+            "has no agent to probe from",
+        ),
+        (', reflector: "[::1]:8621"', "", "paths[0]", "guanggu has no reflector"),
+        ("id: guanggu", "id: wuhan", "sites[1].id", "wuhan is already sites[0]"),
+        ("id: hourly", "id: detection", "objectives[1].id", "detection is already objectives[0]"),
+        (
+            '"127.0.0.1:9462"',
+            '"127.0.0.1:9461"',
+            "sites[1].agent",
+            "127.0.0.1:9461 is already the agent of wuhan",
+        ),
+        ("tier: loop, fibre_km: 30}", "tier: loop, fibre_km: 1021}", "paths[2]", "10.01 ms there and back"),
+        ("error_bound: 50us", "error_bound: 50", "sites[0].clock.error_bound", "no unit"),
+        ("source: declared, ", "source: adjtimex, ", "sites[0].clock.error_bound", "only a declared clock"),
+        (
+            "{source: declared, error_bound: 50us}",
+            "{source: declared}",
+            "sites[0].clock",
+            "needs error_bound",
+        ),
+        ("window: 5m", "window: 19s", "objectives[0].window", "fewer than two readings"),
+        ("percentile: 99.9", "percentile: 100", "objectives[0].percentile", "100"),
+        ("percentile: 99.9", "percentile: 0.999", "objectives[0].percentile", "50"),
+        ("min_coverage: 0.9", "min_coverage: 90", "objectives[1].min_coverage", "1"),
+        ("open_after: 2", "open_after: 0", "objectives[0].open_after", "1"),
+        ("lat: 30.59", "lat: 130.59", "sites[0].lat", "90"),
+        ("dscp: 46", "dscp: 64", "paths[1].dscp", "63"),
+        ('limit: "< 1ms"', "limit: 1ms", "tiers.city.limit", "a limit such as"),
+        ("direction: round_trip", "direction: both", "tiers.loop.direction", "one_way"),
+        ("kind: agents", "kind: agent", "source", "agents"),
+        ("id: qingyang", "id: 庆阳", "sites[2].id", ""),
+        ("listen: 127.0.0.1:9460", "listen: 127.0.0.1", "listen", "no port"),
+        ("interval: 50ms", "intervall: 50ms", "paths[1].intervall", "interval"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(old: str, new: str, where: str, what: str) -> None:
+    """File, line, key path, and what would be accepted."""
+    with pytest.raises(ConfigError) as caught:
+        fleet(changed(old, new))
+    found = [problem for problem in caught.value.problems if problem.key.startswith(where)]
+    assert found, caught.value
+    assert any(what in problem.message for problem in found), caught.value
+    assert all(problem.line > 0 for problem in caught.value.problems)
+
+
+def test_the_same_path_twice_is_refused_even_where_its_provider_is_spelled_out() -> None:
+    """Two paths with the same labels would be one in every count."""
+    again = "  - {source: wuhan, target: guanggu, tier: city, provider: telecom}\nobjectives:"
+    with pytest.raises(ConfigError, match=r"paths\[3\]: the same path as paths\[0\]"):
+        fleet(changed("objectives:", again))
+    other = again.replace("telecom", "unicom")
+    assert len(fleet(changed("objectives:", other)).paths) == 4
+
+
+def test_a_promise_that_light_cannot_keep_is_named_impossible_with_the_numbers() -> None:
+    """One way to Qingyang takes 4.13 ms: 4 ms cannot be promised."""
+    with pytest.raises(ConfigError) as caught:
+        fleet(changed(HUB, HUB.replace("<= 10ms", "<= 4ms")))
+    assert "impossible: wuhan to qingyang is 843 km" in str(caught.value)
+    assert "4.13 ms one way" in str(caught.value)
+    assert "tier hub promises <= 4 ms" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "impossible"),
+    [
+        pytest.param(40.41, 115.52, True, id="zhangjiakou"),
+        pytest.param(40.38, 111.82, True, id="horinger"),
+        pytest.param(37.51, 105.19, True, id="zhongwei"),
+        pytest.param(30.40, 104.08, False, id="tianfu"),
+        pytest.param(35.73, 107.64, False, id="qingyang"),
+    ],
+)
+def test_ten_milliseconds_there_and_back_are_impossible_for_three_hubs(
+    lat: float, lon: float, impossible: bool
+) -> None:
+    """Before anyone signs such a target."""
+    place = changed("lat: 35.73, lon: 107.64", f"lat: {lat}, lon: {lon}")
+    both_ways = place.replace(HUB, HUB.replace("one_way", "round_trip"))
+    assert len(fleet(place).paths) == 3, "one way it is possible"
+    if impossible:
+        with pytest.raises(ConfigError, match=r"impossible: wuhan to qingyang is 1... km.* there and back"):
+            fleet(both_ways)
+    else:
+        assert len(fleet(both_ways).paths) == 3
+
+
+def test_a_longer_fibre_than_the_great_circle_counts() -> None:
+    """Where the operator knows the route."""
+    read = fleet()
+    assert read.kilometres(read.paths[2]) == 30
+    assert read.kilometres(read.paths[1]) == pytest.approx(843, abs=1)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """Nobody mends a file one error a time."""
+    text = (
+        changed("tier: city}", "tier: town}")
+        .replace("id: hourly", "id: detection")
+        .replace("dscp: 46", "dscp: 4")
+    )
+    with pytest.raises(ConfigError) as caught:
+        fleet(text)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("webhook", "fits"),
+    [
+        ("{name: noc, url: 'http://127.0.0.1/hook'}", True),
+        ("{name: noc, url_file: noc.url, secret_file: noc.secret}", True),
+        ("{name: noc}", False),
+        ("{name: noc, url: 'http://127.0.0.1/hook', url_file: noc.url}", False),
+        ("{name: noc, url: 'ftp://127.0.0.1/hook'}", False),
+        ("{name: noc, url: 'http://127.0.0.1/a'}, {name: noc, url: 'http://127.0.0.1/b'}", False),
+    ],
+)
+def test_a_webhook_has_one_address_and_a_name_of_its_own(webhook: str, fits: bool) -> None:
+    """In the file or in a file of its own."""
+    text = f"{FLEET}alerts: {{webhooks: [{webhook}]}}\n"
+    if fits:
+        assert len(fleet(text).alerts.webhooks) == 1
+    else:
+        with pytest.raises(ConfigError, match=r"alerts\.webhooks"):
+            fleet(text)
+
+
+def test_a_timeout_within_the_interval_is_warned_of() -> None:
+    """Allowed; the direction of a loss can then rarely be proven."""
+    (warning,) = fleet(changed("timeout: 2s", "timeout: 50ms")).warnings()
+    assert warning.startswith("paths[1]: ")
+    assert "direction of a loss" in warning
+
+
+def test_an_objective_that_can_never_pass_is_warned_of() -> None:
+    """Two probes a second for five minutes cannot prove P99.9."""
+    (warning,) = fleet(changed("tier: city}", "tier: city, interval: 500ms}")).warnings()
+    assert warning.startswith("paths[0]: sends 600 packets in the window of detection, 5m")
+    assert "2995" in warning
+
+
+def test_a_page_without_an_address_is_warned_of() -> None:
+    """Links in alerts would lead nowhere."""
+    everywhere = changed("listen: 127.0.0.1:9460", "listen: 0.0.0.0:9460")
+    assert ["external_url" in warning for warning in fleet(everywhere).warnings()] == [True]
+    named = everywhere + "external_url: https://isochrone.example\n"
+    assert list(fleet(named).warnings()) == []

@@ -1,0 +1,41 @@
+"""Fleet files for tests."""
+
+from __future__ import annotations
+
+from agent.runtime.settings import parse
+from collector.fleet.settings import FleetSettings
+
+FLEET = """\
+listen: 127.0.0.1:9460
+source: {kind: agents, interval: 10s}
+sites:
+  - {id: wuhan, name: {zh: 武汉, en: Wuhan}, lat: 30.59, lon: 114.31, provider: telecom, district: 洪山区,
+     agent: "127.0.0.1:9461", reflector: 127.0.0.1, clock: {source: declared, error_bound: 50us}}
+  - {id: guanggu, name: {zh: 光谷, en: Optics Valley}, lat: 30.49, lon: 114.42, provider: telecom,
+     agent: "127.0.0.1:9462", reflector: "[::1]:8621"}
+  - {id: qingyang, name: {zh: 庆阳, en: Qingyang}, lat: 35.73, lon: 107.64, provider: mobile,
+     reflector: "127.0.0.1:8623"}
+tiers:
+  city: {name: {zh: 市内, en: In the city}, limit: "< 1ms"}
+  hub: {name: {zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way}
+  loop: {name: {zh: 往返, en: Round trips}, limit: "< 10ms", direction: round_trip}
+paths:
+  - {source: wuhan, target: guanggu, tier: city}
+  - {source: wuhan, target: qingyang, tier: hub, interval: 50ms, timeout: 2s, dscp: 46, provider: unicom,
+     address: "127.0.0.1:8613"}
+  - {source: guanggu, target: wuhan, tier: loop, fibre_km: 30}
+objectives:
+  - {id: detection, percentile: 99.9, window: 5m, open_after: 2, close_after: 4}
+  - {id: hourly, percentile: 99, window: 1h, tiers: [hub], min_coverage: 0.9}
+"""
+
+
+def fleet(text: str = FLEET) -> FleetSettings:
+    """A fleet file's settings."""
+    return parse(text, FleetSettings, "fleet.yaml")
+
+
+def changed(old: str, new: str) -> str:
+    """The fleet file with one change."""
+    assert FLEET.count(old) == 1, f"{FLEET.count(old)} times: {old}"
+    return FLEET.replace(old, new)
