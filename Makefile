@@ -16,7 +16,7 @@ help: ## list what can be made
 
 run: $(VENV)/.run ## watch real packets measured, judged and alerted on, on loopback
 	@exec $(BIN)/python -m deploy.quickstart \
-	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLOCK),--clock $(CLOCK)) $(if $(PROMETHEUS),--prometheus)
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLOCK),--clock $(CLOCK)) $(if $(PROMETHEUS),--prometheus) $(if $(LANGUAGE),--lang $(LANGUAGE))
 
 test: $(VENV)/.dev ## run the tests; what needs a missing system package is skipped and named
 	$(BIN)/pytest $(ARGS)
