@@ -16,6 +16,7 @@ import pytest
 from agent.core import metrics
 from tests.support.exposition import assert_law, total, value
 from tests.support.processes import agent_command, eventually, free_port, running
+from tests.support.requirements import require_binary
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -91,6 +92,19 @@ async def test_law_on_the_running_agent(pair: Pair) -> None:
         for path in ("healthy", "ready"):
             async with session.get(f"http://127.0.0.1:{pair.http}/-/{path}") as response:
                 assert response.status == 200
+
+
+async def test_promtool_has_no_complaint(pair: Pair) -> None:
+    """`promtool check metrics` accepts the exposition of sender and reflector without a word."""
+    promtool = require_binary("promtool")
+    async with pair.start("target"), pair.start("source"):
+        await eventually(lambda: pair.answered(20), "answers")
+        text = await scrape(pair.http)
+    assert text is not None
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 async def test_sigterm_drains(pair: Pair) -> None:
