@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import signal
@@ -41,7 +42,7 @@ class Processes:
                 stdout=asyncio.subprocess.PIPE if piped else log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=functools.partial(_die_with, os.getpid()),
             )
         return self._running[name]
 
@@ -98,10 +99,10 @@ async def processes(folder: Path) -> AsyncIterator[Processes]:
         await children.stop()
 
 
-def _die_with_parent() -> None:
-    """In the child: be terminated when the quickstart is, even by SIGKILL."""
+def _die_with(parent: int) -> None:
+    """In the child: be terminated when the parent is, even by SIGKILL."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() == 1:
+    if os.getppid() != parent:  # it died before it could be watched
         os._exit(1)
 
 
@@ -112,9 +113,16 @@ class RelayControl:
         self._process = process
 
     async def order(self, **order: object) -> dict[str, Any]:
-        """Give an order (none: only ask) and read what the relay says of itself."""
+        """Give an order (none: only ask) and read what the relay says of itself.
+
+        Raises:
+            ProcessDiedError: it is gone.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        answer: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        line = await self._process.stdout.readline()
+        if not line:
+            raise ProcessDiedError("the relay has ended")
+        answer: dict[str, Any] = json.loads(line)
         return answer

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import heapq
 import json
 import os
 import random
@@ -39,10 +38,12 @@ from agent.net.timer import WakeUp, sharpen_timers
 from agent.runtime.lifecycle import ExitStatus, execute
 from agent.runtime.quantities import DurationNs, Endpoint
 from agent.runtime.settings import Settings, load
+from deploy.quickstart.departures import Departures
 
 _EARLY_NS: Final = 70_000
 _LATE_NS: Final = 100_000
 _FIRST_GUESS_NS: Final = 5_000
+_AWAITED_STAMPS: Final = 4096
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -110,21 +111,22 @@ class Accuracy:
     """What a relay has carried, and how well it kept its delays.
 
     Attributes:
-        carried, lost: packets that left, and that were lost on purpose.
-        late: of those carried, how many left more than 0.1 ms after they should have.
+        carried, lost, refused: packets that left, that were lost on purpose, and that the kernel would not send.
+        stamped: of those carried, how many the kernel has said the time of; of the others nothing is known.
+        late: of those stamped, how many left more than 0.1 ms after they should have.
         worst_us: by how much the latest did.
     """
 
     carried: int = 0
     lost: int = 0
+    refused: int = 0
+    stamped: int = 0
     late: int = 0
     worst_us: float = 0.0
 
 
-@dataclass(slots=True, order=True)
-class _Departure:
-    due_ns: int
-    number: int
+@dataclass(frozen=True, slots=True)
+class _Packet:
     outlet: TimestampedSocket
     destination: bytes
     payload: bytes
@@ -147,8 +149,7 @@ class Relay:
         self._rng = random.Random(seed)
         self._links = {settings.name: _Link(settings) for settings in links}
         self._timer = WakeUp()
-        self._queue: list[_Departure] = []
-        self._number = 0
+        self._departures: Departures[_Packet] = Departures()
         self._cost = RecentLags(quantile=0.5)
         self._unstamped: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -218,24 +219,25 @@ class Relay:
         delays = leg.departures(self._rng)
         self.accuracy.lost += not delays
         for delay in delays:
-            self._number += 1
-            departure = _Departure(arrived_ns + delay, self._number, outlet, destination, payload)
-            heapq.heappush(self._queue, departure)
+            self._departures.add(arrived_ns + delay, _Packet(outlet, destination, payload))
 
     def _depart(self) -> None:
         """Send what is due, waiting out the last microseconds."""
         self._timer.acknowledge()
         cost_ns = self._cost.bound_ns or _FIRST_GUESS_NS
-        queue = self._queue
-        while queue and queue[0].due_ns - time.monotonic_ns() <= _EARLY_NS:
-            departure = heapq.heappop(queue)
-            while (ahead_ns := departure.due_ns - cost_ns - time.monotonic_ns()) > 0:
+        while (departure := self._departures.take(time.monotonic_ns() + _EARLY_NS)) is not None:
+            due_ns, packet = departure
+            while (ahead_ns := due_ns - cost_ns - time.monotonic_ns()) > 0:
                 pass
             called_ns = time.time_ns()
-            (transmit_id,) = departure.outlet.send([(departure.payload, departure.destination, b"")])
+            (transmit_id,) = packet.outlet.send([(packet.payload, packet.destination, b"")])
+            if transmit_id < 0:
+                self.accuracy.refused += 1
+                continue
             self.accuracy.carried += 1
-            due_ns = called_ns + ahead_ns + cost_ns
-            self._unstamped[departure.outlet.fileno(), transmit_id] = (due_ns, called_ns)
+            if len(self._unstamped) == _AWAITED_STAMPS:  # a kernel may give no stamps at all
+                del self._unstamped[next(iter(self._unstamped))]
+            self._unstamped[packet.outlet.fileno(), transmit_id] = (called_ns + ahead_ns + cost_ns, called_ns)
         self._set_timer()
 
     def _take_stamps(self, outlet: TimestampedSocket) -> None:
@@ -246,12 +248,14 @@ class Relay:
             if times is not None:
                 due_ns, called_ns = times
                 self._cost.observe(left_ns - called_ns)
+                accuracy.stamped += 1
                 accuracy.late += left_ns - due_ns > _LATE_NS
                 accuracy.worst_us = max(accuracy.worst_us, (left_ns - due_ns) / 1000)
 
     def _set_timer(self) -> None:
-        if self._queue:
-            self._timer.at(self._queue[0].due_ns - _EARLY_NS)
+        due_ns = self._departures.next_due_ns
+        if due_ns is not None:
+            self._timer.at(due_ns - _EARLY_NS)
 
 
 async def _obey(relay: Relay) -> None:

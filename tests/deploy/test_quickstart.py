@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def assert_held(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^story +held$", done.stdout, re.MULTILINE)
     assert re.search(r"^conservation law +held", done.stdout, re.MULTILINE)
+    assert_adds_up(done.stdout)
 
 
 @pytest.mark.timeout(150)
@@ -71,36 +73,99 @@ def test_too_short_for_the_story() -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C ends it with a summary and status 0; even killed, it leaves no process behind."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "deploy.quickstart", "--lang", "en"],
+    """Ctrl-C or a closed terminal ends it with a summary and status 0; even killed, it leaves no process behind."""
+    process = started(tmp_path)
+    assert process.stdout is not None
+    assert "page: http://127.0.0.1:" in process.stdout.readline()
+    until(lambda: len(children_with(str(tmp_path))) >= 5, "all processes")
+    until(lambda: "PASS" in process.stdout.readline(), "a verdict")  # type: ignore[union-attr]
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    if number is not signal.SIGKILL:
+        assert process.returncode == 0
+        assert_adds_up(output)
+        assert not list(tmp_path.iterdir())
+    until(lambda: not children_with(str(tmp_path)), "no process left behind")
+
+
+@pytest.mark.timeout(60)
+def test_ended_while_it_starts(tmp_path: Path) -> None:
+    """Ctrl-C as soon as the first process runs: all end, without a traceback."""
+    process = started(tmp_path)
+    until(lambda: bool(children_with(str(tmp_path))), "the first process")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert re.search(r"^conservation law", output, re.MULTILINE)
+    assert not list(tmp_path.iterdir())
+    until(lambda: not children_with(str(tmp_path)), "no process left behind")
+
+
+@pytest.mark.timeout(60)
+def test_ended_while_it_loads(tmp_path: Path) -> None:
+    """Ctrl-C before anything has started ends it quietly, with the status of an interrupted command."""
+    process = started(tmp_path, "-X", "importtime")
+    assert process.stdout is not None
+    while "multidict" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in output
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("victim", ["deploy.quickstart.relay", "qingyang.yaml"])
+def test_a_process_that_dies(tmp_path: Path, victim: str) -> None:
+    """A process that does not live is named, all others end, and the status says that it failed."""
+    process = started(tmp_path)
+    until(lambda: bool(children_with(str(tmp_path), victim)), victim)
+    os.kill(children_with(str(tmp_path), victim)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    assert re.search(
+        r"^(relay|agent-qingyang) ended with status -9|^the relay has ended", output, re.MULTILINE
+    )
+    until(lambda: not children_with(str(tmp_path)), "no process left behind")
+
+
+def started(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """A run without an end, its working files in a folder of the test's."""
+    return subprocess.Popen(
+        [sys.executable, "-u", *options, "-m", "deploy.quickstart", "--lang", "en"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(folder)},
         start_new_session=True,
     )
-    assert process.stdout is not None
-    assert "page: http://127.0.0.1:" in process.stdout.readline()
-    time.sleep(2)
-    children = children_with(str(tmp_path))
-    assert len(children) >= 5
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
-    if number is signal.SIGINT:
-        assert process.returncode == 0
-        assert "conservation law" in output
-        assert not list(tmp_path.iterdir())
-    deadline = time.monotonic() + 15
-    while children_with(str(tmp_path)):
-        assert time.monotonic() < deadline, "processes left behind"
-        time.sleep(0.1)
 
 
-def children_with(text: str) -> list[int]:
-    """Processes that name this text in their command line."""
+def until(condition: Callable[[], bool], what: str, wait_s: float = 20) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {wait_s} s: {what}"
+        time.sleep(0.02)
+
+
+def assert_adds_up(output: str) -> None:
+    """The printed outcomes of each direction and what is in flight make up what was sent."""
+    (sent,) = re.findall(r"^sent +(\d+)$", output, re.MULTILINE)
+    in_flight = sum(map(int, re.findall(r"^  \w+ in flight +(\d+)$", output, re.MULTILINE)))
+    sums = dict.fromkeys(("forward", "reverse", "round_trip"), in_flight)
+    for direction, number in re.findall(r"^  \w+ (\w+) (?:\w+) +(\d+)$", output, re.MULTILINE):
+        if direction in sums:
+            sums[direction] += int(number)
+    assert set(sums.values()) == {int(sent)}
+
+
+def children_with(*texts: str) -> list[int]:
+    """Processes that name all these texts in their command line."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -108,7 +173,7 @@ def children_with(text: str) -> list[int]:
                 command = entry.joinpath("cmdline").read_bytes()
             except OSError:
                 continue
-            if text.encode() in command:
+            if all(text.encode() in command for text in texts):
                 found.append(int(entry.name))
     return found
 

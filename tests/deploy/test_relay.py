@@ -27,7 +27,8 @@ from agent.reflector.stamp import StampReflector
 from agent.runtime.quantities import Endpoint
 from agent.settings import PathSettings
 from deploy.quickstart.relay import LegSettings, LinkSettings, Order, Relay
-from tests.support.processes import free_port
+from tests.support.processes import eventually, free_port
+from tests.support.requirements import require_ipv6
 
 MS = 1_000_000
 
@@ -35,15 +36,18 @@ MS = 1_000_000
 class Emulated:
     """An agent's prober and reflector with a relay between them, all in this event loop."""
 
-    def __init__(self, forward: dict[str, object], reverse: dict[str, object]) -> None:
+    def __init__(self, forward: dict[str, object], reverse: dict[str, object], host: str) -> None:
         clock = LocalClock(DeclaredClock(50_000))
-        self.reflector = StampReflector([Endpoint(host="127.0.0.1", port=0)], ReflectorMode.STATEFUL, clock)
+        self.host = host
+        self.reflector = StampReflector(
+            [Endpoint(host=host.strip("[]"), port=0)], ReflectorMode.STATEFUL, clock
+        )
         port = self.reflector.sockets[0].address[1]
         link = LinkSettings.model_validate(
             {
                 "name": "link",
-                "front": "127.0.0.1:0",
-                "back": f"127.0.0.1:{port}",
+                "front": f"{host}:0",
+                "back": f"{host}:{port}",
                 "forward": forward,
                 "reverse": reverse,
             }
@@ -57,7 +61,7 @@ class Emulated:
         settings = PathSettings.model_validate(
             {
                 "target": "target",
-                "address": f"127.0.0.1:{self.relay.front('link')[1]}",
+                "address": f"{self.host}:{self.relay.front('link')[1]}",
                 "interval": interval,
                 "timeout": lost_after,
                 "limits": {"forward": "<= 10ms"},
@@ -76,9 +80,11 @@ class Emulated:
 
 
 @contextlib.asynccontextmanager
-async def emulated(forward: dict[str, object], reverse: dict[str, object]) -> AsyncIterator[Emulated]:
+async def emulated(
+    forward: dict[str, object], reverse: dict[str, object], host: str = "127.0.0.1"
+) -> AsyncIterator[Emulated]:
     """A running reflector and relay."""
-    made = Emulated(forward, reverse)
+    made = Emulated(forward, reverse, host)
     made.reflector.start()
     made.relay.start()
     try:
@@ -100,8 +106,44 @@ async def test_asymmetric_distance_is_measured(forward_ms: float, reverse_ms: fl
     reverse = statistics.median(measured.reverse_ns or 0 for measured in answered) / MS
     assert forward == pytest.approx(forward_ms, abs=0.3)
     assert reverse == pytest.approx(reverse_ms, abs=0.3)
-    assert accuracy.carried == 400
+    assert (accuracy.carried, accuracy.refused) == (400, 0)
+    assert accuracy.stamped > 350
     print(f"relay: {accuracy}, measured {forward:.3f} / {reverse:.3f} ms")
+
+
+async def test_distance_over_ipv6() -> None:
+    """IPv6 links keep their distance as IPv4 ones do."""
+    require_ipv6()
+    async with emulated({"delay": "3ms"}, {"delay": "1ms"}, "[::1]") as network:
+        await network.measure(100)
+    forward = statistics.median(measured.forward_ns or 0 for measured in network.measurements) / MS
+    reverse = statistics.median(measured.reverse_ns or 0 for measured in network.measurements) / MS
+    assert forward == pytest.approx(3, abs=0.3)
+    assert reverse == pytest.approx(1, abs=0.3)
+
+
+async def test_an_unreachable_back_is_not_carried() -> None:
+    """What the kernel refuses to send is counted as refused, not as carried, and the relay goes on."""
+    leg = {"delay": "1ms"}
+    link = {
+        "name": "link",
+        "front": "127.0.0.1:0",
+        "back": "255.255.255.255:9",
+        "forward": leg,
+        "reverse": leg,
+    }
+    relay = Relay([LinkSettings.model_validate(link)])
+    relay.start()
+
+    async def refused() -> bool:
+        return relay.accuracy.refused == 3
+
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        for _ in range(3):
+            sender.sendto(b"probe", relay.front("link"))
+        await eventually(refused, "three refusals")
+    relay.close()
+    assert relay.accuracy.carried == 0
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])

@@ -1,0 +1,109 @@
+"""The stage of a run: the shipped files with the run's own addresses, and the processes that play on it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import yaml
+
+from agent.runtime.settings import load
+from collector.fleet.plan import agent_config
+from collector.fleet.settings import FleetSettings
+from deploy.quickstart.ports import free_addresses, moved
+from deploy.quickstart.processes import Processes, RelayControl
+
+HERE: Final = Path(__file__).parent
+SOURCE: Final = "wuhan"
+_PROMETHEUS_ADDRESS: Final = "127.0.0.1:9466"
+
+
+class Stage:
+    """The shipped files with this run's addresses, clock and source."""
+
+    def __init__(self, folder: Path, clock: str, *, prometheus: bool) -> None:
+        fleet_text, links_text = (
+            HERE.joinpath(name).read_text(encoding="utf-8") for name in ("fleet.yaml", "links.yaml")
+        )
+        scrape_text = (HERE.parent / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
+        self._addresses = free_addresses([fleet_text, links_text, _PROMETHEUS_ADDRESS])
+        fleet: dict[str, Any] = yaml.safe_load(moved(fleet_text, self._addresses))
+        if clock == "unsynchronised":
+            for site in fleet["sites"]:
+                site["clock"] = {"source": "unsynchronised"}
+        self._prometheus = self._addresses[_PROMETHEUS_ADDRESS] if prometheus else None
+        if prometheus:
+            fleet["source"] = {"kind": "prometheus", "url": f"http://{self._prometheus}", "interval": "1s"}
+        self.folder = folder
+        self.names: dict[str, dict[str, str]] = {site["id"]: site["name"] for site in fleet["sites"]}
+        self.agents: dict[str, str] = {site["id"]: site["agent"] for site in fleet["sites"]}
+        self.page = f"http://{fleet['listen']}/"
+        self.webhook_key = secrets.token_bytes(24)
+        secret = folder / "webhook.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(f"whsec_{base64.b64encode(self.webhook_key).decode()}\n")
+        self.fleet_file = folder / "fleet.yaml"
+        self.fleet_file.write_text(
+            yaml.safe_dump(fleet, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
+        (folder / "links.yaml").write_text(moved(links_text, self._addresses), encoding="utf-8")
+        scrape: dict[str, Any] = yaml.safe_load(moved(scrape_text, self._addresses))
+        scrape["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        for job in scrape["scrape_configs"]:
+            for discovery in job["http_sd_configs"]:
+                discovery["refresh_interval"] = "2s"
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(scrape), encoding="utf-8")
+
+    def port(self, address: str) -> int:
+        """The port that this run uses for an address of the shipped files."""
+        return int(self._addresses[address].rpartition(":")[2])
+
+    async def start(self, children: Processes, stop: asyncio.Event) -> RelayControl:
+        """Start all processes: whoever answers before whoever asks, for silence at the start would be loss.
+
+        Args:
+            children: take the processes.
+            stop: set, nobody is waited for any more.
+
+        Raises:
+            ProcessDiedError: one did not live to the end of the start.
+        """
+        relay = await children.start_python(
+            "relay", "deploy.quickstart.relay", self.folder / "links.yaml", piped=True
+        )
+        fleet = load(self.fleet_file, FleetSettings)
+        for site in sorted(fleet.sites, key=lambda site: site.id == SOURCE):
+            if site.id == SOURCE:
+                await self._ready(children, stop)
+            config = self.folder / f"{site.id}.yaml"
+            config.write_text(yaml.safe_dump(agent_config(fleet, site)), encoding="utf-8")
+            await children.start_python(f"agent-{site.id}", "agent", "run", "--config", config)
+        await children.start_python("collector", "collector", "run", "--config", self.fleet_file)
+        if self._prometheus is not None:
+            await children.start(
+                "prometheus",
+                "prometheus",
+                f"--config.file={self.folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self.folder / 'tsdb'}",
+                f"--web.listen-address={self._prometheus}",
+            )
+        control = RelayControl(relay)
+        await control.order()
+        return control
+
+    async def _ready(self, children: Processes, stop: asyncio.Event) -> None:
+        """Wait until all targets reflect."""
+        async with aiohttp.ClientSession() as session:
+            for site, address in self.agents.items():
+                while site != SOURCE and not stop.is_set():
+                    children.check()
+                    with contextlib.suppress(aiohttp.ClientError):
+                        async with session.get(f"http://{address}/-/ready") as response:
+                            if response.status == 200:
+                                break
+                    await asyncio.sleep(0.05)
