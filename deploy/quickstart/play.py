@@ -27,6 +27,7 @@ from deploy.quickstart.terminal import LANGUAGES, Terminal
 
 FIRST_VERDICTS_WITHIN_S: Final = 20.0
 _EVERY_S: Final = 1.0
+_LATE_SHARE: Final = 0.02
 _ANSWER_WITHIN: Final = aiohttp.ClientTimeout(total=5)
 
 _PASS: Final = {
@@ -171,6 +172,8 @@ class Run:
         ]
         law_held = tally is None or not broken
         faults = self._faults(law_held=law_held)
+        if faults and accuracy["late"] > _LATE_SHARE * accuracy["stamped"]:
+            faults.append("the emulator was kept waiting: is this machine too busy to emulate distance?")
         if not ended_by_hand:
             lines += [("story", fault) for fault in faults] or [("story", "held")]
         print("\n" + aligned(lines))
