@@ -1,4 +1,4 @@
-"""The agent's counts as Prometheus metrics: read from the ledgers when scraped, all at one moment."""
+"""The agent as Prometheus metrics: its paths' counts, all of one moment, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -6,29 +6,16 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from agent import __version__
 from agent.core import metrics
 from agent.core.histogram import LE_LABELS, Histogram
-from agent.core.ledger import DirectionLedger, PathLedger
-from agent.core.outcome import Outcome
+from agent.path_exposition import PathView, render_paths
 
 _SECOND_NS = 1e9
-
-
-class PathView(Protocol):
-    """What is shown of one path."""
-
-    @property
-    def ledger(self) -> PathLedger:
-        """Its counts."""
-
-    @property
-    def resolved(self) -> bool:
-        """Whether its target's address is known."""
 
 
 class AgentView(Protocol):
@@ -70,6 +57,9 @@ class AgentView(Protocol):
     def plan_version(self) -> str:
         """Version of the plan that the configuration was compiled from."""
 
+    def settle(self) -> None:
+        """Bring the counts up to this moment."""
+
     def monotonic_ns(self) -> int:
         """The time by which recent minima are judged."""
 
@@ -110,7 +100,7 @@ class _Families:
 
 
 class AgentCollector(Collector):
-    """Yields every metric of the agent from its state."""
+    """Yields every metric of the agent as a whole from its state."""
 
     def __init__(self, agent: AgentView) -> None:
         self._agent = agent
@@ -122,97 +112,8 @@ class AgentCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, consistent with each other: nothing else runs in the event loop meanwhile."""
         families = _Families()
-        now_ns = self._agent.monotonic_ns()
-        for path in self._agent.paths:
-            self._path(families, path, now_ns)
         self._self(families)
         return iter(families)
-
-    def _path(self, families: _Families, path: PathView, now_ns: int) -> None:
-        ledger = path.ledger
-        named = ledger.labels
-        labels = {
-            "source": named.source,
-            "target": named.target,
-            "tier": named.tier,
-            "provider": named.provider,
-            "kind": named.kind,
-            "dscp": str(named.dscp),
-        }
-        families.counter(metrics.PROBE_SENT, "Probes that the kernel took.", labels, ledger.sent)
-        for reason, count in ledger.not_sent.items():
-            families.counter(
-                metrics.PROBE_NOT_SENT,
-                "Probes due that were not sent: never loss.",
-                {**labels, "reason": reason},
-                count,
-            )
-        families.gauge(
-            metrics.PROBE_IN_FLIGHT, "Probes neither answered nor given up.", labels, ledger.in_flight
-        )
-        families.counter(
-            metrics.PROBE_LATE, "Replies after the timeout; their probes are lost.", labels, ledger.late
-        )
-        families.counter(
-            metrics.CLOCK_CONTRADICTIONS,
-            "Replies that prove a clock wrong by more than it admits.",
-            labels,
-            ledger.clock_contradictions,
-        )
-        families.counter(
-            metrics.FLOOR_CONTRADICTIONS,
-            "Replies faster than the configured distance allows.",
-            labels,
-            ledger.floor_contradictions,
-        )
-        families.gauge(
-            metrics.TARGET_RESOLVED, "1 where the target's address is known.", labels, float(path.resolved)
-        )
-        for direction, counted in ledger.directions():
-            self._direction(families, {**labels, "direction": direction.value}, counted, now_ns)
-
-    @staticmethod
-    def _direction(
-        families: _Families, labels: dict[str, str], counted: DirectionLedger, now_ns: int
-    ) -> None:
-        for outcome in Outcome:
-            families.counter(
-                metrics.PROBE_OUTCOMES,
-                "Probes by what became of them; each counts once per direction.",
-                {**labels, "outcome": outcome.label},
-                counted.outcomes[outcome],
-            )
-        families.counter(
-            metrics.PROBE_DUPLICATES, "Replies beyond the first to a probe.", labels, counted.duplicates
-        )
-        families.counter(
-            metrics.PROBE_REORDERED, "Packets that a later one overtook.", labels, counted.reordered
-        )
-        families.histogram(metrics.DELAY, "Delay as measured.", labels, counted.delay)
-        families.histogram(
-            metrics.DELAY_VARIATION, "Delay less the recent minimum (PDV).", labels, counted.variation
-        )
-        minimum_ns = counted.minimum_ns(now_ns)
-        if minimum_ns is not None:
-            families.gauge(
-                metrics.DELAY_MIN,
-                "Least delay of the last one to two minutes.",
-                labels,
-                minimum_ns / _SECOND_NS,
-            )
-        limit = counted.promise.limit
-        families.gauge(
-            metrics.DELAY_LIMIT,
-            "The limit that outcomes are counted against.",
-            {**labels, "operator": limit.operator.value},
-            limit.limit_ns / _SECOND_NS,
-        )
-        families.gauge(
-            metrics.DELAY_FLOOR,
-            "The least delay that physics allows.",
-            labels,
-            counted.promise.floor_ns / _SECOND_NS,
-        )
 
     def _self(self, families: _Families) -> None:
         agent = self._agent
@@ -261,9 +162,21 @@ class AgentCollector(Collector):
 
 
 def registry(agent: AgentView) -> CollectorRegistry:
-    """A registry with the agent's metrics and those of its process."""
+    """A registry with the agent's own metrics and those of its process."""
     made = CollectorRegistry(auto_describe=False)
     made.register(AgentCollector(agent))
     ProcessCollector(registry=made)
     GCCollector(registry=made)
     return made
+
+
+def render(agent: AgentView, own: CollectorRegistry) -> Iterator[str]:
+    """Everything, in pieces of the Prometheus text format; what is counted is that of the first piece's moment.
+
+    Args:
+        agent: what is shown.
+        own: the agent's own metrics, as `registry` makes them.
+    """
+    agent.settle()
+    yield from render_paths(agent.paths, agent.monotonic_ns())
+    yield generate_latest(own).decode()

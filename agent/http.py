@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
@@ -16,17 +16,21 @@ class HttpBindError(IsochroneError):
     """The HTTP server cannot listen where it is told to."""
 
 
-def create_app(registry: CollectorRegistry, not_ready: Callable[[], str]) -> web.Application:
+def create_app(render: Callable[[], Iterator[str]], not_ready: Callable[[], str]) -> web.Application:
     """The application.
 
     Args:
-        registry: what /metrics shows.
+        render: what /metrics shows, in pieces, between which probes can be sent.
         not_ready: why the agent is not ready yet; empty where it is.
     """
 
-    async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        await response.prepare(request)
+        for piece in render():
+            await response.write(piece.encode())
+            await asyncio.sleep(0)
+        return response
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="healthy\n")

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agent.core.measurement import Measurement, Measurements
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from agent.core.session import Measurement
 from agent.net.clock import AdjtimexClock, Clock, DeclaredClock
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
-from agent.probes.stamp import StampPath, StampProber
+from agent.probes.stamp import StampProber
 from agent.runtime.lifecycle import ExitStatus, stop_requested
 from agent.runtime.quantities import Endpoint
 from agent.settings import FloorsSettings, LimitsSettings, PathSettings
@@ -71,10 +71,11 @@ async def probe(shot: OneShot) -> int:
     clock = LocalClock(source)
     measurements: list[Measurement] = []
 
-    def record(measurement: Measurement) -> None:
-        measurements.append(measurement)
-        if not shot.as_json:
-            print(_line(measurement, shot.limit is not None), flush=True)
+    def record(measured: Measurements) -> None:
+        for measurement in measured.each():
+            measurements.append(measurement)
+            if not shot.as_json:
+                print(_line(measurement, shot.limit is not None), flush=True)
 
     prober = StampProber("probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count)
     if not shot.as_json:
@@ -88,7 +89,7 @@ async def probe(shot: OneShot) -> int:
     await prober.stop()
 
     path = prober.paths[0]
-    summary = summarise(shot, path, clock, measurements, dict(prober.discarded))
+    summary = summarise(shot, prober, clock, measurements)
     if shot.as_json:
         json.dump(summary, sys.stdout, ensure_ascii=False, indent=2)
         print()
@@ -101,13 +102,12 @@ async def probe(shot: OneShot) -> int:
 
 def summarise(
     shot: OneShot,
-    path: StampPath,
+    prober: StampProber,
     clock: LocalClock,
     measurements: Sequence[Measurement],
-    discarded: dict[str, int],
 ) -> dict[str, Any]:
     """The whole result; delays in seconds, None where nothing is known."""
-    ledger = path.ledger
+    ledger = prober.paths[0].ledger
     answered = [measured for measured in measurements if measured.round_trip_ns is not None]
     # one-way delays mean something only where both clocks vouched for themselves
     trusted = [measured for measured in answered if measured.uncertainty_ns is not None]
@@ -128,8 +128,8 @@ def summarise(
     for name in ("forward", "reverse"):
         bounds = [getattr(measured, f"{name}_bounds") for measured in answered]
         directions[name]["proven"] = {
-            "least_seconds": _seconds(min((bound.lower_ns for bound in bounds), default=None)),
-            "most_seconds": _seconds(max((bound.upper_ns for bound in bounds), default=None)),
+            "least_seconds": _seconds(min((lower for lower, _ in bounds), default=None)),
+            "most_seconds": _seconds(max((upper for _, upper in bounds), default=None)),
         }
     return {
         "target": str(shot.target),
@@ -139,7 +139,7 @@ def summarise(
         "not_sent": dict(ledger.not_sent),
         "late": ledger.late,
         "in_flight": ledger.in_flight,
-        "discarded": discarded,
+        "discarded": dict(prober.discarded),
         "law": ledger.broken_laws() or "holds",
         "limit": None if shot.limit is None else str(shot.limit),
         "clock": {
@@ -153,7 +153,7 @@ def summarise(
         ),
         "clock_contradictions": ledger.clock_contradictions,
         "floor_contradictions": ledger.floor_contradictions,
-        "reflector": {"stateful": path.session.reflector_is_stateful},
+        "reflector": {"stateful": prober.sessions.reflector_is_stateful(ledger.row)},
         "directions": directions,
     }
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from agent.core.histogram import Histogram
-from agent.exposition import registry
+from agent.exposition import registry, render
 from agent.http import create_app, serve
 from agent.net.clock import AdjtimexClock, Clock, DeclaredClock, UnsynchronisedClock
 from agent.net.datagram import TimestampedSocket
@@ -67,7 +67,8 @@ class Agent:
         """
         sharpen_timers()
         keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
-        app = create_app(registry(self), lambda: "" if self._ready else "starting")
+        own = registry(self)
+        app = create_app(lambda: render(self, own), lambda: "" if self._ready else "starting")
         runner = None if self.settings.listen is None else await serve(app, self.settings.listen)
         try:
             if self.reflector is not None:
@@ -152,6 +153,10 @@ class Agent:
     def plan_version(self) -> str:
         """The plan that the configuration was compiled from."""
         return self.settings.plan_version
+
+    def settle(self) -> None:
+        """Count what has been sent up to now."""
+        self.prober.settle()
 
     def monotonic_ns(self) -> int:
         """The time by which recent minima are judged."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agent.core.ledger import PathLabels, PathLedger, Promise
+from agent.core.ledger import Ledgers, PathLabels, PathLedger, Promise
 from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
 from agent.core.stamp import DEFAULT_PORT
@@ -122,12 +122,12 @@ class PathSettings(Settings):
         """Forward and reverse floor; none configured is none known."""
         return self.floors.forward or 0, self.floors.reverse or 0
 
-    def ledger(self, site: str) -> PathLedger:
-        """A fresh ledger of this path, probed from `site`."""
+    def ledger(self, site: str, table: Ledgers) -> PathLedger:
+        """A fresh ledger of this path, probed from `site`, in a table."""
         forward, reverse, round_trip = self.limits.complete()
         floor_forward, floor_reverse = self.floors_ns()
         labels = PathLabels(site, self.target, self.tier, self.provider, self.kind, self.dscp)
-        return PathLedger(
+        return table.open(
             labels, Promise(forward, floor_forward), Promise(reverse, floor_reverse), round_trip
         )
 

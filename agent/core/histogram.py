@@ -15,6 +15,7 @@ EDGES_NS: Final[tuple[int, ...]] = (
     *(int(n * _MS) for n in (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 15, 25, 50, 100, 250, 1000)),
 )
 EDGES_SECONDS: Final[tuple[float, ...]] = tuple(edge / 1e9 for edge in EDGES_NS)
+BUCKETS: Final = len(EDGES_NS) + 1
 LE_LABELS: Final[tuple[str, ...]] = (*(str(edge) for edge in EDGES_SECONDS), "+Inf")
 
 
@@ -28,9 +29,9 @@ class Histogram:
 
     __slots__ = ("counts", "sum_ns")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(EDGES_NS) + 1)
-        self.sum_ns = 0
+    def __init__(self, counts: Sequence[int] = (0,) * BUCKETS, sum_ns: int = 0) -> None:
+        self.counts = list(counts)
+        self.sum_ns = sum_ns
 
     def observe(self, delay_ns: int) -> None:
         """Count one delay; a negative one falls into the first bucket."""

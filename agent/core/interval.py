@@ -7,75 +7,102 @@ the other direction's floor, for the offset between the clocks cancels in the ro
     [max(d - U, F), min(d + U, round_trip - F_other)]
 
 An empty interval proves that a clock is lying; the clock-free part of the bounds still holds.
+
+All functions take whole arrays of packets, int64 in ns, one element or column per packet.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.outcome import Outcome
+
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+UNKNOWN_NS: Final = 1 << 62
+"""An uncertainty that vouches for nothing: wider than any difference of two timestamps, and safe to add once."""
+
+_WITHIN, _OVER, _UNCERTAIN = np.int64(Outcome.WITHIN), np.int64(Outcome.OVER), np.int64(Outcome.UNCERTAIN)
 
 
-class Interval(NamedTuple):
-    """Bounds of a delay in ns, both ends included. `upper_ns` may be infinite."""
+class Bounds(NamedTuple):
+    """What is proven of the one-way delays of n packets; both ends included.
 
-    lower_ns: int
-    upper_ns: float
+    Attributes:
+        lower_ns, upper_ns: (2, n), forward and reverse.
+        clock: (n,), the two clocks disagree by more than they admit.
+        floor: (n,), the round trip is shorter than the floors allow: the distance is configured too long.
+    """
 
-
-class Contradiction(IntEnum):
-    """What the bounds of one packet disprove."""
-
-    NONE = 0
-    CLOCK = 1
-    """The two clocks disagree by more than they admit."""
-    FLOOR = 2
-    """The round trip is shorter than the configured floors allow: the distance is configured too long."""
+    lower_ns: Integers
+    upper_ns: Integers
+    clock: Flags
+    floor: Flags
 
 
-_NONE, _CLOCK, _FLOOR = Contradiction.NONE, Contradiction.CLOCK, Contradiction.FLOOR
+def sum_of_uncertainties(*parts_ns: Integers) -> Integers:
+    """The sum, `UNKNOWN_NS` where any part is."""
+    total = parts_ns[0]
+    for part in parts_ns[1:]:
+        total = np.where((total == UNKNOWN_NS) | (part == UNKNOWN_NS), UNKNOWN_NS, total + part)
+    return total
 
 
-def one_way_interval(
-    delay_ns: int, uncertainty_ns: int | None, floor_ns: int, other_floor_ns: int, round_trip_ns: int
-) -> tuple[int, int, Contradiction]:
-    """Bound a one-way delay.
+def one_way_bounds(
+    delays_ns: Integers, uncertainty_ns: Integers, floors_ns: Integers, round_trip_ns: Integers
+) -> Bounds:
+    """Bound the one-way delays of n packets.
 
     Args:
-        delay_ns: the measured difference of two clocks; may be negative.
-        uncertainty_ns: how far the two clocks and their stamps may be off in sum; None: not known at all.
-        floor_ns: least physically possible delay of this direction.
-        other_floor_ns: the same of the other direction.
-        round_trip_ns: upper bound of the round trip without the reflector's residence time.
+        delays_ns: (2, n), forward and reverse as measured between two clocks; may be negative.
+        uncertainty_ns: (n,), how far the two clocks and their stamps may be off in sum; `UNKNOWN_NS`: not known.
+        floors_ns: (2, n), the least physically possible delays.
+        round_trip_ns: (n,), upper bound of the round trip without the reflector's residence time.
 
     Returns:
-        Lower and upper end of the interval, and what was found to be contradictory. Where the floors exceed the round
-        trip they are wrong, and the interval falls back to zero and the whole round trip.
+        The bounds. Where the floors exceed the round trip they are wrong, and the bounds fall back to zero and the
+        whole round trip.
     """
-    ceiling = round_trip_ns - other_floor_ns
-    if ceiling < floor_ns:
-        return 0, max(round_trip_ns, 0), _FLOOR
-    if uncertainty_ns is None:
-        return floor_ns, ceiling, _NONE
-    lower = delay_ns - uncertainty_ns
-    upper = delay_ns + uncertainty_ns
-    if lower > ceiling or upper < floor_ns:
-        return floor_ns, ceiling, _CLOCK
-    return (
-        max(floor_ns, lower),
-        min(ceiling, upper),
-        _NONE,
-    )
+    ceilings = round_trip_ns - floors_ns[::-1]
+    lower, upper = delays_ns - uncertainty_ns, delays_ns + uncertainty_ns
+    impossible = ceilings[0] < floors_ns[0]
+    lying = ((lower > ceilings) | (upper < floors_ns)) & ~impossible
+    lower, upper = np.maximum(floors_ns, lower), np.minimum(ceilings, upper)
+    if lying.any():
+        lower, upper = np.where(lying, floors_ns, lower), np.where(lying, ceilings, upper)
+    if impossible.any():
+        lower = np.where(impossible, 0, lower)
+        upper = np.where(impossible, np.maximum(round_trip_ns, 0), upper)
+    return Bounds(lower, upper, lying[0] | lying[1], impossible)
 
 
-def least_round_trip_ns(round_trip_ns: int, stamping_ns: int | None, floors_ns: int) -> int:
-    """The least that a round trip can have taken; the most is what was measured, for no clock offset touches it.
+def least_round_trip_ns(round_trip_ns: Integers, stamping_ns: Integers, floors_ns: Integers) -> Integers:
+    """The least that round trips can have taken; the most is what was measured, for no clock offset touches it.
 
     Args:
-        round_trip_ns: `(T4 - T1) - (T3 - T2)`. User-space stamps lie outside the kernel's: the truth is never longer.
-        stamping_ns: how much shorter the truth may be on account of user-space stamps; None: not known.
-        floors_ns: the sum of both directions' floors; ignored where the measurement disproves it.
+        round_trip_ns: (n,), `(T4 - T1) - (T3 - T2)`. User-space stamps lie outside the kernel's: the truth is never
+            longer.
+        stamping_ns: (n,), how much shorter the truth may be on account of user-space stamps; `UNKNOWN_NS`: not known.
+        floors_ns: (n,), the sum of both directions' floors; ignored where the measurement disproves it.
     """
-    floor = min(floors_ns, round_trip_ns)
-    if stamping_ns is None or round_trip_ns - stamping_ns < floor:
-        return floor
-    return round_trip_ns - stamping_ns
+    least: Integers = np.maximum(np.minimum(floors_ns, round_trip_ns), round_trip_ns - stamping_ns)
+    return least
+
+
+def classify(lower_ns: Integers, upper_ns: Integers, largest_ns: Integers) -> Integers:
+    """Hold what is known of delays against their limits.
+
+    Args:
+        lower_ns, upper_ns: the bounds of each delay, ns, both ends included.
+        largest_ns: `Limit.largest_ns` of each.
+
+    Returns:
+        The `Outcome` of each, as its number; arrays of any one shape.
+    """
+    met: Integers = np.where(upper_ns <= largest_ns, _WITHIN, _UNCERTAIN)
+    met[lower_ns > largest_ns] = _OVER
+    return met

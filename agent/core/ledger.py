@@ -1,4 +1,4 @@
-"""What was counted of one path, and the law that the counts obey.
+"""What was counted of every path, and the law that the counts obey.
 
     sent = Σ outcomes(round_trip) + in flight
     sent = Σ outcomes(forward)    + in flight
@@ -6,16 +6,61 @@
 
 Every probe is counted once, at its reply or at its timeout. Late replies, duplicates and reordering are counted
 beside the law, not in it.
+
+All counts are one table, a row for each path, so that a whole batch of packets is counted at once and a moment's
+counts are kept by copying the table:
+
+    sent | in flight | late | contradictions | forward … | reverse … | round trip …
+                                               outcomes | duplicates | reordered | delay histogram | variation histogram
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from agent.core.histogram import Histogram
+import numpy as np
+
+from agent.core.histogram import BUCKETS, EDGES_NS, Histogram
+from agent.core.interval import Flags, Integers
 from agent.core.outcome import Direction, Limit, Outcome
-from agent.core.recent import RecentMinimum
+from agent.core.recent import NO_MINIMUM, RecentMinima
+
+DIRECTIONS: Final = tuple(Direction)
+MINIMUM_PERIOD_NS: Final = 60_000_000_000
+
+SENT: Final = 0
+IN_FLIGHT: Final = 1
+LATE: Final = 2
+CLOCK_CONTRADICTIONS: Final = 3
+FLOOR_CONTRADICTIONS: Final = 4
+_FIRST_DIRECTION: Final = 5
+
+OUTCOMES: Final = 0
+DUPLICATES: Final = OUTCOMES + len(Outcome)
+REORDERED: Final = DUPLICATES + 1
+DELAY: Final = REORDERED + 1
+DELAY_SUM: Final = DELAY + BUCKETS
+VARIATION: Final = DELAY_SUM + 1
+VARIATION_SUM: Final = VARIATION + BUCKETS
+_DIRECTION_COLUMNS: Final = VARIATION_SUM + 1
+
+COLUMNS: Final = _FIRST_DIRECTION + len(DIRECTIONS) * _DIRECTION_COLUMNS
+
+_EDGES: Final = np.array(EDGES_NS, np.int64)
+_FIRST_OF: Final = _FIRST_DIRECTION + _DIRECTION_COLUMNS * np.arange(len(DIRECTIONS), dtype=np.int64)[:, None]
+
+
+def column(direction: Direction, within: int) -> int:
+    """The column of a direction's count: `OUTCOMES` and an outcome, `DUPLICATES`, `DELAY` and a bucket, …"""
+    return _FIRST_DIRECTION + DIRECTIONS.index(direction) * _DIRECTION_COLUMNS + within
+
+
+def buckets_of(delays_ns: Integers) -> Integers:
+    """The histogram bucket of each delay; a negative one falls into the first."""
+    return np.searchsorted(_EDGES, delays_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,89 +88,171 @@ class Promise:
     floor_ns: int
 
 
-MINIMUM_PERIOD_NS = 60_000_000_000
+class Ledgers:
+    """The counts of all paths.
+
+    Attributes:
+        counts: (rows, COLUMNS), int64.
+        floors_ns, largest_ns: (3, rows), what each direction is held against: its floor, `Limit.largest_ns`.
+        minima: of each direction of each row, over the last one to two minutes.
+    """
+
+    def __init__(self, rows: int = 16) -> None:
+        self.counts: Integers = np.zeros((rows, COLUMNS), np.int64)
+        self.floors_ns: Integers = np.zeros((len(DIRECTIONS), rows), np.int64)
+        self.largest_ns: Integers = np.zeros((len(DIRECTIONS), rows), np.int64)
+        self.minima = RecentMinima(MINIMUM_PERIOD_NS, rows, len(DIRECTIONS))
+        self._used = 0
+
+    def open(self, labels: PathLabels, forward: Promise, reverse: Promise, round_trip: Limit) -> PathLedger:
+        """A fresh ledger for one path."""
+        row = self._used
+        if row == len(self.counts):
+            self._grow()
+        self._used += 1
+        promises = (forward, reverse, Promise(round_trip, forward.floor_ns + reverse.floor_ns))
+        self.floors_ns[:, row] = [promise.floor_ns for promise in promises]
+        self.largest_ns[:, row] = [promise.limit.largest_ns for promise in promises]
+        return PathLedger(self, row, labels, promises)
+
+    def add(self, rows: Integers, columns: Integers | int, amounts: Integers | int) -> None:
+        """Add amounts to counts; where one is named more than once, all of its amounts are added."""
+        np.add.at(self.counts.reshape(-1), rows * COLUMNS + columns, amounts)
+
+    def add_outcomes(self, rows: Integers, outcomes: Integers) -> None:
+        """Count (3, n) outcomes of n packets on their rows."""
+        self.add(rows, _FIRST_OF + (OUTCOMES + outcomes), 1)
+
+    def observe(self, rows: Integers, delays_ns: Integers, trusted: Flags, now_ns: int) -> None:
+        """Record the measured delays of n packets, ordered by row, at monotonic time `now_ns`.
+
+        An untrusted one-way delay, one between clocks that do not vouch for themselves, counts for the variation
+        only (delay less the recent minimum: PDV, RFC 5481 section 4.2), which no steady clock offset touches. Where
+        trust is won or lost the minimum starts anew: the offset before and after has nothing in common.
+
+        Args:
+            rows: (n,), not falling.
+            delays_ns: (3, n).
+            trusted: (n,), whether both clocks vouch for themselves.
+        """
+        least_ns, comparable = self.minima.observe(rows, delays_ns, trusted, now_ns)
+        self._histogram(DELAY, rows, delays_ns, trusted)
+        self._histogram(VARIATION, rows, delays_ns - least_ns, comparable)
+
+    def _histogram(self, first: int, rows: Integers, values_ns: Integers, one_way: Flags) -> None:
+        """Count values of all directions, of the one-way ones only those flagged."""
+        buckets = _FIRST_OF + (first + buckets_of(values_ns))
+        sums = np.broadcast_to(_FIRST_OF + (first + BUCKETS), values_ns.shape)
+        if one_way.all():
+            self.add(rows, buckets, 1)
+            self.add(rows, sums, values_ns)
+        else:
+            kept = np.vstack((one_way, one_way, np.ones_like(one_way)))
+            spread = np.broadcast_to(rows, kept.shape)[kept]
+            self.add(spread, buckets[kept], 1)
+            self.add(spread, sums[kept], values_ns[kept])
+
+    def _grow(self) -> None:
+        self.counts = np.concatenate((self.counts, np.zeros_like(self.counts)))
+        self.floors_ns = np.concatenate((self.floors_ns, np.zeros_like(self.floors_ns)), axis=1)
+        self.largest_ns = np.concatenate((self.largest_ns, np.zeros_like(self.largest_ns)), axis=1)
+        self.minima.grow()
 
 
 class DirectionLedger:
-    """The counts of one direction of a path.
+    """One direction of one path in the table."""
 
-    Attributes:
-        floor_ns, largest_ns: the promise's, at hand for every packet.
-        outcomes: packets by `Outcome`, indexed by it.
-        delay: measured delays; one-way delays only while both clocks vouch for themselves.
-        variation: delay less the recent minimum (PDV, RFC 5481 section 4.2), which no steady clock offset touches.
-    """
+    __slots__ = ("_direction", "_first", "_row", "_table", "promise")
 
-    __slots__ = (
-        "_trusted",
-        "delay",
-        "duplicates",
-        "floor_ns",
-        "largest_ns",
-        "minimum",
-        "outcomes",
-        "promise",
-        "reordered",
-        "variation",
-    )
-
-    def __init__(self, promise: Promise) -> None:
+    def __init__(self, table: Ledgers, row: int, direction: int, promise: Promise) -> None:
+        self._table = table
+        self._row = row
+        self._direction = direction
+        self._first = _FIRST_DIRECTION + direction * _DIRECTION_COLUMNS
         self.promise = promise
-        self.floor_ns = promise.floor_ns
-        self.largest_ns = promise.limit.largest_ns
-        self.outcomes = [0] * len(Outcome)
-        self.delay = Histogram()
-        self.variation = Histogram()
-        self.minimum = RecentMinimum(MINIMUM_PERIOD_NS)
-        self._trusted = False
-        self.duplicates = 0
-        self.reordered = 0
 
-    def observe(self, delay_ns: int, now_ns: int, *, trusted: bool) -> None:
-        """Record a measured delay (ns) at monotonic time `now_ns`.
+    @property
+    def outcomes(self) -> list[int]:
+        """Packets by `Outcome`, indexed by it."""
+        return self._read(OUTCOMES, len(Outcome))
 
-        An untrusted delay, one between clocks that do not vouch for themselves, counts for the variation only. Where
-        trust is won or lost the minimum starts anew: the offset before and after has nothing in common.
-        """
-        if trusted is not self._trusted:
-            self._trusted = trusted
-            self.minimum = RecentMinimum(MINIMUM_PERIOD_NS)
-        self.variation.observe(delay_ns - self.minimum.observe(delay_ns, now_ns))
-        if trusted:
-            self.delay.observe(delay_ns)
+    @property
+    def duplicates(self) -> int:
+        """Replies beyond the first to a probe."""
+        return self._read(DUPLICATES, 1)[0]
+
+    @property
+    def reordered(self) -> int:
+        """Packets that a later one overtook."""
+        return self._read(REORDERED, 1)[0]
+
+    @property
+    def delay(self) -> Histogram:
+        """Measured delays; one-way delays only while both clocks vouch for themselves."""
+        return Histogram(self._read(DELAY, BUCKETS), self._read(DELAY_SUM, 1)[0])
+
+    @property
+    def variation(self) -> Histogram:
+        """Delay less the recent minimum."""
+        return Histogram(self._read(VARIATION, BUCKETS), self._read(VARIATION_SUM, 1)[0])
 
     def minimum_ns(self, now_ns: int) -> int | None:
         """The least trusted delay of the last one to two minutes, or None where there is none."""
-        return self.minimum.value(now_ns) if self._trusted else None
+        least = int(self._table.minima.values(np.array([self._row]), now_ns)[self._direction, 0])
+        return None if least == NO_MINIMUM else least
+
+    def count(self, within: int, amount: int = 1) -> None:
+        """Add to a count: an outcome, `DUPLICATES` or `REORDERED`."""
+        self._table.counts[self._row, self._first + within] += amount
+
+    def _read(self, within: int, length: int) -> list[int]:
+        first = self._first + within
+        values: list[int] = self._table.counts[self._row, first : first + length].tolist()
+        return values
 
 
 class PathLedger:
-    """All counts of one path; only `agent.core.session` writes to it."""
+    """The counts of one path: a row of the table."""
 
-    __slots__ = (
-        "clock_contradictions",
-        "floor_contradictions",
-        "forward",
-        "in_flight",
-        "labels",
-        "late",
-        "not_sent",
-        "reverse",
-        "round_trip",
-        "sent",
-    )
+    __slots__ = ("forward", "labels", "not_sent", "reverse", "round_trip", "row", "table")
 
-    def __init__(self, labels: PathLabels, forward: Promise, reverse: Promise, round_trip: Limit) -> None:
+    def __init__(self, table: Ledgers, row: int, labels: PathLabels, promises: Sequence[Promise]) -> None:
+        self.table = table
+        self.row = row
         self.labels = labels
-        self.forward = DirectionLedger(forward)
-        self.reverse = DirectionLedger(reverse)
-        self.round_trip = DirectionLedger(Promise(round_trip, forward.floor_ns + reverse.floor_ns))
-        self.sent = 0
         self.not_sent: Counter[str] = Counter()
-        self.in_flight = 0
-        self.late = 0
-        self.clock_contradictions = 0
-        self.floor_contradictions = 0
+        self.forward, self.reverse, self.round_trip = (
+            DirectionLedger(table, row, direction, promise) for direction, promise in enumerate(promises)
+        )
+
+    @property
+    def sent(self) -> int:
+        """Probes that the kernel took."""
+        return int(self.table.counts[self.row, SENT])
+
+    @property
+    def in_flight(self) -> int:
+        """Probes neither answered nor given up."""
+        return int(self.table.counts[self.row, IN_FLIGHT])
+
+    @property
+    def late(self) -> int:
+        """Replies after the timeout; their probes are lost."""
+        return int(self.table.counts[self.row, LATE])
+
+    @property
+    def clock_contradictions(self) -> int:
+        """Replies that prove a clock wrong by more than it admits."""
+        return int(self.table.counts[self.row, CLOCK_CONTRADICTIONS])
+
+    @property
+    def floor_contradictions(self) -> int:
+        """Replies faster than the configured distance allows."""
+        return int(self.table.counts[self.row, FLOOR_CONTRADICTIONS])
+
+    def count(self, which: int, amount: int = 1) -> None:
+        """Add to a count of the path: `SENT`, `IN_FLIGHT`, `LATE`, …"""
+        self.table.counts[self.row, which] += amount
 
     def directions(self) -> tuple[tuple[Direction, DirectionLedger], ...]:
         """The three directions with their counts."""
@@ -138,11 +265,12 @@ class PathLedger:
     def broken_laws(self) -> list[str]:
         """The equations of the conservation law that do not hold; empty is what it must always be."""
         resolved = self.sent - self.in_flight
+        forward = self.forward.outcomes
         sides = {
             "sent - in flight = round trips": sum(self.round_trip.outcomes),
-            "sent - in flight = forward": sum(self.forward.outcomes),
+            "sent - in flight = forward": sum(forward),
             "sent - in flight = reverse + lost on the way there": (
-                sum(self.reverse.outcomes) + self.forward.outcomes[Outcome.LOST]
+                sum(self.reverse.outcomes) + forward[Outcome.LOST]
             ),
         }
         return [

@@ -11,7 +11,6 @@ A send that failed or was skipped is *not sent*: it is no outcome, and never los
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
@@ -43,9 +42,6 @@ class Outcome(IntEnum):
         return self.name.lower()
 
 
-_WITHIN, _OVER, _UNCERTAIN = Outcome.WITHIN, Outcome.OVER, Outcome.UNCERTAIN
-
-
 class Operator(StrEnum):
     """How a delay is compared with its limit."""
 
@@ -73,20 +69,6 @@ class Limit:
         return f"{self.operator} {self.limit_ns / 1e6:g} ms"
 
 
-def classify(lower_ns: int, upper_ns: float, largest_ns: int) -> Outcome:
-    """Hold what is known of a delay against a limit.
-
-    Args:
-        lower_ns, upper_ns: the bounds of the delay; infinity where nothing bounds it from above.
-        largest_ns: `Limit.largest_ns`.
-    """
-    if upper_ns <= largest_ns:
-        return _WITHIN
-    if lower_ns > largest_ns:
-        return _OVER
-    return _UNCERTAIN
-
-
 def classify_arrived(floor_ns: int, largest_ns: int) -> Outcome:
     """The outcome of a packet that is known to have arrived, after a delay of which only the floor is known."""
-    return classify(floor_ns, math.inf, largest_ns)
+    return Outcome.OVER if floor_ns > largest_ns else Outcome.UNCERTAIN

@@ -4,44 +4,94 @@ from __future__ import annotations
 
 from collections import deque
 from math import ceil
+from typing import Final
+
+import numpy as np
+
+from agent.core.interval import Flags, Integers
+
+NO_MINIMUM: Final = int(np.iinfo(np.int64).max)
+"""Stands for the minimum of nothing."""
 
 
-class RecentMinimum:
-    """The least delay of the current and the previous period: old enough to be steady, young enough to follow a
-    route change.
+class RecentMinima:
+    """The least delays of the current and the previous period, of several directions of many rows: old enough to be
+    steady, young enough to follow a route change.
+
+    The last direction is the round trip, of which one clock suffices; the others mean something only between clocks
+    of steady offset, so where trust in the clocks is won or lost they start anew.
 
     Args:
         period_ns: length of a period.
+        rows, directions: how many there are.
     """
 
-    __slots__ = ("_current", "_period", "_period_ns", "_previous")
-
-    def __init__(self, period_ns: int) -> None:
+    def __init__(self, period_ns: int, rows: int, directions: int) -> None:
         self._period_ns = period_ns
-        self._period = 0
-        self._current: int | None = None
-        self._previous: int | None = None
+        self._period: Integers = np.zeros(rows, np.int64)
+        self._trusted: Flags = np.zeros(rows, np.bool_)
+        self._current: Integers = np.full((directions, rows), NO_MINIMUM, np.int64)
+        self._previous: Integers = np.full((directions, rows), NO_MINIMUM, np.int64)
 
-    def observe(self, delay_ns: int, now_ns: int) -> int:
-        """Take in one delay at monotonic time `now_ns` and give the least one, which may be it."""
-        if now_ns - self._period >= self._period_ns:
-            fresh = now_ns - self._period < 2 * self._period_ns
-            self._previous = self._current if fresh else None
-            self._current = None
-            self._period = now_ns - now_ns % self._period_ns
-        if self._current is None or delay_ns < self._current:
-            self._current = delay_ns
-        if self._previous is not None and self._previous < self._current:
-            return self._previous
-        return self._current
+    def observe(
+        self, rows: Integers, delays_ns: Integers, trusted: Flags, now_ns: int
+    ) -> tuple[Integers, Flags]:
+        """Take in delays at monotonic time `now_ns`.
 
-    def value(self, now_ns: int) -> int | None:
-        """The least delay, or None where none was seen in the two periods."""
-        age = now_ns - self._period
-        if age >= 2 * self._period_ns:
-            return None
-        seen = (self._current, self._previous if age < self._period_ns else None)
-        return min((delay for delay in seen if delay is not None), default=None)
+        Args:
+            rows: (n,), not falling.
+            delays_ns: (directions, n).
+            trusted: (n,), whether the clocks vouched for themselves.
+
+        Returns:
+            The least delay of each packet's row, (directions, n), which may be its own; and (n,) whether its one-way
+            delays can be compared with those: not where the clocks have won or lost trust right after it.
+        """
+        first = np.empty(len(rows), np.bool_)
+        first[0] = True
+        np.not_equal(rows[1:], rows[:-1], out=first[1:])
+        starts = np.flatnonzero(first)
+        group = np.cumsum(first) - 1
+        own = rows[starts]
+        trust = trusted[np.append(starts[1:], len(rows)) - 1]
+        comparable = trusted == trust[group]
+        candidates = delays_ns
+        if not comparable.all():
+            candidates = delays_ns.copy()
+            candidates[:-1, ~comparable] = NO_MINIMUM
+        least = np.minimum.reduceat(candidates, starts, axis=1)
+
+        current, previous = self._current[:, own], self._previous[:, own]
+        age = now_ns - self._period[own]
+        over = age >= self._period_ns
+        if over.any():
+            previous = np.where(over, np.where(age < 2 * self._period_ns, current, NO_MINIMUM), previous)
+            current = np.where(over, NO_MINIMUM, current)
+            self._period[own[over]] = now_ns - now_ns % self._period_ns
+        changed = trust != self._trusted[own]
+        if changed.any():
+            self._trusted[own] = trust
+            current[:-1, changed] = NO_MINIMUM
+            previous[:-1, changed] = NO_MINIMUM
+        current = np.minimum(current, least)
+        self._current[:, own], self._previous[:, own] = current, previous
+        return np.minimum(current, previous)[:, group], comparable
+
+    def values(self, rows: Integers, now_ns: int) -> Integers:
+        """The least trusted delays, (directions, n); `NO_MINIMUM` where none was seen in the two periods."""
+        age = now_ns - self._period[rows]
+        current, previous = self._current[:, rows], self._previous[:, rows]
+        least: Integers = np.where(age < self._period_ns, np.minimum(current, previous), current)
+        least[:, age >= 2 * self._period_ns] = NO_MINIMUM
+        least[:-1, ~self._trusted[rows]] = NO_MINIMUM
+        return least
+
+    def grow(self) -> None:
+        """Make room for twice as many rows."""
+        self._period = np.concatenate((self._period, np.zeros_like(self._period)))
+        self._trusted = np.concatenate((self._trusted, np.zeros_like(self._trusted)))
+        self._current = np.concatenate((self._current, np.full_like(self._current, NO_MINIMUM)), axis=1)
+        self._previous = np.concatenate((self._previous, np.full_like(self._previous, NO_MINIMUM)), axis=1)
 
 
 class RecentLags:
@@ -66,10 +116,10 @@ class RecentLags:
         self._bound: int | None = None
         self._fresh = 0
 
-    def observe(self, lag_ns: int) -> None:
-        """Take in one lag."""
-        self._lags.append(lag_ns)
-        self._fresh += 1
+    def observe(self, *lags_ns: int) -> None:
+        """Take in lags, in the order in which they were measured."""
+        self._lags.extend(lags_ns)
+        self._fresh += len(lags_ns)
         if len(self._lags) >= self._least and (self._bound is None or self._fresh >= self._REFRESH):
             ranked = sorted(self._lags)
             self._bound = ranked[ceil(self._quantile * len(ranked)) - 1]

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from agent.core.interval import Integers
 
 
 def spread_phases(intervals_ns: Sequence[int], rng: random.Random) -> list[int]:
@@ -28,21 +33,67 @@ def spread_phases(intervals_ns: Sequence[int], rng: random.Random) -> list[int]:
     ]
 
 
-class PeriodicStream:
-    """Send times `start + phase + k * interval`; times that passed are skipped, never caught up in a burst."""
+class Due(NamedTuple):
+    """Probes to be sent, in order of time.
 
-    __slots__ = ("due_ns", "interval_ns")
+    Attributes:
+        rows: (n,), whose they are.
+        times_ns: (n,), when each is due.
+        missed: how many send times of a row had passed by a whole interval and are skipped, by row.
+    """
 
-    def __init__(self, interval_ns: int, first_ns: int) -> None:
-        self.interval_ns = interval_ns
-        self.due_ns = first_ns
+    rows: Integers
+    times_ns: Integers
+    missed: dict[int, int]
 
-    def advance(self, now_ns: int) -> int:
-        """Move `due_ns` to the first send time after `now_ns`.
 
-        Returns:
-            How many send times lay between and are skipped: probes that are not sent.
-        """
-        missed = max(0, (now_ns - self.due_ns) // self.interval_ns)
-        self.due_ns += (missed + 1) * self.interval_ns
-        return missed
+class PeriodicStreams:
+    """Send times `start + phase + k * interval` of many rows; what is missed is skipped, never caught up in a burst.
+
+    Args:
+        intervals_ns: of each row.
+        start_ns: monotonic time from which the phases count.
+        phases_ns: of each row.
+        probes: how often each row is sent to; None: without end.
+
+    Attributes:
+        due_ns: when each row is due next.
+        remaining: how often each row is still to be sent to.
+    """
+
+    def __init__(
+        self, intervals_ns: Sequence[int], start_ns: int, phases_ns: Sequence[int], probes: int | None = None
+    ) -> None:
+        self._intervals_ns: Integers = np.array(intervals_ns, np.int64)
+        self.due_ns: Integers = start_ns + np.array(phases_ns, np.int64)
+        self.remaining: Integers = np.full(
+            len(self.due_ns), np.iinfo(np.int64).max if probes is None else probes
+        )
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When something is due next; None where nothing ever is."""
+        active = self.due_ns[self.remaining > 0]
+        return int(active.min()) if len(active) else None
+
+    def stop(self) -> None:
+        """Nothing is due any more."""
+        self.remaining[:] = 0
+
+    def take(self, now_ns: int, until_ns: int) -> Due:
+        """Take what is due before `until_ns`, and of what should have been sent long before `now_ns` the last time."""
+        rows = np.flatnonzero((self.due_ns < until_ns) & (self.remaining > 0))
+        due_ns, intervals_ns = self.due_ns[rows], self._intervals_ns[rows]
+        missed = np.maximum(0, (now_ns - due_ns) // intervals_ns)
+        skipped = dict(zip(rows[missed > 0].tolist(), missed[missed > 0].tolist(), strict=True))
+        due_ns += missed * intervals_ns
+        counts = np.minimum(
+            np.maximum(1, (until_ns - due_ns + intervals_ns - 1) // intervals_ns), self.remaining[rows]
+        )
+        self.due_ns[rows] = due_ns + counts * intervals_ns
+        self.remaining[rows] -= counts
+        spread = np.repeat(np.arange(len(rows)), counts)
+        nth = np.arange(len(spread)) - np.repeat(np.cumsum(counts) - counts, counts)
+        times_ns = due_ns[spread] + nth * intervals_ns[spread]
+        order = np.argsort(times_ns, kind="stable")
+        return Due(rows[spread][order], times_ns[order], skipped)

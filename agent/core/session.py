@@ -1,16 +1,13 @@
-"""One STAMP session as its sender sees it: probes and replies in, counts out.
+"""STAMP sessions as their sender sees them: probes and replies in, counts out, whole batches at a time.
 
-The slots of a ring hold the last probes. A probe moves through these states, and each arrow counts it exactly once:
+A probe moves through these states, and each arrow counts it exactly once:
 
     VOID ──send──► IN_FLIGHT ──reply──► ANSWERED
                        │
                        └──timeout──► LOST_FORWARD | LOST_REVERSE | LOST_SOMEWHERE ──reply──► LATE
 
-The direction of a loss is what a stateful reflector's own sequence numbers prove: they count what arrived there
-(RFC 8762, section 4.2). Between the nearest replies on both sides of a lost probe lie so many probes sent and so many
-reflected; the difference never arrived. A stateless reflector copies the sender's number and proves nothing, and the
-two look alike until a number is missing. So the sender leaves out sequence number 1: from the third packet on a
-stateful reflector shows that it counts.
+What is ordinary, a first reply in time and in order, is decided for all packets of a batch at once; the replies of a
+session among which one is not are looked at one by one.
 """
 
 from __future__ import annotations
@@ -19,28 +16,26 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from agent.core.interval import Contradiction, Interval, least_round_trip_ns, one_way_interval
-from agent.core.ledger import PathLedger
-from agent.core.outcome import Outcome, classify, classify_arrived
-from agent.core.timestamps import ntp_from_ns
+import numpy as np
+from numpy.typing import NDArray
 
-_OMITTED_SEQUENCE: Final = 1
-_SEQUENCE_SPACE: Final = 1 << 32
+from agent.core import ledger as columns
+from agent.core.interval import (
+    UNKNOWN_NS,
+    Flags,
+    Integers,
+    classify,
+    least_round_trip_ns,
+    one_way_bounds,
+    sum_of_uncertainties,
+)
+from agent.core.ledger import Ledgers, PathLedger
+from agent.core.measurement import NO_OUTCOME, Measurements, Probes
+from agent.core.outcome import Outcome, classify_arrived
+from agent.core.probe_ring import OMITTED_SEQUENCE, REPLIED, ProbeRings, ProbeState
 
-
-class _Slot(IntEnum):
-    VOID = 0
-    IN_FLIGHT = 1
-    ANSWERED = 2
-    LATE = 3
-    LOST_FORWARD = 4
-    LOST_REVERSE = 5
-    LOST_SOMEWHERE = 6
-
-
-_NONE, _CLOCK, _FLOOR = Contradiction.NONE, Contradiction.CLOCK, Contradiction.FLOOR
-_VOID, _IN_FLIGHT, _ANSWERED, _LATE = _Slot.VOID, _Slot.IN_FLIGHT, _Slot.ANSWERED, _Slot.LATE
-_REPLIED: Final = (_ANSWERED, _LATE)
+_IN_FLIGHT: Final = np.uint8(ProbeState.IN_FLIGHT)
+_ANSWERED: Final = np.uint8(ProbeState.ANSWERED)
 
 
 class ReplyFate(IntEnum):
@@ -52,341 +47,310 @@ class ReplyFate(IntEnum):
     UNKNOWN = 3
 
 
-class Measurement(NamedTuple):
-    """What is known of one probe once it is answered or given up; delays in ns, None without a reply in time.
+class Replies(NamedTuple):
+    """Replies in order of arrival, (n,) each; times are Unix wall time in ns.
 
     Attributes:
-        sequence: within the session, not wrapped.
-        t1_ns: when it was sent (Unix wall time).
-        uncertainty_ns: how far the one-way delays may be off; None: not known.
-        forward_bounds, reverse_bounds: what is proven of the one-way delays; None without a reply in time.
-        outcomes: forward, reverse and round trip; reverse is None for a probe that was lost on the way there.
-    """
-
-    sequence: int
-    t1_ns: int
-    forward_ns: int | None
-    reverse_ns: int | None
-    round_trip_ns: int | None
-    uncertainty_ns: int | None
-    forward_bounds: Interval | None
-    reverse_bounds: Interval | None
-    outcomes: tuple[Outcome, Outcome | None, Outcome]
-
-
-class Stamps(NamedTuple):
-    """Times carried by or taken of one reply, Unix wall time in ns.
-
-    Attributes:
+        rows: the session that each claims to belong to.
+        sequences, timestamps: the sender's own 32-bit number and 64-bit timestamp as the reply gives them back.
+        reflected: the reply's own number.
         t2_ns, t3_ns: the reflector's receive and transmit times, by its clock.
-        t4_ns: the kernel's receive time here.
-        uncertainty_ns: both clocks' error bounds in sum; None: at least one vouches for nothing.
+        t4_ns: the receive time here.
+        arrival_ns: how far `t4_ns` may be off: 0 for the kernel's time, `UNKNOWN_NS` for user space's.
+        clocks_ns: both clocks' error bounds in sum; `UNKNOWN_NS`: at least one vouches for nothing.
     """
 
-    t2_ns: int
-    t3_ns: int
-    t4_ns: int
-    uncertainty_ns: int | None
+    rows: Integers
+    sequences: Integers
+    timestamps: NDArray[np.uint64]
+    reflected: Integers
+    t2_ns: Integers
+    t3_ns: Integers
+    t4_ns: Integers
+    arrival_ns: Integers
+    clocks_ns: Integers
+
+    def take(self, chosen: Integers) -> Replies:
+        """Those at these positions, in their order."""
+        return Replies._make(values[chosen] for values in self)
 
 
-class SenderSession:
-    """The sender's state of one path.
+class SenderSessions:
+    """The sender's state of all its paths; the rows of its arrays are those of the ledgers.
 
     Args:
-        ledger: where outcomes are counted.
-        timeout_ns: a reply that arrives later than this after its probe is late (Tmax of RFC 7680).
-        window: how many of the latest probes are remembered; at least what can be in flight at a time.
-        record: called with each probe's measurement once it is counted.
+        ledgers: where outcomes are counted.
+        record: called with measurements once they are counted.
     """
 
-    __slots__ = (
-        "_first_reflected",
-        "_highest",
-        "_highest_reflected",
-        "_last_reflected",
-        "_mask",
-        "_record",
-        "_sequence",
-        "_state",
-        "_stateful",
-        "_t1_kernel",
-        "_t1_ns",
-        "_t1_wire",
-        "_timeout_ns",
-        "ledger",
-    )
-
     def __init__(
-        self,
-        ledger: PathLedger,
-        timeout_ns: int,
-        window: int,
-        record: Callable[[Measurement], None] | None = None,
+        self, ledgers: Ledgers, record: Callable[[Measurements], None] = lambda measurements: None
     ) -> None:
-        size = 1 << max(4, (window - 1).bit_length())
+        self.rings = ProbeRings()
+        self._ledgers = ledgers
         self._record = record
-        self._timeout_ns = timeout_ns
-        self.ledger = ledger
-        self._mask = size - 1
-        self._state: list[_Slot] = [_VOID] * size
-        self._t1_ns = [0] * size
-        self._t1_wire = [0] * size
-        self._t1_kernel = [False] * size
-        self._first_reflected = [0] * size
-        self._last_reflected = [0] * size
-        self._sequence = 0
-        self._stateful = False
-        self._highest = -1
-        self._highest_reflected = -1
+        self._paths: dict[int, PathLedger] = {}
 
-    @property
-    def window(self) -> int:
-        """How many of the latest probes are remembered."""
-        return self._mask + 1
-
-    @property
-    def reflector_is_stateful(self) -> bool:
-        """Whether the reflector has been seen to count by itself."""
-        return self._stateful
-
-    def next_probe(self, wall_ns: int) -> tuple[int, int]:
-        """Take the next sequence number for a probe with user-space transmit time `wall_ns`.
-
-        Returns:
-            (sequence number, 64-bit NTP timestamp). The packet carries the number's low 32 bits. The probe counts
-            once `sent` says that the kernel took it; otherwise its number stays unused.
-        """
-        sequence = self._sequence
-        slot = sequence & self._mask
-        if self._state[slot] is _IN_FLIGHT:
-            self.expired(sequence - self.window)
-        self._sequence = sequence + (2 if sequence == _OMITTED_SEQUENCE - 1 else 1)
-        wire = ntp_from_ns(wall_ns)
-        self._state[slot] = _VOID
-        self._t1_ns[slot] = wall_ns
-        self._t1_wire[slot] = wire
-        self._t1_kernel[slot] = False
-        if sequence == _OMITTED_SEQUENCE - 1:
-            self._state[_OMITTED_SEQUENCE & self._mask] = _VOID
-        return sequence, wire
-
-    def sent(self, sequence: int) -> None:
-        """The kernel accepted the probe."""
-        self._state[sequence & self._mask] = _IN_FLIGHT
-        self.ledger.sent += 1
-        self.ledger.in_flight += 1
-
-    def transmitted(self, sequence: int, kernel_ns: int) -> int | None:
-        """The kernel's transmit stamp of a probe has come.
-
-        Returns:
-            How much later than the user-space time it is (ns), or None where it belongs to no probe in flight or is
-            earlier than the user-space time: then it is not used.
-        """
-        slot = sequence & self._mask
-        lag = kernel_ns - self._t1_ns[slot]
-        if self._state[slot] is not _IN_FLIGHT or self._t1_kernel[slot] or lag < 0:
-            return None
-        self._t1_ns[slot] = kernel_ns
-        self._t1_kernel[slot] = True
-        return lag
-
-    def replied(
-        self,
-        wire_sequence: int,
-        wire_timestamp: int,
-        reflected: int,
-        stamps: Stamps,
-        stamping_ns: int | None,
-        now_ns: int,
-    ) -> ReplyFate:
-        """A reply came in.
-
-        When it is looked at does not matter: its arrival time decides whether it is late.
+    def open(self, path: PathLedger, timeout_ns: int, window: int) -> None:
+        """Begin a session.
 
         Args:
-            wire_sequence, wire_timestamp: the sender's own sequence number and T1 as the reply gives them back.
-            reflected: the reply's own sequence number.
-            stamps: T2, T3 and T4.
-            stamping_ns: how far a user-space T1 may lie before the kernel's; used where the kernel's stamp did not
-                come; None: not known.
-            now_ns: monotonic time.
+            path: its ledger.
+            timeout_ns: a reply that arrives later than this after its probe is late (Tmax of RFC 7680).
+            window: how many of the latest probes are remembered; at least what can be in flight at a time.
         """
-        sequence = self._unfold(wire_sequence)
-        slot = sequence & self._mask
-        state = self._state[slot]
-        if sequence < 0 or state is _VOID or wire_timestamp != self._t1_wire[slot]:
-            return ReplyFate.UNKNOWN
-        if reflected != wire_sequence:
-            self._stateful = True
-        if state in _REPLIED:
-            self._count_duplicate(slot, reflected)
-            return ReplyFate.DUPLICATE
-        if state is _IN_FLIGHT and stamps.t4_ns - self._t1_ns[slot] > self._timeout_ns:
-            self.expired(sequence)
-            state = self._state[slot]
-        self._first_reflected[slot] = self._last_reflected[slot] = reflected
-        if state is not _IN_FLIGHT:
-            self._state[slot] = _LATE
-            self.ledger.late += 1
-            return ReplyFate.LATE
-        self._count_reordering(sequence, reflected)
-        self._state[slot] = _ANSWERED
-        self.ledger.in_flight -= 1
-        self._measure(sequence, stamps, 0 if self._t1_kernel[slot] else stamping_ns, now_ns)
-        return ReplyFate.COUNTED
+        self._paths[path.row] = path
+        self.rings.open(path.row, window, timeout_ns)
 
-    def expired(self, sequence: int) -> bool:
-        """The timeout of a probe is over.
+    def reflector_is_stateful(self, row: int) -> bool:
+        """Whether the reflector has been seen to count by itself."""
+        return bool(self.rings.stateful[row])
+
+    # Probes
+
+    def begin(self, rows: Integers) -> Probes:
+        """Take the next sequence number of a session for each probe; a session may be named more than once.
+
+        A probe counts once `sent` says that the kernel took it; otherwise its number stays unused. Where a ring has no
+        room for another probe its oldest one is given up.
+        """
+        rings = self.rings
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        first = np.searchsorted(ordered, ordered)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(rows)) - first
+        following = rings.next[rows]
+        sequences = following + rank
+        sequences[(following < OMITTED_SEQUENCE) & (sequences >= OMITTED_SEQUENCE)] += 1
+        slots = rings.slots(rows, sequences)
+        if (rings.state[slots] == _IN_FLIGHT).any():
+            self.expired(Probes(rows, rings.sequence[slots]))
+        # of the numbers of one session the last one assigned is the greatest
+        rings.next[rows] = sequences + 1 + (sequences == OMITTED_SEQUENCE - 1)
+        rings.state[slots] = ProbeState.VOID
+        rings.sequence[slots] = sequences
+        rings.stamped[slots] = False
+        return Probes(rows, sequences)
+
+    def sent(self, probes: Probes, wall_ns: Integers, wire: NDArray[np.uint64]) -> None:
+        """The kernel accepted the probes.
+
+        Args:
+            probes: which.
+            wall_ns: (n,), when that was, by user space.
+            wire: (n,), the 64-bit timestamps that they carry.
+        """
+        rings, slots = self.rings, self.rings.slots(*probes)
+        rings.state[slots] = _IN_FLIGHT
+        rings.t1_ns[slots] = wall_ns
+        rings.wire[slots] = wire
+        self._ledgers.add(probes.rows, _SENT_AND_IN_FLIGHT, 1)
+
+    def transmitted(self, probes: Probes, kernel_ns: Integers) -> Integers:
+        """The kernel's transmit stamps of probes have come.
 
         Returns:
-            Whether it was still unanswered, and so has been counted as lost.
+            How much later than the user-space time each is (ns), of those that belong to a probe in flight and are not
+            earlier than the user-space time: the others are not used.
         """
-        slot = sequence & self._mask
-        if sequence <= self._sequence - 1 - self.window or self._state[slot] is not _IN_FLIGHT:
-            return False
-        fate = self._direction_of_loss(sequence)
-        self._state[slot] = fate
-        ledger = self.ledger
+        rings, slots = self.rings, self.rings.slots(*probes)
+        lags = kernel_ns - rings.t1_ns[slots]
+        useful = self._in_flight(probes, slots) & ~rings.stamped[slots] & (lags >= 0)
+        slots = slots[useful]
+        rings.t1_ns[slots] = kernel_ns[useful]
+        rings.stamped[slots] = True
+        return lags[useful]
+
+    def expired(self, probes: Probes) -> int:
+        """The timeout of probes is over: those without a reply are counted as lost.
+
+        Returns:
+            How many those are.
+        """
+        unanswered = np.flatnonzero(self._in_flight(probes, self.rings.slots(*probes)))
+        for index in unanswered.tolist():
+            self._give_up(int(probes.rows[index]), int(probes.sequences[index]))
+        return len(unanswered)
+
+    def _in_flight(self, probes: Probes, slots: Integers) -> Flags:
+        rings = self.rings
+        found: Flags = (rings.state[slots] == _IN_FLIGHT) & (rings.sequence[slots] == probes.sequences)
+        return found
+
+    def _give_up(self, row: int, sequence: int) -> None:
+        rings, path = self.rings, self._paths[row]
+        slot = int(rings.slots(np.array([row]), np.array([sequence]))[0])
+        fate = rings.direction_of_loss(row, sequence)
+        rings.state[slot] = fate
         forward: Outcome
         reverse: Outcome | None
-        if fate is _Slot.LOST_FORWARD:
+        if fate is ProbeState.LOST_FORWARD:
             forward, reverse = Outcome.LOST, None
-        elif fate is _Slot.LOST_REVERSE:
-            promise = ledger.forward.promise
-            forward = classify_arrived(promise.floor_ns, promise.limit.largest_ns)
-            reverse = Outcome.LOST
+        elif fate is ProbeState.LOST_REVERSE:
+            promise = path.forward.promise
+            forward, reverse = classify_arrived(promise.floor_ns, promise.limit.largest_ns), Outcome.LOST
         else:
             forward = reverse = Outcome.UNATTRIBUTED
-        ledger.in_flight -= 1
-        ledger.round_trip.outcomes[Outcome.LOST] += 1
-        ledger.forward.outcomes[forward] += 1
+        path.count(columns.IN_FLIGHT, -1)
+        path.round_trip.count(Outcome.LOST)
+        path.forward.count(forward)
         if reverse is not None:
-            ledger.reverse.outcomes[reverse] += 1
-        if self._record is not None:
-            outcomes = (forward, reverse, Outcome.LOST)
-            self._record(
-                Measurement(sequence, self._t1_ns[slot], None, None, None, None, None, None, outcomes)
+            path.reverse.count(reverse)
+        outcomes = (forward, NO_OUTCOME if reverse is None else reverse, Outcome.LOST)
+        nothing = np.zeros((3, 1), np.int64)
+        self._record(
+            Measurements(
+                Probes(np.array([row]), np.array([sequence])),
+                False,
+                rings.t1_ns[slot : slot + 1].copy(),
+                nothing,
+                np.full(1, UNKNOWN_NS, np.int64),
+                nothing[:2],
+                nothing[:2],
+                np.array(outcomes, np.int64)[:, None],
             )
-        return True
-
-    def _measure(self, sequence: int, stamps: Stamps, stamping_ns: int | None, now_ns: int) -> None:
-        """Count a reply's delays and their outcomes in all three directions."""
-        t1_ns = self._t1_ns[sequence & self._mask]
-        t2_ns, t3_ns, t4_ns, clocks_ns = stamps
-        ledger = self.ledger
-        forward, reverse, both = ledger.forward, ledger.reverse, ledger.round_trip
-        floor_forward, floor_reverse = forward.floor_ns, reverse.floor_ns
-        delay_forward = t2_ns - t1_ns
-        delay_reverse = t4_ns - t3_ns
-        delay_both = delay_forward + delay_reverse
-        uncertainty = None if clocks_ns is None or stamping_ns is None else clocks_ns + stamping_ns
-
-        lower_forward, upper_forward, found = one_way_interval(
-            delay_forward, uncertainty, floor_forward, floor_reverse, delay_both
         )
-        lower_reverse, upper_reverse, found_back = one_way_interval(
-            delay_reverse, uncertainty, floor_reverse, floor_forward, delay_both
-        )
-        if found is not _NONE or found_back is not _NONE:
-            ledger.clock_contradictions += _CLOCK in (found, found_back)
-            ledger.floor_contradictions += _FLOOR in (found, found_back)
 
-        outcome_forward = classify(lower_forward, upper_forward, forward.largest_ns)
-        outcome_reverse = classify(lower_reverse, upper_reverse, reverse.largest_ns)
-        least_both = least_round_trip_ns(delay_both, stamping_ns, both.floor_ns)
-        outcome_both = classify(least_both, delay_both, both.largest_ns)
-        forward.outcomes[outcome_forward] += 1
-        reverse.outcomes[outcome_reverse] += 1
-        both.outcomes[outcome_both] += 1
-        trusted = uncertainty is not None
-        forward.observe(delay_forward, now_ns, trusted=trusted)
-        reverse.observe(delay_reverse, now_ns, trusted=trusted)
-        both.observe(delay_both, now_ns, trusted=True)
-        if self._record is not None:
-            self._record(
-                Measurement(
-                    sequence,
-                    t1_ns,
-                    delay_forward,
-                    delay_reverse,
-                    delay_both,
-                    uncertainty,
-                    Interval(lower_forward, upper_forward),
-                    Interval(lower_reverse, upper_reverse),
-                    (outcome_forward, outcome_reverse, outcome_both),
-                )
-            )
+    # Replies
 
-    def _unfold(self, wire_sequence: int) -> int:
-        """The probe that a 32-bit sequence number means, or -1 where it is none of those remembered."""
-        latest = self._sequence - 1
-        sequence = latest - (latest - wire_sequence) % _SEQUENCE_SPACE
-        return sequence if sequence > latest - self.window else -1
+    def replied(self, replies: Replies, stamping_ns: int, now_ns: int) -> NDArray[np.uint8]:
+        """Replies came in. When they are looked at does not matter: its arrival time decides whether one is late.
 
-    def _count_duplicate(self, slot: int, reflected: int) -> None:
-        """Another reply to an answered probe: the reflector's number tells which way it was duplicated (RFC 5560)."""
-        if not self._stateful:
-            self.ledger.round_trip.duplicates += 1
-        elif self._first_reflected[slot] <= reflected <= self._last_reflected[slot]:
-            self.ledger.reverse.duplicates += 1
-        else:
-            self.ledger.forward.duplicates += 1
-            self._first_reflected[slot] = min(reflected, self._first_reflected[slot])
-            self._last_reflected[slot] = max(reflected, self._last_reflected[slot])
+        Args:
+            replies: in order of arrival.
+            stamping_ns: how far a user-space T1 may lie before the kernel's; used where the kernel's stamp did not
+                come; `UNKNOWN_NS`: not known.
+            now_ns: monotonic time.
 
-    def _count_reordering(self, sequence: int, reflected: int) -> None:
-        """Compare a first reply with the furthest one seen (RFC 4737, section 3.3), per direction where that is known.
-
-        The sender's numbers tell the order of sending, the reflector's the order of arrival there, and the order of
-        this call the order of arrival here.
+        Returns:
+            (n,), the `ReplyFate` of each.
         """
-        ledger = self.ledger
-        if not self._stateful:
-            if sequence < self._highest:
-                ledger.round_trip.reordered += 1
-        else:
-            if (sequence < self._highest) is not (reflected < self._highest_reflected):
-                ledger.forward.reordered += 1
-            if reflected < self._highest_reflected:
-                ledger.reverse.reordered += 1
-        if sequence > self._highest:
-            self._highest = sequence
-            self._highest_reflected = reflected
-
-    def _direction_of_loss(self, sequence: int) -> _Slot:
-        """Where a probe without reply was lost, as far as the replies around it prove it."""
-        if not self._stateful or self._highest < sequence:
-            return _Slot.LOST_SOMEWHERE
-        after = self._nearest_reply(range(sequence + 1, self._sequence))
-        oldest = max(0, self._sequence - self.window)
-        before = self._nearest_reply(range(sequence - 1, oldest - 1, -1))
-        if after is None or (before is None and oldest > 0):
-            return _Slot.LOST_SOMEWHERE
-        reflected_before = -1 if before is None else self._last_reflected[before & self._mask]
-        reflected_after = self._first_reflected[after & self._mask]
-
-        between = [
-            self._state[other & self._mask] for other in range(-1 if before is None else before, after)
-        ][1:]
-        sent = len(between) - between.count(_VOID)
-        arrived = reflected_after - reflected_before - 1
-        if not 0 <= arrived <= sent:
-            return _Slot.LOST_SOMEWHERE
-        if arrived == 0:
-            return _Slot.LOST_FORWARD
-        if arrived == sent:
-            return _Slot.LOST_REVERSE
-        if _Slot.LOST_SOMEWHERE in between:
-            return _Slot.LOST_SOMEWHERE
-        # Which probe of the gap it was cannot be told, and need not be: how many of each kind is exact.
-        lost_on_the_way_there = sent - arrived
-        if between.count(_Slot.LOST_FORWARD) < lost_on_the_way_there:
-            return _Slot.LOST_FORWARD
-        return _Slot.LOST_REVERSE
-
-    def _nearest_reply(self, sequences: range) -> int | None:
-        """The first of these probes that was answered, in time or late."""
-        return next(
-            (sequence for sequence in sequences if self._state[sequence & self._mask] in _REPLIED), None
+        rings = self.rings
+        sequences = rings.unfold(replies.rows, replies.sequences)
+        slots = rings.slots(replies.rows, sequences)
+        state = rings.state[slots]
+        known = (
+            (sequences >= 0)
+            & (rings.sequence[slots] == sequences)
+            & (state != ProbeState.VOID)
+            & (rings.wire[slots] == replies.timestamps)
         )
+        fates = np.full(len(known), ReplyFate.UNKNOWN, np.uint8)
+        # by session, and within a session in order of arrival
+        chosen = np.flatnonzero(known)
+        chosen = chosen[np.argsort(replies.rows[chosen], kind="stable")]
+        if len(chosen) == 0:
+            return fates
+        replies = replies.take(chosen)
+        sequences, slots, rows = sequences[chosen], slots[chosen], replies.rows
+        rings.stateful[rows[replies.reflected != replies.sequences]] = True
+
+        in_time = replies.t4_ns - rings.t1_ns[slots] <= rings.timeout_ns[rows]
+        ordinary = (
+            in_time & (state[chosen] == _IN_FLIGHT) & self._in_order(rows, sequences, replies.reflected)
+        )
+        found = np.full(len(chosen), ReplyFate.COUNTED, np.uint8)
+        if not ordinary.all():
+            unusual = np.isin(rows, rows[~ordinary])
+            ordinary = ~unusual
+            for index in np.flatnonzero(unusual).tolist():
+                found[index] = self._judge(
+                    int(rows[index]),
+                    int(sequences[index]),
+                    int(slots[index]),
+                    int(replies.reflected[index]),
+                    bool(in_time[index]),
+                )
+        self._accept(rows[ordinary], sequences[ordinary], slots[ordinary], replies.reflected[ordinary])
+        fates[chosen] = found
+
+        counted = np.flatnonzero(found == ReplyFate.COUNTED)
+        if len(counted) == len(found):
+            self._measure(replies, sequences, slots, stamping_ns, now_ns)
+        elif len(counted):
+            self._measure(replies.take(counted), sequences[counted], slots[counted], stamping_ns, now_ns)
+        return fates
+
+    def _in_order(self, rows: Integers, sequences: Integers, reflected: Integers) -> Flags:
+        """Whether each reply is further than the one before it of its session, by both ends' numbers."""
+        rings = self.rings
+        earlier, earlier_reflected = rings.highest[rows], rings.highest_reflected[rows]
+        same = np.flatnonzero(rows[1:] == rows[:-1]) + 1
+        earlier[same], earlier_reflected[same] = sequences[same - 1], reflected[same - 1]
+        further: Flags = (sequences > earlier) & ((reflected > earlier_reflected) | ~rings.stateful[rows])
+        return further
+
+    def _accept(self, rows: Integers, sequences: Integers, slots: Integers, reflected: Integers) -> None:
+        """Note first replies that came in order."""
+        rings = self.rings
+        rings.state[slots] = _ANSWERED
+        rings.first_reflected[slots] = rings.last_reflected[slots] = reflected
+        # of one session's replies the last one is the furthest
+        rings.highest[rows], rings.highest_reflected[rows] = sequences, reflected
+
+    def _judge(self, row: int, sequence: int, slot: int, reflected: int, in_time: bool) -> ReplyFate:
+        """Look at one reply of a known probe by itself, count what is beside the law, and note it."""
+        rings, path = self.rings, self._paths[row]
+        directions = dict(path.directions())
+        if rings.state[slot] in REPLIED:
+            directions[rings.duplicated_in(row, slot, reflected)].count(columns.DUPLICATES)
+            return ReplyFate.DUPLICATE
+        if rings.state[slot] == _IN_FLIGHT and not in_time:
+            self._give_up(row, sequence)
+        rings.first_reflected[slot] = rings.last_reflected[slot] = reflected
+        if rings.state[slot] != _IN_FLIGHT:
+            rings.state[slot] = ProbeState.LATE
+            path.count(columns.LATE)
+            return ReplyFate.LATE
+        for direction in rings.reordered_in(row, sequence, reflected):
+            directions[direction].count(columns.REORDERED)
+        rings.state[slot] = _ANSWERED
+        return ReplyFate.COUNTED
+
+    def _measure(
+        self, replies: Replies, sequences: Integers, slots: Integers, stamping_ns: int, now_ns: int
+    ) -> None:
+        """Count the delays of first replies in time, ordered by row, and their outcomes in all three directions."""
+        rows, ledgers = replies.rows, self._ledgers
+        t1_ns = self.rings.t1_ns[slots]
+        departure = np.where(self.rings.stamped[slots], 0, stamping_ns)
+        stamping = sum_of_uncertainties(departure, replies.arrival_ns)
+        uncertainty = sum_of_uncertainties(replies.clocks_ns, stamping)
+        delays = np.empty((3, len(rows)), np.int64)
+        np.subtract(replies.t2_ns, t1_ns, out=delays[0])
+        np.subtract(replies.t4_ns, replies.t3_ns, out=delays[1])
+        np.add(delays[0], delays[1], out=delays[2])
+
+        floors = ledgers.floors_ns[:, rows]
+        bounds = one_way_bounds(delays[:2], uncertainty, floors[:2], delays[2])
+        for found, counted in (
+            (bounds.clock, columns.CLOCK_CONTRADICTIONS),
+            (bounds.floor, columns.FLOOR_CONTRADICTIONS),
+        ):
+            if found.any():
+                ledgers.add(rows[found], counted, 1)
+        least = least_round_trip_ns(delays[2], stamping, floors[2])
+        outcomes = classify(
+            np.vstack((bounds.lower_ns, least)),
+            np.vstack((bounds.upper_ns, delays[2])),
+            ledgers.largest_ns[:, rows],
+        )
+        ledgers.add(rows, columns.IN_FLIGHT, -1)
+        ledgers.add_outcomes(rows, outcomes)
+        ledgers.observe(rows, delays, uncertainty != UNKNOWN_NS, now_ns)
+        self._record(
+            Measurements(
+                Probes(rows, sequences),
+                True,
+                t1_ns,
+                delays,
+                uncertainty,
+                bounds.lower_ns,
+                bounds.upper_ns,
+                outcomes,
+            )
+        )
+
+
+_SENT_AND_IN_FLIGHT: Final = np.array([[columns.SENT], [columns.IN_FLIGHT]], np.int64)

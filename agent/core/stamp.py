@@ -34,6 +34,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple, Self
 
+import numpy as np
+
 from agent.core.exceptions import Truncated
 
 Octets = bytes | bytearray | memoryview
@@ -43,6 +45,34 @@ DEFAULT_PORT: Final = 862
 
 _SENDER: Final = Struct(">IQHH28x")
 _REFLECTOR: Final = Struct(">IQHHQIQH2xB3x")
+SENDER_COLUMNS: Final = np.dtype(
+    {
+        "names": ["sequence", "timestamp", "error_estimate", "ssid"],
+        "formats": [">u4", ">u8", ">u2", ">u2"],
+        "offsets": [0, 4, 12, 14],
+        "itemsize": BASE_OCTETS,
+    }
+)
+"""`SenderPacket` for arrays of packets."""
+REFLECTOR_COLUMNS: Final = np.dtype(
+    {
+        "names": [
+            "sequence",
+            "timestamp",
+            "error_estimate",
+            "ssid",
+            "receive_timestamp",
+            "sender_sequence",
+            "sender_timestamp",
+            "sender_error_estimate",
+            "sender_ttl",
+        ],
+        "formats": [">u4", ">u8", ">u2", ">u2", ">u8", ">u4", ">u8", ">u2", "u1"],
+        "offsets": [0, 4, 12, 14, 16, 24, 28, 36, 40],
+        "itemsize": BASE_OCTETS,
+    }
+)
+"""`ReflectorPacket` for arrays of packets."""
 _TIMESTAMP: Final = Struct(">Q")
 _TIMESTAMP_OFFSET: Final = 4
 

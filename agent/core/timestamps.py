@@ -16,7 +16,12 @@ has been 37 s ahead of UTC since 2017.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.interval import Flags, Integers
 
 SECOND_NS = 1_000_000_000
 NTP_UNIX_OFFSET_S = 2_208_988_800
@@ -24,6 +29,9 @@ TAI_MINUS_UTC_S = 37
 
 _ERA = 1 << 64
 _HALF_ERA_S = 1 << 31
+_LOW = 0xFFFF_FFFF
+
+Time = TypeVar("Time", int, Integers)
 
 
 def ntp_from_ns(wall_ns: int) -> int:
@@ -41,9 +49,7 @@ def ns_from_ntp(stamp: int, near_ns: int) -> int:
 
     Source: RFC 5905, section 6; RFC 4330, section 3 for the era.
     """
-    near_s = near_ns // SECOND_NS
-    ahead_s = ((stamp >> 32) - NTP_UNIX_OFFSET_S - near_s + _HALF_ERA_S & 0xFFFF_FFFF) - _HALF_ERA_S
-    return (near_s + ahead_s) * SECOND_NS + ((stamp & 0xFFFF_FFFF) * SECOND_NS + _HALF_ERA_S >> 32)
+    return _from_ntp(stamp >> 32, stamp & _LOW, near_ns)
 
 
 def ptp_from_ns(wall_ns: int) -> int:
@@ -54,9 +60,35 @@ def ptp_from_ns(wall_ns: int) -> int:
 
 def ns_from_ptp(stamp: int, near_ns: int) -> int:
     """Decode a truncated 64-bit PTP timestamp (TAI) to Unix wall time (ns), unfolded around `near_ns`."""
+    return _from_ptp(stamp >> 32, stamp & _LOW, near_ns)
+
+
+def ns_from_wire(stamps: NDArray[np.uint64], ptp: Flags, near_ns: Integers) -> Integers:
+    """Decode 64-bit timestamps, each in the format that its `ptp` says, as `ns_from_ptp` and `ns_from_ntp` do.
+
+    Args:
+        stamps, ptp, near_ns: (n,) each.
+    """
+    seconds, low = (stamps >> np.uint64(32)).astype(np.int64), (stamps & np.uint64(_LOW)).astype(np.int64)
+    decoded: Integers
+    if not ptp.any():
+        decoded = _from_ntp(seconds, low, near_ns)
+        return decoded
+    decoded = np.where(ptp, _from_ptp(seconds, low, near_ns), _from_ntp(seconds, low, near_ns))
+    return decoded
+
+
+def _from_ntp(seconds: Time, fraction: Time, near_ns: Time) -> Time:
+    near_s = near_ns // SECOND_NS
+    ahead_s = ((seconds - NTP_UNIX_OFFSET_S - near_s + _HALF_ERA_S) & _LOW) - _HALF_ERA_S
+    wall_ns: Time = (near_s + ahead_s) * SECOND_NS + ((fraction * SECOND_NS + _HALF_ERA_S) >> 32)
+    return wall_ns
+
+
+def _from_ptp(seconds: Time, nanos: Time, near_ns: Time) -> Time:
     near_tai_s = near_ns // SECOND_NS + TAI_MINUS_UTC_S
-    ahead_s = ((stamp >> 32) - near_tai_s + _HALF_ERA_S & 0xFFFF_FFFF) - _HALF_ERA_S
-    return (near_tai_s + ahead_s - TAI_MINUS_UTC_S) * SECOND_NS + (stamp & 0xFFFF_FFFF)
+    ahead_s = ((seconds - near_tai_s + _HALF_ERA_S) & _LOW) - _HALF_ERA_S
+    return (near_tai_s + ahead_s - TAI_MINUS_UTC_S) * SECOND_NS + nanos
 
 
 @dataclass(frozen=True, slots=True)

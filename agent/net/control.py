@@ -15,7 +15,10 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Plain integers: comparing the flag types of the socket module costs as much time per packet as the packet itself.
 SOL_SOCKET: Final = int(socket.SOL_SOCKET)
@@ -61,6 +64,9 @@ def kernel_takes_transmit_ids() -> bool:
         except OSError:
             return False
         return True
+
+
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +119,15 @@ class Protocol:
 _ANY_STAMP: Final = "=8xiiqq32x"
 _STAMP_OCTETS: Final = 64
 _RECEIVE_STAMP: Final = struct.Struct(_ANY_STAMP + "128x")
+
+_STAMP_COLUMNS: Final = np.dtype(
+    {
+        "names": ["level", "kind", "seconds", "nanos", "error_level", "error_kind", "origin", "wire"],
+        "formats": ["=i4", "=i4", "=i8", "=i8", "=i4", "=i4", "u1", "=u4"],
+        "offsets": [8, 12, 16, 24, 72, 76, 84, 92],
+        "itemsize": CONTROL_OCTETS,
+    }
+)
 
 IPV4: Final = Protocol(
     name_octets=16,
@@ -214,6 +229,52 @@ def read_transmit_stamps(
         else:
             found += _walk_stamp(protocol, control, position * CONTROL_OCTETS, size[1])
     return found
+
+
+def receive_stamps_of(control: bytearray, results: NDArray[Any]) -> Integers:
+    """The receive times (ns) of a batch that came with nothing else asked for, as an array; 0 where there is none.
+
+    Args:
+        control: the batch's control data.
+        results: of each datagram, as `IncomingBatch.results` has it.
+    """
+    rows = np.frombuffer(control, _STAMP_COLUMNS, len(results))
+    return np.where(
+        (results["control_octets"] >= _STAMP_OCTETS)
+        & (rows["kind"] == SO_TIMESTAMPING)
+        & (rows["level"] == SOL_SOCKET),
+        rows["seconds"] * SECOND_NS + rows["nanos"],
+        0,
+    )
+
+
+def transmit_stamps_of(
+    protocol: Protocol, control: bytearray, results: NDArray[Any]
+) -> tuple[Integers, Integers]:
+    """The kernel's numbers and transmit times (ns) among a batch from the error queue, as arrays.
+
+    The other arguments are as for `receive_stamps_of`.
+    """
+    rows = np.frombuffer(control, _STAMP_COLUMNS, len(results))
+    expected = (
+        (results["control_octets"] == protocol.stamp_octets)
+        & (rows["kind"] == SO_TIMESTAMPING)
+        & (rows["level"] == SOL_SOCKET)
+        & (rows["error_level"] == protocol.level)
+        & (rows["error_kind"] == protocol.error)
+        & (rows["origin"] == ORIGIN_TIMESTAMPING)
+        & (rows["seconds"] != 0)
+    )
+    wire, stamped_ns = rows["wire"].astype(np.int64), rows["seconds"] * SECOND_NS + rows["nanos"]
+    if expected.all():
+        return wire, stamped_ns
+    found = [
+        stamp
+        for position, octets in enumerate(results["control_octets"].tolist())
+        for stamp in _walk_stamp(protocol, control, position * CONTROL_OCTETS, octets)
+    ]
+    both = np.array(found, np.int64).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
 
 
 def _walk_arrival(

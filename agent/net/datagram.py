@@ -14,12 +14,14 @@ import itertools
 import socket
 import struct
 import time
-from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agent.net import control
-from agent.net.control import CONTROL_OCTETS, IPV4, IPV6, SO_TIMESTAMPING, SOL_SOCKET
+from agent.net.control import CONTROL_OCTETS, IPV4, IPV6, SO_TIMESTAMPING, SOL_SOCKET, Integers
 from agent.net.mmsg import IncomingBatch, OutgoingBatch
 from agent.net.transmit_ids import TransmitIds
 
@@ -31,7 +33,6 @@ _MEMINFO_DROPS: Final = 8
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS)
 
 BATCH: Final = 64
-"""How many datagrams one system call takes."""
 MAX_PAYLOAD: Final = 2048
 _RECEIVE_BUFFER_OCTETS: Final = 4 << 20
 
@@ -56,6 +57,59 @@ class Datagram(NamedTuple):
     ttl: int | None
     local: bytes
     truncated: bool
+
+
+class Arrivals(NamedTuple):
+    """Received datagrams as arrays, valid until the next receive on the same socket.
+
+    Attributes:
+        payloads: (n, `MAX_PAYLOAD`) octets; what lies beyond a payload's end is left from before.
+        octets: (n,), how long each payload is.
+        sources: (n, octets of an address), as `encode_address` gives them.
+        received_ns: (n,), the kernel's receive time (Unix wall time); 0 where it gave none.
+    """
+
+    payloads: NDArray[np.uint8]
+    octets: NDArray[np.uint32]
+    sources: NDArray[np.uint8]
+    received_ns: Integers
+
+
+class Sending(NamedTuple):
+    """What became of neighbouring datagrams of a prepared batch.
+
+    Attributes:
+        first, stop: which.
+        result: the number of the first one, the others' follow it; or minus the errno with which they were refused.
+    """
+
+    first: int
+    stop: int
+    result: int
+
+
+class Prepared:
+    """Datagrams written beforehand, to be sent piece by piece.
+
+    Attributes:
+        payloads: (size, octets of a payload), to be written.
+        destinations: (size, octets of an address), to be written, as `encode_address` gives them.
+    """
+
+    def __init__(self, socket_: TimestampedSocket, size: int, payload_octets: int) -> None:
+        self._socket = socket_
+        self._batch = socket_.outgoing(size, payload_octets)
+        self._numbers = 0
+        self.payloads = self._batch.payload_rows
+        self.destinations = self._batch.name_rows
+
+    def number(self, count: int) -> None:
+        """Choose the numbers of the first `count` datagrams; each is sent at most once under them."""
+        self._numbers = self._socket.number(self._batch, count)
+
+    def send(self, first: int, stop: int) -> list[Sending]:
+        """Send those from index `first` to before `stop`; see `TimestampedSocket.send` for refusals."""
+        return self._socket.send_loaded(self._batch, self._numbers, first, stop)
 
 
 class TransmitStamp(NamedTuple):
@@ -112,6 +166,10 @@ class TimestampedSocket:
         address: address and port to bind to; none: any address, a port of the kernel's choice.
         dscp: code point of what is sent, 0 to 63.
         answering: ask for TTL and destination of what is received, to answer from the address that was hit.
+        batch: how many datagrams one system call takes at most.
+
+    Attributes:
+        batch: the same.
 
     Raises:
         OSError: the address cannot be bound.
@@ -124,7 +182,9 @@ class TimestampedSocket:
         *,
         dscp: int = 0,
         answering: bool = False,
+        batch: int = BATCH,
     ) -> None:
+        self.batch = batch
         self.family = family
         self._protocol = IPV6 if family == socket.AF_INET6 else IPV4
         self._answering = answering
@@ -138,6 +198,7 @@ class TimestampedSocket:
         self._stamping = self._enable_stamping()
         self._chosen_ids = self._stamping and control.kernel_takes_transmit_ids()
         self._ids = TransmitIds(counted=not self._chosen_ids)
+        self._last_sent = -1
         self._last_stamped = -1
         self._last_arrival_stamped = self._stamping
         self._stray: list[TransmitStamp] = []
@@ -145,21 +206,20 @@ class TimestampedSocket:
 
     def _load_buffers(self) -> None:
         protocol = self._protocol
-        id_message = control.transmit_id_message(0) if self._chosen_ids else b""
         self._any_source = protocol.any_source if self._answering else b""
-        message = id_message + self._any_source
-        self._outgoing = OutgoingBatch(BATCH, protocol.name_octets, MAX_PAYLOAD, len(message))
-        self._outgoing.control[: BATCH * len(message)] = message * BATCH
-        self._id_message_octets = len(id_message)
-        if self._chosen_ids:
-            # the number in each message, as 32-bit words: one assignment writes those of a whole batch
-            words = memoryview(self._outgoing.control).cast("I")
-            self._wire_ids = words[control.TRANSMIT_ID_VALUE_AT // 4 :]
-            self._wire_id_step = len(message) // 4
-        self._incoming = IncomingBatch(BATCH, protocol.name_octets, MAX_PAYLOAD, CONTROL_OCTETS)
-        self._errors = IncomingBatch(BATCH, protocol.name_octets, 0, CONTROL_OCTETS)
+        self._id_message_octets = control.TRANSMIT_ID_OCTETS if self._chosen_ids else 0
+        self._outgoing = self.outgoing(self.batch, MAX_PAYLOAD)
+        self._incoming = IncomingBatch(self.batch, protocol.name_octets, MAX_PAYLOAD, CONTROL_OCTETS)
+        self._errors = IncomingBatch(self.batch, protocol.name_octets, 0, CONTROL_OCTETS)
         self._received = memoryview(self._incoming.payload)
         self._answer = functools.lru_cache(maxsize=256)(protocol.answer)
+
+    def outgoing(self, size: int, payload_octets: int) -> OutgoingBatch:
+        """Room for datagrams to be sent by `send_loaded`."""
+        message = (control.transmit_id_message(0) if self._chosen_ids else b"") + self._any_source
+        batch = OutgoingBatch(size, self._protocol.name_octets, payload_octets, len(message))
+        batch.control[: size * len(message)] = message * size
+        return batch
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -174,7 +234,7 @@ class TimestampedSocket:
     @property
     def kernel_transmit_stamps(self) -> bool:
         """Whether the kernel gives transmit times: it agreed to, and they keep up with what is sent."""
-        return self._stamping and self._ids.next - 1 - self._last_stamped <= 2 * BATCH
+        return self._stamping and self._last_sent - self._last_stamped <= 2 * self.batch
 
     @property
     def kernel_receive_stamps(self) -> bool:
@@ -187,6 +247,11 @@ class TimestampedSocket:
         info = self._socket.getsockopt(SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         drops: int = _MEMINFO.unpack(info)[_MEMINFO_DROPS]
         return drops
+
+    @property
+    def receive_buffer_octets(self) -> int:
+        """How much memory what has arrived, and the transmit times, may take while they wait."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def close(self) -> None:
         """Close the socket."""
@@ -208,12 +273,12 @@ class TimestampedSocket:
                 batch of this one have been sent.
         """
         results: list[int] = []
-        for start in range(0, len(datagrams), BATCH):
-            self._send_batch(datagrams[start : start + BATCH], results)
+        for start in range(0, len(datagrams), self.batch):
+            self._send_batch(datagrams[start : start + self.batch], results)
         return results
 
     def receive(self) -> list[Datagram]:
-        """Take up to `BATCH` queued datagrams; fewer mean that the queue was empty. Read them before the next call."""
+        """Take up to `batch` queued datagrams; fewer mean that the queue was empty. Read them before the next call."""
         batch, received = self._incoming, self._received
         names, name_octets = batch.names, batch.name_octets
         sizes = list(batch.receive(self._socket.fileno(), 0))
@@ -240,12 +305,35 @@ class TimestampedSocket:
                 flags & control.MSG_TRUNC != 0,
             )
             for at, (_, _, flags, octets), stamp, ttl, answer in zip(
-                range(BATCH), sizes, stamps, ttls, answers, strict=False
+                range(self.batch), sizes, stamps, ttls, answers, strict=False
             )
         ]
 
+    def receive_arrays(self) -> Arrivals:
+        """Take up to `batch` queued datagrams as `receive` does, on a socket that does not answer."""
+        batch = self._incoming
+        results = batch.results[: batch.fill(self._socket.fileno(), 0)]
+        stamps = control.receive_stamps_of(batch.control, results)
+        if len(stamps):
+            self._last_arrival_stamped = bool(stamps[-1])
+        count = len(results)
+        return Arrivals(batch.payload_rows[:count], results["octets"], batch.name_rows[:count], stamps)
+
+    def transmit_stamp_arrays(self) -> tuple[Integers, Integers]:
+        """The same as `transmit_stamps`, as arrays of numbers and of times."""
+        if not self._chosen_ids:
+            stamps = np.array(self.transmit_stamps(), np.int64).reshape(-1, 2)
+            return stamps[:, 0], stamps[:, 1]
+        batch = self._errors
+        results = batch.results[: batch.fill(self._socket.fileno(), control.MSG_ERRQUEUE)]
+        wire, stamped_ns = control.transmit_stamps_of(self._protocol, batch.control, results)
+        ids = self._ids.unfold(wire)
+        if len(ids):
+            self._last_stamped = int(ids[-1])
+        return ids, stamped_ns
+
     def transmit_stamps(self) -> list[TransmitStamp]:
-        """Take up to `BATCH` transmit times, after a refusal more; what else is in the error queue is thrown away."""
+        """Take up to `batch` transmit times, after a refusal more; what else is in the error queue is thrown away."""
         stamps, self._stray = self._stray, []
         stamps += self._take_stamps()
         if stamps:
@@ -293,35 +381,49 @@ class TimestampedSocket:
     def _send_batch(
         self, datagrams: Sequence[tuple[bytes | bytearray, bytes, bytes]], results: list[int]
     ) -> None:
-        batch, descriptor, total = self._outgoing, self._socket.fileno(), len(datagrams)
         payloads, destinations, sources = zip(*datagrams, strict=True)
-        batch.load(payloads, destinations)
+        self._outgoing.load(payloads, destinations)
         if self._answering:
             self._answer_from(sources)
-        position = 0
-        self._choose_ids(position, total)
-        while position < total:
-            asked = total - position
+        numbers = self.number(self._outgoing, len(datagrams))
+        for first, stop, result in self.send_loaded(self._outgoing, numbers, 0, len(datagrams)):
+            count = stop - first
+            results += range(result, result + count) if result >= 0 else [result] * count
+
+    def number(self, batch: OutgoingBatch, count: int) -> int:
+        """Choose the numbers of the first datagrams of a batch of `outgoing`, each to be sent once under its number.
+
+        Returns:
+            The first of them; it means nothing where the kernel counts.
+        """
+        if self._chosen_ids:
+            words = np.frombuffer(batch.control, np.uint32)
+            step = batch.control_octets // 4
+            wire = (np.arange(count) + self._ids.next_wire) & 0xFFFF_FFFF
+            words[control.TRANSMIT_ID_VALUE_AT // 4 : count * step : step] = wire
+            return self._ids.take(count).start
+        return self._ids.next
+
+    def send_loaded(self, batch: OutgoingBatch, numbers: int, first: int, stop: int) -> list[Sending]:
+        """Send those datagrams of a batch that lie between two indices; `numbers` is what `number` gave."""
+        descriptor, position = self._socket.fileno(), first
+        sendings: list[Sending] = []
+        while position < stop:
+            asked = stop - position
             taken = batch.send(descriptor, position, asked)
             if taken > 0:
-                results += self._ids.take(taken)
+                number = numbers + position if self._chosen_ids else self._ids.take(taken).start
+                sendings.append(Sending(position, position + taken, number))
                 position += taken
+                self._last_sent = number + taken - 1
             else:
                 refused = asked if -taken in _FULL else 1
-                results += [taken] * refused
+                sendings.append(Sending(position, position + refused, taken))
                 position += refused
             if taken != asked:
                 # Fewer than asked for: one was refused, whether or not it will be again.
                 self._renumber()
-                self._choose_ids(position, total)
-
-    def _choose_ids(self, position: int, total: int) -> None:
-        """Give the datagrams from `position` to `total` of the batch the numbers they will have if all are taken."""
-        if self._chosen_ids and position < total:
-            step, first = self._wire_id_step, self._ids.next_wire
-            numbers = range(first, first + total - position)
-            wire = array("I", numbers if numbers[-1] < 1 << 32 else [n & 0xFFFF_FFFF for n in numbers])
-            self._wire_ids[position * step : total * step : step] = memoryview(wire)
+        return sendings
 
     def _renumber(self) -> None:
         """After a refusal, nobody knows what the kernel has counted, unless it was told the numbers: begin anew."""

@@ -15,12 +15,23 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 _HEADER_OCTETS: Final = 64
 _RESULT: Final = struct.Struct("=8xI28xQi4xI4x")
 _HEADER: Final = struct.Struct("=QI4xQQQQi4xI4x")
 _VECTOR: Final = struct.Struct("=QQ")
+_RESULTS: Final = np.dtype(
+    {
+        "names": ["control_octets", "flags", "octets"],
+        "formats": ["=u8", "=i4", "=u4"],
+        "offsets": [40, 48, 56],
+        "itemsize": _HEADER_OCTETS,
+    }
+)
 
 if struct.calcsize("P") != 8:
     raise ImportError("isochrone needs a 64-bit Linux: the layout of struct mmsghdr is read by fixed offsets")
@@ -37,6 +48,9 @@ class _Batch:
 
     Message i has its address at `i * name_octets` of `names` and its control data at `i * control_octets` of
     `control`; its payload begins at `i * payload_octets` of `payload`.
+
+    Attributes:
+        name_rows, payload_rows: the same memory as arrays of octets, one row per message.
     """
 
     def __init__(self, size: int, name_octets: int, payload_octets: int, control_octets: int) -> None:
@@ -47,6 +61,8 @@ class _Batch:
         self.names = bytearray(size * name_octets)
         self.payload = bytearray(size * max(payload_octets, 1))
         self.control = bytearray(size * max(control_octets, 1))
+        self.name_rows = np.frombuffer(self.names, np.uint8).reshape(size, name_octets)
+        self.payload_rows = np.frombuffer(self.payload, np.uint8).reshape(size, max(payload_octets, 1))
         self._vectors = bytearray(size * _VECTOR.size)
         self._headers = bytearray(size * _HEADER_OCTETS)
         names_at, self._payload_at, control_at, vectors_at, self._headers_at = (
@@ -72,31 +88,42 @@ class _Batch:
 
 
 class IncomingBatch(_Batch):
-    """Room for what one `recvmmsg` takes from a socket's receive queue or error queue."""
+    """Room for what one `recvmmsg` takes from a socket's receive queue or error queue.
+
+    Attributes:
+        results: of each message, once received: `control_octets`, `flags` as in struct msghdr, `octets` of payload.
+    """
 
     def __init__(self, size: int, name_octets: int, payload_octets: int, control_octets: int) -> None:
         super().__init__(size, name_octets, payload_octets, control_octets)
-        self._results = memoryview(self._headers)
+        self.results: NDArray[Any] = np.frombuffer(self._headers, _RESULTS)
+        self._result_octets = memoryview(self._headers)
         self._fresh_headers = bytes(self._headers)
 
-    def receive(self, descriptor: int, flags: int) -> Iterator[tuple[int, ...]]:
-        """Take what is queued, at most `size` messages, without waiting.
-
-        Returns:
-            For each message in order: octets of its address, octets of its control data, its flags as in struct
-            msghdr, and octets of its payload.
+    def fill(self, descriptor: int, flags: int) -> int:
+        """Take what is queued, at most `size` messages, without waiting, and say how many that were.
 
         Raises:
             OSError: any refusal but "nothing is queued".
         """
         self._headers[:] = self._fresh_headers
-        count = _libc.recvmmsg(descriptor, self._headers_at, self.size, flags, None)
-        if count < 0:
-            code = ctypes.get_errno()
-            if code in (errno.EAGAIN, errno.EINTR):
-                return iter(())
-            raise OSError(code, os.strerror(code))
-        return _RESULT.iter_unpack(self._results[: count * _HEADER_OCTETS])
+        count = int(_libc.recvmmsg(descriptor, self._headers_at, self.size, flags, None))
+        if count >= 0:
+            return count
+        code = ctypes.get_errno()
+        if code in (errno.EAGAIN, errno.EINTR):
+            return 0
+        raise OSError(code, os.strerror(code))
+
+    def receive(self, descriptor: int, flags: int) -> Iterator[tuple[int, ...]]:
+        """Take what is queued as `fill` does.
+
+        Returns:
+            For each message in order: octets of its address, octets of its control data, its flags as in struct
+            msghdr, and octets of its payload.
+        """
+        count = self.fill(descriptor, flags)
+        return _RESULT.iter_unpack(self._result_octets[: count * _HEADER_OCTETS])
 
 
 class OutgoingBatch(_Batch):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.net.control import Integers
+
 _MASK: Final = 0xFFFF_FFFF
 _SETTLING_NS: Final = 1_000_000_000
 """How long a packet is held at most by the queues of this host, and its transmit time with it."""
@@ -64,6 +66,11 @@ class TransmitIds:
             self._suspects[(number - self._epoch) & _MASK] = until_ns
         self._open.clear()
         self._epoch = self.next
+
+    def unfold(self, wire: Integers) -> Integers:
+        """The numbers that the kernel's stand for where it does not count: of all they could be, the newest."""
+        newest = self.next - 1
+        return newest - ((newest - wire) & _MASK)
 
     def stamped(self, wire: int, now_ns: int) -> int | None:
         """The number that the kernel's stands for: of all it could be, the newest; None where none is certain."""

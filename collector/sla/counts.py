@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent.core.histogram import EDGES_NS
+from agent.core.histogram import BUCKETS
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.verdict import PathKey
 
-BUCKETS: Final = len(EDGES_NS) + 1
 _SECOND_NS: Final = 1_000_000_000
 
 

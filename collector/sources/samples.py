@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import Final
 
 from agent.core import metrics
-from agent.core.histogram import LE_LABELS
+from agent.core.histogram import BUCKETS, LE_LABELS
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from collector.sla.counts import BUCKETS, DirectionCounts, Reading
+from collector.sla.counts import DirectionCounts, Reading
 from collector.sla.verdict import PathKey
 
 DELAY_BUCKET: Final = f"{metrics.DELAY}_bucket"

@@ -11,7 +11,7 @@ import pytest
 from agent.core import metrics
 from agent.core.outcome import Outcome
 from agent.core.reflection import ReflectorMode
-from agent.exposition import registry
+from agent.exposition import registry, render
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
@@ -84,7 +84,7 @@ async def test_every_probe_is_measured(host: str, literal: str, mode: ReflectorM
     ledger = prober.paths[0].ledger
     assert ledger.sent == 50 == sum(ledger.round_trip.outcomes[: Outcome.LOST])
     assert ledger.forward.outcomes[Outcome.WITHIN] == 50
-    assert prober.paths[0].session.reflector_is_stateful is (mode is ReflectorMode.STATEFUL)
+    assert prober.sessions.reflector_is_stateful(0) is (mode is ReflectorMode.STATEFUL)
     assert reflector.results["reflected"] == 50
     assert reflector.sessions == (1 if mode is ReflectorMode.STATEFUL else 0)
     assert 0 < ledger.round_trip.delay.sum_ns / 50 < 20 * MS
@@ -258,9 +258,8 @@ async def test_one_agent_probes_itself() -> None:
 
 
 def _exposition(agent: Agent) -> str:
-    from prometheus_client import generate_latest
 
-    return generate_latest(registry(agent)).decode()
+    return "".join(render(agent, registry(agent)))
 
 
 async def test_port_in_use_is_said() -> None:

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from agent.core.measurement import Measurement, Measurements
 from agent.core.outcome import Outcome
 from agent.core.reflection import ReflectorMode
-from agent.core.session import Measurement
 from agent.net.clock import DeclaredClock
 from agent.net.local_clock import LocalClock
 from agent.probes.stamp import StampProber
@@ -56,6 +56,9 @@ class Emulated:
         self.measurements: list[Measurement] = []
         self.clock = clock
 
+    def _record(self, measured: Measurements) -> None:
+        self.measurements += measured.each()
+
     async def measure(self, probes: int, interval: str = "5ms", lost_after: str = "200ms") -> StampProber:
         """Send so many probes through the relay and wait for all."""
         settings = PathSettings.model_validate(
@@ -68,7 +71,7 @@ class Emulated:
             }
         )
         prober = StampProber(
-            "site", [settings], self.clock, random.Random(5), record=self.measurements.append, probes=probes
+            "site", [settings], self.clock, random.Random(5), record=self._record, probes=probes
         )
         await prober.start()
         await prober.idle()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.core.histogram import EDGES_NS
+from agent.core.histogram import BUCKETS, EDGES_NS
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from collector.sla.counts import BUCKETS, Block, DirectionCounts, Reading
+from collector.sla.counts import Block, DirectionCounts, Reading
 from collector.sla.verdict import PathKey
 
 SECOND_NS = 1_000_000_000

@@ -8,25 +8,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.ledger import PathLabels, PathLedger, Promise
-from agent.core.outcome import Limit, Operator
+from agent.core.ledger import PathLedger
+from agent.core.measurement import Measurement
 from agent.core.reflection import Reflection, ReflectorMode
-from agent.core.session import Measurement, SenderSession, Stamps
 from agent.core.stamp import ReflectorPacket, SenderPacket, set_timestamp
 from agent.core.timestamps import ErrorEstimate, ns_from_ntp, ntp_from_ns
+from tests.support.session import MS, Reply, Session, path_ledger
 
-MS = 1_000_000
 WALL_EPOCH_NS = 1_767_225_600 * 1_000_000_000
 """The fake wall clock's time at fake monotonic time 0."""
-
-LABELS = PathLabels("wuhan", "qingyang", "hub", "telecom", "stamp", 0)
-
-
-def path_ledger(limit_ms: float = 10, floor_ms: float = 0) -> PathLedger:
-    """A ledger with the same limit and floor in both directions."""
-    limit = Limit(int(limit_ms * MS), Operator.AT_MOST)
-    promise = Promise(limit, int(floor_ms * MS))
-    return PathLedger(LABELS, promise, promise, Limit(2 * limit.limit_ns, Operator.AT_MOST))
 
 
 @dataclass
@@ -57,6 +47,7 @@ class FakeNetwork:
     Attributes:
         offset_ns: what the reflector's clock is ahead of the sender's.
         uncertainty_ns: what both clocks admit in sum; None: not synchronised.
+        drain_ns: replies are looked at together so often; 0: each as it comes.
     """
 
     seed: int
@@ -70,19 +61,21 @@ class FakeNetwork:
     ledger: PathLedger = field(default_factory=path_ledger)
     kernel_stamps: bool = True
     stamping_ns: int | None = 0
+    drain_ns: int = 0
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.now_ns = 0
         self.measurements: list[Measurement] = []
         self.fates: Counter[str] = Counter()
-        self.session = SenderSession(
+        self.session = Session(
             self.ledger,
             self.timeout_ns,
             4 * self.timeout_ns // self.interval_ns + 16,
             self.measurements.append,
         )
         self.reflector = Reflection(self.mode)
+        self._arrived: list[Reply] = []
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
 
@@ -103,8 +96,7 @@ class FakeNetwork:
 
     def _send(self) -> None:
         wall = WALL_EPOCH_NS + self.now_ns
-        sequence, wire = self.session.next_probe(wall)
-        self.session.sent(sequence)
+        sequence, wire = self.session.send(wall)
         if self.kernel_stamps:
             assert self.session.transmitted(sequence, wall) == 0
         packet = SenderPacket(sequence, wire, ErrorEstimate.of_bound(self.uncertainty_ns).wire, 7).serialise()
@@ -113,6 +105,7 @@ class FakeNetwork:
         self._at(self.now_ns + self.timeout_ns, lambda: self._expire(sequence))
 
     def _expire(self, sequence: int) -> None:
+        self._drain()  # what has arrived counts as arrived, however late it is looked at
         self.session.expired(sequence)
 
     def _reflect(self, request: bytes) -> None:
@@ -126,17 +119,23 @@ class FakeNetwork:
     def _receive(self, reply: bytes) -> None:
         packet = ReflectorPacket.parse(reply)
         t4 = WALL_EPOCH_NS + self.now_ns
-        fate = self.session.replied(
-            packet.sender_sequence,
-            packet.sender_timestamp,
-            packet.sequence,
-            Stamps(
+        self._arrived.append(
+            Reply(
+                packet.sender_sequence,
+                packet.sender_timestamp,
+                packet.sequence,
                 ns_from_ntp(packet.receive_timestamp, t4),
                 ns_from_ntp(packet.timestamp, t4),
                 t4,
-                self.uncertainty_ns,
-            ),
-            self.stamping_ns,
-            self.now_ns,
+                clocks_ns=self.uncertainty_ns,
+            )
         )
-        self.fates[fate.name] += 1
+        if self.drain_ns == 0:
+            self._drain()
+        elif len(self._arrived) == 1:
+            self._at(self.now_ns + self.drain_ns, self._drain)
+
+    def _drain(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for fate in self.session.replied(*arrived, stamping_ns=self.stamping_ns, now_ns=self.now_ns):
+            self.fates[fate.name] += 1

@@ -7,14 +7,15 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge
 
 from agent.core import metrics
 from agent.core.histogram import Histogram
-from agent.core.ledger import DirectionLedger, PathLabels, PathLedger, Promise
+from agent.core.ledger import IN_FLIGHT, SENT, Ledgers, PathLabels, PathLedger, Promise
 from agent.core.outcome import Limit, Outcome
-from agent.exposition import AgentCollector
+from agent.exposition import AgentCollector, render
 from collector.sla.verdict import PathKey
 from tests.support.counting import HUB_LIMIT, MS, PATH
 
@@ -44,7 +45,7 @@ class SimulatedPath:
         """Begin to count anew."""
         key = self.key
         promise = Promise(self.limit, 4 * MS)
-        self.ledger = PathLedger(
+        self.ledger = Ledgers(1).open(
             PathLabels(key.source, key.target, key.tier, key.provider, key.kind, key.dscp),
             promise,
             promise,
@@ -54,43 +55,43 @@ class SimulatedPath:
     def probe(self, rng: random.Random) -> None:
         """Send one probe and see what becomes of it; some are still under way at any moment."""
         ledger = self.ledger
-        ledger.sent += 1
+        ledger.count(SENT)
         if rng.random() < 0.05:
-            ledger.in_flight += 1
+            ledger.count(IN_FLIGHT)
             return
         chance = rng.random()
         if chance < self.lost_somewhere:
-            _count(ledger.forward, Outcome.UNATTRIBUTED)
-            _count(ledger.reverse, Outcome.UNATTRIBUTED)
-            _count(ledger.round_trip, Outcome.LOST)
+            ledger.forward.count(Outcome.UNATTRIBUTED)
+            ledger.reverse.count(Outcome.UNATTRIBUTED)
+            ledger.round_trip.count(Outcome.LOST)
         elif chance < self.lost_somewhere + self.lost_forward:
-            _count(ledger.forward, Outcome.LOST)
-            _count(ledger.round_trip, Outcome.LOST)
+            ledger.forward.count(Outcome.LOST)
+            ledger.round_trip.count(Outcome.LOST)
         elif chance < self.lost_somewhere + self.lost_forward + self.lost_reverse:
-            _count(ledger.forward, Outcome.WITHIN)
-            _count(ledger.reverse, Outcome.LOST)
-            _count(ledger.round_trip, Outcome.LOST)
+            ledger.forward.count(Outcome.WITHIN)
+            ledger.reverse.count(Outcome.LOST)
+            ledger.round_trip.count(Outcome.LOST)
         else:
             late = rng.random() < self.late_forward
             limit_ns = self.limit.limit_ns
             forward_ns = limit_ns + 1 if late else rng.randrange(limit_ns // 2, limit_ns)
-            _count(ledger.forward, Outcome.OVER if late else Outcome.WITHIN, forward_ns)
-            _count(ledger.reverse, Outcome.WITHIN, limit_ns // 2)
-            _count(ledger.round_trip, Outcome.WITHIN, forward_ns + limit_ns // 2)
+            ledger.forward.count(Outcome.OVER if late else Outcome.WITHIN)
+            ledger.reverse.count(Outcome.WITHIN)
+            ledger.round_trip.count(Outcome.WITHIN)
+            self._observe(forward_ns, limit_ns // 2)
 
     def settle(self) -> None:
         """Answers to all that were under way arrive."""
         ledger = self.ledger
         for _ in range(ledger.in_flight):
-            for counted in (ledger.forward, ledger.reverse, ledger.round_trip):
-                _count(counted, Outcome.WITHIN, self.limit.limit_ns // 2)
-        ledger.in_flight = 0
+            for _, counted in ledger.directions():
+                counted.count(Outcome.WITHIN)
+            self._observe(self.limit.limit_ns // 2, self.limit.limit_ns // 2)
+        ledger.count(IN_FLIGHT, -ledger.in_flight)
 
-
-def _count(counted: DirectionLedger, outcome: Outcome, delay_ns: int | None = None) -> None:
-    counted.outcomes[outcome] += 1
-    if delay_ns is not None:
-        counted.observe(delay_ns, 0, trusted=True)
+    def _observe(self, forward_ns: int, reverse_ns: int) -> None:
+        delays_ns = np.array([[forward_ns], [reverse_ns], [forward_ns + reverse_ns]])
+        self.ledger.table.observe(np.array([self.ledger.row]), delays_ns, np.array([True]), 0)
 
 
 class SimulatedAgent:
@@ -130,6 +131,9 @@ class SimulatedAgent:
         for path in self.paths:
             path.restart()
 
+    def settle(self) -> None:
+        """Nothing is kept back here."""
+
     def monotonic_ns(self) -> int:
         """Time does not pass here."""
         return 0
@@ -139,7 +143,7 @@ class SimulatedAgent:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(AgentCollector(self))
         Gauge(metrics.PROCESS_START, "Start time.", registry=registry).set(self.epoch)
-        return generate_latest(registry).decode()
+        return "".join(render(self, registry))
 
 
 @dataclass

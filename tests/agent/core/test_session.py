@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.ledger import PathLedger
+from agent.core.ledger import SENT, PathLedger
 from agent.core.outcome import Outcome
 from agent.core.reflection import ReflectorMode
-from agent.core.session import ReplyFate, SenderSession, Stamps
-from tests.support.network import MS, WALL_EPOCH_NS, FakeNetwork, Leg, path_ledger
+from agent.core.session import ReplyFate
+from tests.support.network import WALL_EPOCH_NS, FakeNetwork, Leg
+from tests.support.session import MS, Reply, Session, path_ledger
 
 chance = st.sampled_from([0.0, 0.0, 0.02, 0.3, 1.0])
 legs = st.builds(
@@ -43,6 +44,7 @@ def counts(ledger: PathLedger) -> dict[str, list[int]]:
     st.sampled_from([-(10**12), 0, 40_000]),
     st.sampled_from([None, 50_000]),
     st.booleans(),
+    st.sampled_from([0, 7 * MS, 35 * MS]),
 )
 def test_law_holds_whatever_the_network_does(
     seed: int,
@@ -52,6 +54,7 @@ def test_law_holds_whatever_the_network_does(
     offset_ns: int,
     uncertainty_ns: int | None,
     kernel_stamps: bool,
+    drain_ns: int,
 ) -> None:
     """Every probe is counted once per direction under loss, duplication, reordering, lateness and lying clocks."""
     network = FakeNetwork(
@@ -63,6 +66,7 @@ def test_law_holds_whatever_the_network_does(
         uncertainty_ns=uncertainty_ns,
         kernel_stamps=kernel_stamps,
         stamping_ns=None if seed % 2 else 1000,
+        drain_ns=drain_ns,
     )
     network.run(120)
     ledger = network.ledger
@@ -227,10 +231,8 @@ def test_late_reply() -> None:
 def test_lateness_is_judged_by_arrival() -> None:
     """A reply that was looked at before its probe's timeout was, but arrived after it, is late all the same."""
     ledger = path_ledger()
-    session = SenderSession(ledger, MS, 16)
-    sequence, wire = session.next_probe(WALL_EPOCH_NS)
-    session.sent(sequence)
-    assert session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.LATE
+    session = Session(ledger, MS, 16)
+    assert reply(session, *session.send(WALL_EPOCH_NS)) is ReplyFate.LATE
     assert (ledger.late, ledger.round_trip.outcomes[Outcome.LOST], ledger.broken_laws()) == (1, 1, [])
 
 
@@ -298,7 +300,7 @@ def test_impossible_floor_is_counted() -> None:
 def test_law_is_checked() -> None:
     """The law names the equation that does not hold."""
     ledger = path_ledger()
-    ledger.sent = 1
+    ledger.count(SENT)
     assert ledger.broken_laws() == [
         "sent - in flight = round trips: 1 is not 0",
         "sent - in flight = forward: 1 is not 0",
@@ -306,30 +308,32 @@ def test_law_is_checked() -> None:
     ]
 
 
-def stamps(t1: int) -> Stamps:
+def reply(session: Session, sequence: int, wire: int, reflected: int = 0) -> ReplyFate:
     """A reply after one millisecond each way."""
-    return Stamps(t1 + MS, t1 + MS, t1 + 2 * MS, 0)
+    t1_ns = WALL_EPOCH_NS
+    arrived = Reply(sequence % 2**32, wire, reflected, t1_ns + MS, t1_ns + MS, t1_ns + 2 * MS)
+    (fate,) = session.replied(arrived, stamping_ns=0, now_ns=0)
+    return fate
 
 
 def test_unsent_probe_has_no_outcome() -> None:
     """A probe that the kernel refused is never in flight, never lost, and a reply to it is unknown."""
     ledger = path_ledger()
-    session = SenderSession(ledger, 100 * MS, 16)
-    sequence, wire = session.next_probe(WALL_EPOCH_NS)
+    session = Session(ledger, 100 * MS, 16)
+    sequence = session.next_probe()
     assert not session.expired(sequence)
-    assert session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.UNKNOWN
+    assert reply(session, sequence, 0) is ReplyFate.UNKNOWN
     assert (ledger.sent, ledger.in_flight) == (0, 0)
 
 
 def test_foreign_replies_are_unknown() -> None:
     """A reply counts only with a number that was sent and the very timestamp that went with it."""
-    session = SenderSession(path_ledger(), 100 * MS, 16)
-    sequence, wire = session.next_probe(WALL_EPOCH_NS)
-    session.sent(sequence)
+    session = Session(path_ledger(), 100 * MS, 16)
+    sequence, wire = session.send(WALL_EPOCH_NS)
     for number, timestamp in ((sequence, wire ^ 1), (sequence + 1, wire), (2**32 - 5, wire)):
-        assert session.replied(number, timestamp, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.UNKNOWN
+        assert reply(session, number, timestamp) is ReplyFate.UNKNOWN
     assert session.ledger.in_flight == 1
-    assert session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), 0, 0) is ReplyFate.COUNTED
+    assert reply(session, sequence, wire) is ReplyFate.COUNTED
 
 
 def test_second_number_is_left_out() -> None:
@@ -342,25 +346,23 @@ def test_second_number_is_left_out() -> None:
 
 def test_kernel_stamp_is_used_once_and_only_if_plausible() -> None:
     """A transmit stamp replaces the user-space time if it is later, once, and while the probe is in flight."""
-    session = SenderSession(path_ledger(), 100 * MS, 16)
-    sequence, wire = session.next_probe(WALL_EPOCH_NS)
+    session = Session(path_ledger(), 100 * MS, 16)
+    sequence = session.next_probe()
     assert session.transmitted(sequence, WALL_EPOCH_NS + 5) is None
-    session.sent(sequence)
+    wire = session.sent(sequence, WALL_EPOCH_NS)
     assert session.transmitted(sequence, WALL_EPOCH_NS - 1) is None
     assert session.transmitted(sequence, WALL_EPOCH_NS + 700) == 700
     assert session.transmitted(sequence, WALL_EPOCH_NS + 900) is None
-    session.replied(sequence, wire, 0, stamps(WALL_EPOCH_NS), None, 0)
+    assert reply(session, sequence, wire) is ReplyFate.COUNTED
     assert session.ledger.forward.delay.sum_ns == MS - 700
 
 
 def test_ring_never_forgets_a_probe_in_flight() -> None:
     """Where more probes are in flight than remembered the oldest is given up: counted, not dropped."""
     ledger = path_ledger()
-    session = SenderSession(ledger, 100 * MS, 1)
-    assert session.window == 16
+    session = Session(ledger, 100 * MS, 1)
     for number in range(100):
-        sequence, _ = session.next_probe(WALL_EPOCH_NS + number)
-        session.sent(sequence)
+        session.send(WALL_EPOCH_NS + number)
         assert ledger.broken_laws() == []
     assert ledger.in_flight == 16
     assert ledger.round_trip.outcomes[Outcome.LOST] == 84
@@ -370,11 +372,38 @@ def test_ring_never_forgets_a_probe_in_flight() -> None:
 def test_sequence_numbers_wrap() -> None:
     """After 2^32 probes the numbers on the wire start again and replies still find their probe."""
     ledger = path_ledger()
-    session = SenderSession(ledger, 100 * MS, 64)
-    session._sequence = 2**32 - 3
-    for number in range(10):
-        sequence, wire = session.next_probe(WALL_EPOCH_NS + number)
-        session.sent(sequence)
-        fate = session.replied(sequence % 2**32, wire, 7, stamps(WALL_EPOCH_NS), 0, 0)
-        assert fate is ReplyFate.COUNTED
+    session = Session(ledger, 100 * MS, 64)
+    session.sessions.rings.next[0] = 2**32 - 3
+    for _ in range(10):
+        sequence, wire = session.send(WALL_EPOCH_NS)
+        assert reply(session, sequence, wire, 7) is ReplyFate.COUNTED
     assert ledger.sent == 10
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), legs, legs, st.sampled_from(ReflectorMode), st.sampled_from([3 * MS, 35 * MS]))
+def test_batches_count_what_single_packets_count(
+    seed: int, forward: Leg, reverse: Leg, mode: ReflectorMode, drain_ns: int
+) -> None:
+    """Replies that are looked at together have the outcomes and delays that they have one by one."""
+    networks = [
+        FakeNetwork(
+            seed,
+            dataclasses.replace(forward),
+            dataclasses.replace(reverse),
+            mode,
+            drain_ns=drained,
+            interval_ns=MS,
+        )
+        for drained in (0, drain_ns)
+    ]
+    for network in networks:
+        network.run(150)
+    single, batched = (network.ledger for network in networks)
+    assert single.late == batched.late
+    for (_, one), (_, other) in zip(single.directions(), batched.directions(), strict=True):
+        assert one.delay.counts == other.delay.counts
+        assert one.variation.total == other.variation.total
+    assert single.round_trip.outcomes == batched.round_trip.outcomes
+    # whether a reflector counts is known for a batch as a whole, so a batch can only prove more
+    assert batched.forward.outcomes[Outcome.UNATTRIBUTED] <= single.forward.outcomes[Outcome.UNATTRIBUTED]

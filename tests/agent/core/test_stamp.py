@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.exceptions import Truncated
-from agent.core.stamp import BASE_OCTETS, ReflectorPacket, SenderPacket, set_timestamp
+from agent.core.stamp import (
+    BASE_OCTETS,
+    REFLECTOR_COLUMNS,
+    SENDER_COLUMNS,
+    ReflectorPacket,
+    SenderPacket,
+    set_timestamp,
+)
 
 u8, u16, u32, u64 = (st.integers(min_value=0, max_value=2**bits - 1) for bits in (8, 16, 32, 64))
 senders = st.builds(SenderPacket, u32, u64, u16, u16)
@@ -84,3 +93,17 @@ def test_scapy_agrees(sender: SenderPacket, reflector: ReflectorPacket) -> None:
         reflector.sender_sequence,
         reflector.sender_ttl,
     )
+
+
+@given(st.lists(senders, min_size=1, max_size=5), st.lists(reflectors, min_size=1, max_size=5))
+def test_columns_agree(requests: list[SenderPacket], replies: list[ReflectorPacket]) -> None:
+    """Arrays of packets have the same fields at the same places as single ones."""
+    packets: Sequence[tuple[Sequence[SenderPacket | ReflectorPacket], np.dtype[np.void]]] = (
+        (requests, SENDER_COLUMNS),
+        (replies, REFLECTOR_COLUMNS),
+    )
+    for several, layout in packets:
+        columns = np.frombuffer(b"".join(packet.serialise() for packet in several), layout)
+        assert layout.itemsize == BASE_OCTETS
+        for index, packet in enumerate(several):
+            assert {name: columns[name][index] for name in layout.names or ()} == packet._asdict()

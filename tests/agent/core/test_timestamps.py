@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from agent.core.timestamps import (
     ErrorEstimate,
     ns_from_ntp,
     ns_from_ptp,
+    ns_from_wire,
     ntp_from_ns,
     ptp_from_ns,
 )
@@ -103,3 +105,17 @@ def test_multiplier_zero_is_invalid() -> None:
 def test_estimate_carries_the_format() -> None:
     """Z tells PTP."""
     assert ErrorEstimate.from_wire(ErrorEstimate.of_bound(1000, ptp=True).wire).ptp
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**64 - 1), st.booleans(), st.integers(0, 2**62)), min_size=1, max_size=8
+    )
+)
+def test_arrays_of_timestamps(stamps: list[tuple[int, bool, int]]) -> None:
+    """Any 64 bits decode in an array to what they decode to alone, each in its own format."""
+    wire, ptp, near = zip(*stamps, strict=True)
+    decoded = ns_from_wire(np.array(wire, np.uint64), np.array(ptp), np.array(near, np.int64))
+    assert decoded.tolist() == [
+        (ns_from_ptp if is_ptp else ns_from_ntp)(stamp, near_ns) for stamp, is_ptp, near_ns in stamps
+    ]

@@ -39,7 +39,7 @@ def test_a_refusal_concerns_one_datagram_alone(
         assert {-result for result in results if result < 0} <= set(codes)
         assert_stamps_belong(results, stamps_of(sender), receive_all(receiver))
         everything += [result for result in results if result >= 0]
-    assert everything == list(range(3 * (7 - len(bad))))
+    assert everything == sorted(set(everything)), "a number was given twice"
 
 
 def test_too_long_for_udp_is_refused(

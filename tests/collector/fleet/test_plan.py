@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from agent.core.ledger import Ledgers
 from agent.core.outcome import Direction
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings
@@ -76,7 +77,7 @@ def test_an_agent_counts_under_the_labels_and_against_the_limits_that_are_judged
     targets = compile_plan(fleet()).targets
     for site in ("wuhan", "guanggu"):
         for path in agent_settings(site).paths:
-            ledger = path.ledger(site)
+            ledger = path.ledger(site, Ledgers())
             labels = ledger.labels
             key = PathKey(
                 labels.source, labels.target, labels.tier, labels.provider, labels.kind, labels.dscp

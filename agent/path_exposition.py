@@ -1,0 +1,223 @@
+"""The counts of all paths in the Prometheus text format, a piece at a time.
+
+A thousand paths are some 230,000 samples. Rendering them must not keep probes waiting, so the counts of one moment are
+copied first, and the text is made of the copy in pieces between which the event loop can do something else.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final, Protocol
+
+import numpy as np
+
+from agent.core import ledger as columns
+from agent.core import metrics
+from agent.core.histogram import BUCKETS, LE_LABELS
+from agent.core.interval import Integers
+from agent.core.ledger import DIRECTIONS, PathLabels, PathLedger, column
+from agent.core.outcome import Direction, Outcome
+from agent.core.recent import NO_MINIMUM
+
+_SECOND_NS: Final = 1e9
+_PATHS_PER_PIECE: Final = 32
+_LABELS: Final = "\0"
+"""Stands for a path's labels in a template: no label can contain it."""
+
+
+class PathView(Protocol):
+    """What is shown of one path."""
+
+    @property
+    def ledger(self) -> PathLedger:
+        """Its counts."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether its target's address is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """All paths at one moment.
+
+    Attributes:
+        labels: of each path, as text.
+        counts: (paths, COLUMNS).
+        minima_ns: (paths, directions); `NO_MINIMUM` where there is none.
+        not_sent: of each path, by reason.
+    """
+
+    labels: Sequence[str]
+    counts: Integers
+    minima_ns: Integers
+    not_sent: Sequence[dict[str, int]]
+
+    @classmethod
+    def of(cls, ledgers: Sequence[PathLedger], now_ns: int) -> _Moment:
+        """Copy the counts."""
+        counts = np.empty((len(ledgers), columns.COLUMNS), np.int64)
+        minima_ns = np.empty((len(ledgers), len(DIRECTIONS)), np.int64)
+        for table in {ledger.table for ledger in ledgers}:
+            places = [place for place, ledger in enumerate(ledgers) if ledger.table is table]
+            rows = np.array([ledgers[place].row for place in places])
+            counts[places] = table.counts[rows]
+            minima_ns[places] = table.minima.values(rows, now_ns).T
+        not_sent = [dict(ledger.not_sent) for ledger in ledgers]
+        return cls([_label_text(ledger.labels) for ledger in ledgers], counts, minima_ns, not_sent)
+
+
+def render_paths(paths: Sequence[PathView], now_ns: int) -> Iterator[str]:
+    """The metrics of all paths as they are when the first piece is asked for, at monotonic time `now_ns`."""
+    ledgers = [path.ledger for path in paths]
+    moment = _Moment.of(ledgers, now_ns)
+    for name, documentation, which in (
+        (metrics.PROBE_SENT, "Probes that the kernel took.", columns.SENT),
+        (metrics.PROBE_LATE, "Replies after the timeout; their probes are lost.", columns.LATE),
+        (
+            metrics.CLOCK_CONTRADICTIONS,
+            "Replies that prove a clock wrong by more than it admits.",
+            columns.CLOCK_CONTRADICTIONS,
+        ),
+        (
+            metrics.FLOOR_CONTRADICTIONS,
+            "Replies faster than the configured distance allows.",
+            columns.FLOOR_CONTRADICTIONS,
+        ),
+    ):
+        yield _header(name, "counter", documentation)
+        yield from _counts(moment, f"{name}{{{_LABELS}}} %d\n", [which])
+    yield _header(metrics.PROBE_IN_FLIGHT, "gauge", "Probes neither answered nor given up.")
+    yield from _counts(moment, f"{metrics.PROBE_IN_FLIGHT}{{{_LABELS}}} %d\n", [columns.IN_FLIGHT])
+
+    yield from _by_direction(
+        moment,
+        metrics.PROBE_OUTCOMES,
+        "Probes by what became of them; each counts once per direction.",
+        "".join(
+            f'{metrics.PROBE_OUTCOMES}{{{_LABELS},direction="%s",outcome="{outcome.label}"}} %%d\n'
+            for outcome in Outcome
+        ),
+        [columns.OUTCOMES + outcome for outcome in Outcome],
+    )
+    for name, documentation, which in (
+        (metrics.PROBE_DUPLICATES, "Replies beyond the first to a probe.", columns.DUPLICATES),
+        (metrics.PROBE_REORDERED, "Packets that a later one overtook.", columns.REORDERED),
+    ):
+        yield from _by_direction(
+            moment, name, documentation, f'{name}{{{_LABELS},direction="%s"}} %%d\n', [which]
+        )
+    yield from _histograms(moment, metrics.DELAY, "Delay as measured.", columns.DELAY)
+    yield from _histograms(
+        moment, metrics.DELAY_VARIATION, "Delay less the recent minimum (PDV).", columns.VARIATION
+    )
+
+    yield _header(metrics.DELAY_MIN, "gauge", "Least delay of the last one to two minutes.")
+    yield from _pieces(moment, lambda index: _minima(moment.minima_ns[index].tolist()))
+    yield _header(metrics.DELAY_LIMIT, "gauge", "The limit that outcomes are counted against.")
+    yield from _pieces(moment, lambda index: _limits(ledgers[index]))
+    yield _header(metrics.DELAY_FLOOR, "gauge", "The least delay that physics allows.")
+    yield from _pieces(moment, lambda index: _floors(ledgers[index]))
+    yield _header(metrics.TARGET_RESOLVED, "gauge", "1 where the target's address is known.")
+    yield from _pieces(
+        moment, lambda index: f"{metrics.TARGET_RESOLVED}{{{_LABELS}}} {int(paths[index].resolved)}\n"
+    )
+    yield _header(metrics.PROBE_NOT_SENT, "counter", "Probes due that were not sent: never loss.")
+    yield from _pieces(moment, lambda index: _not_sent(moment.not_sent[index]))
+
+
+def _header(name: str, kind: str, documentation: str) -> str:
+    return f"# HELP {name} {documentation}\n# TYPE {name} {kind}\n"
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _label_text(named: PathLabels) -> str:
+    values = {
+        "source": named.source,
+        "target": named.target,
+        "tier": named.tier,
+        "provider": named.provider,
+        "kind": named.kind,
+        "dscp": str(named.dscp),
+    }
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items())
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _pieces(moment: _Moment, text_of: Callable[[int], str]) -> Iterator[str]:
+    """The text of each path, some paths together, with their labels put in."""
+    for first in range(0, len(moment.labels), _PATHS_PER_PIECE):
+        indices = range(first, min(first + _PATHS_PER_PIECE, len(moment.labels)))
+        yield "".join([text_of(index).replace(_LABELS, moment.labels[index]) for index in indices])
+
+
+def _counts(moment: _Moment, template: str, which: Sequence[int]) -> Iterator[str]:
+    """A template for each path, filled with some of its counts."""
+    chosen = moment.counts[:, which].tolist()
+    return _pieces(moment, lambda index: template % tuple(chosen[index]))
+
+
+def _by_direction(
+    moment: _Moment, name: str, documentation: str, template: str, within: Sequence[int]
+) -> Iterator[str]:
+    """A counter with a template for each direction, which is to be put in first and the counts after it."""
+    yield _header(name, "counter", documentation)
+    holes = template.count("%s")
+    everything = "".join(template % ((direction.value,) * holes) for direction in Direction)
+    yield from _counts(
+        moment, everything, [column(direction, which) for direction in DIRECTIONS for which in within]
+    )
+
+
+def _histograms(moment: _Moment, name: str, documentation: str, first: int) -> Iterator[str]:
+    yield _header(name, "histogram", documentation)
+    for direction in DIRECTIONS:
+        labels = f'{_LABELS},direction="{direction.value}"'
+        buckets = "".join(f'{name}_bucket{{{labels},le="{le}"}} %d\n' for le in LE_LABELS)
+        template = f"{buckets}{name}_count{{{labels}}} %d\n{name}_sum{{{labels}}} %r\n"
+        start = column(direction, first)
+        counted = moment.counts[:, start : start + BUCKETS + 1]
+        yield from _pieces(moment, functools.partial(_histogram, template, counted))
+
+
+def _histogram(template: str, counted: Integers, index: int) -> str:
+    *buckets, sum_ns = counted[index].tolist()
+    cumulative = list(accumulate(buckets))
+    return template % (*cumulative, cumulative[-1], sum_ns / _SECOND_NS)
+
+
+def _minima(minima_ns: Sequence[int]) -> str:
+    return "".join(
+        f'{metrics.DELAY_MIN}{{{_LABELS},direction="{direction.value}"}} {minimum_ns / _SECOND_NS!r}\n'
+        for direction, minimum_ns in zip(DIRECTIONS, minima_ns, strict=True)
+        if minimum_ns != NO_MINIMUM
+    )
+
+
+def _limits(ledger: PathLedger) -> str:
+    return "".join(
+        f'{metrics.DELAY_LIMIT}{{{_LABELS},direction="{direction.value}",operator="{limit.operator.value}"}} '
+        f"{limit.limit_ns / _SECOND_NS!r}\n"
+        for direction, counted in ledger.directions()
+        for limit in (counted.promise.limit,)
+    )
+
+
+def _floors(ledger: PathLedger) -> str:
+    return "".join(
+        f'{metrics.DELAY_FLOOR}{{{_LABELS},direction="{direction.value}"}} {counted.promise.floor_ns / _SECOND_NS!r}\n'
+        for direction, counted in ledger.directions()
+    )
+
+
+def _not_sent(reasons: dict[str, int]) -> str:
+    return "".join(
+        f'{metrics.PROBE_NOT_SENT}{{{_LABELS},reason="{_escaped(reason)}"}} {count}\n'
+        for reason, count in reasons.items()
+    )
