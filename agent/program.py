@@ -82,16 +82,29 @@ class Agent:
                 0 if self.reflector is None else len(self.reflector.sockets),
                 self.clock.quality.source,
             )
-            await stop.wait()
+            await self._until(stop)
             self._ready = False
             await self.prober.stop()
             return self._report()
         finally:
             keep_clock.cancel()
+            await self.prober.close()
             if self.reflector is not None:
                 self.reflector.close()
             if runner is not None:
                 await runner.cleanup()
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Wait until the agent is to stop, or cannot go on."""
+        stopping = asyncio.create_task(stop.wait())
+        failing = asyncio.create_task(self.prober.failure())
+        try:
+            await asyncio.wait((stopping, failing), return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                raise failing.result()
+        finally:
+            stopping.cancel()
+            failing.cancel()
 
     def _report(self) -> bool:
         """Say what was counted, and whether the law held to the end."""

@@ -64,6 +64,7 @@ class PeriodicStreams:
     def __init__(
         self, intervals_ns: Sequence[int], start_ns: int, phases_ns: Sequence[int], probes: int | None = None
     ) -> None:
+        self._stopped = False
         self._intervals_ns: Integers = np.array(intervals_ns, np.int64)
         self.due_ns: Integers = start_ns + np.array(phases_ns, np.int64)
         self.remaining: Integers = np.full(
@@ -79,6 +80,12 @@ class PeriodicStreams:
     def stop(self) -> None:
         """Nothing is due any more."""
         self.remaining[:] = 0
+        self._stopped = True
+
+    def give_back(self, row: int) -> None:
+        """A probe that was taken was not sent: the row is still to be sent to once more, unless it was stopped."""
+        if not self._stopped:
+            self.remaining[row] += 1
 
     def take(self, now_ns: int, until_ns: int) -> Due:
         """Take what is due before `until_ns`, and of what should have been sent long before `now_ns` the last time."""

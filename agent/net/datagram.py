@@ -13,6 +13,7 @@ import ipaddress
 import itertools
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -63,7 +64,7 @@ class Arrivals(NamedTuple):
     """Received datagrams as arrays, valid until the next receive on the same socket.
 
     Attributes:
-        payloads: (n, `MAX_PAYLOAD`) octets; what lies beyond a payload's end is left from before.
+        payloads: (n, `payload_octets`) octets; what lies beyond a payload's end is left from before.
         octets: (n,), how long each payload is.
         sources: (n, octets of an address), as `encode_address` gives them.
         received_ns: (n,), the kernel's receive time (Unix wall time); 0 where it gave none.
@@ -167,9 +168,10 @@ class TimestampedSocket:
         dscp: code point of what is sent, 0 to 63.
         answering: ask for TTL and destination of what is received, to answer from the address that was hit.
         batch: how many datagrams one system call takes at most.
+        payload_octets: how long a payload may be; of what is longer the rest is lost.
 
     Attributes:
-        batch: the same.
+        batch, payload_octets: the same.
 
     Raises:
         OSError: the address cannot be bound.
@@ -183,8 +185,10 @@ class TimestampedSocket:
         dscp: int = 0,
         answering: bool = False,
         batch: int = BATCH,
+        payload_octets: int = MAX_PAYLOAD,
     ) -> None:
         self.batch = batch
+        self.payload_octets = payload_octets
         self.family = family
         self._protocol = IPV6 if family == socket.AF_INET6 else IPV4
         self._answering = answering
@@ -198,6 +202,8 @@ class TimestampedSocket:
         self._stamping = self._enable_stamping()
         self._chosen_ids = self._stamping and control.kernel_takes_transmit_ids()
         self._ids = TransmitIds(counted=not self._chosen_ids)
+        # one thread may send while another takes transmit times
+        self._counting = threading.Lock()
         self._last_sent = -1
         self._last_stamped = -1
         self._last_arrival_stamped = self._stamping
@@ -208,8 +214,8 @@ class TimestampedSocket:
         protocol = self._protocol
         self._any_source = protocol.any_source if self._answering else b""
         self._id_message_octets = control.TRANSMIT_ID_OCTETS if self._chosen_ids else 0
-        self._outgoing = self.outgoing(self.batch, MAX_PAYLOAD)
-        self._incoming = IncomingBatch(self.batch, protocol.name_octets, MAX_PAYLOAD, CONTROL_OCTETS)
+        self._outgoing = self.outgoing(self.batch, self.payload_octets)
+        self._incoming = IncomingBatch(self.batch, protocol.name_octets, self.payload_octets, CONTROL_OCTETS)
         self._errors = IncomingBatch(self.batch, protocol.name_octets, 0, CONTROL_OCTETS)
         self._received = memoryview(self._incoming.payload)
         self._answer = functools.lru_cache(maxsize=256)(protocol.answer)
@@ -269,7 +275,7 @@ class TimestampedSocket:
             which the kernel refused it. A full buffer refuses the rest too; any other refusal concerns one datagram.
 
         Raises:
-            ValueError: a payload exceeds `MAX_PAYLOAD`, or an address is of another family; the datagrams before the
+            ValueError: a payload exceeds `payload_octets`, or an address is of another family; the datagrams before the
                 batch of this one have been sent.
         """
         results: list[int] = []
@@ -279,7 +285,7 @@ class TimestampedSocket:
 
     def receive(self) -> list[Datagram]:
         """Take up to `batch` queued datagrams; fewer mean that the queue was empty. Read them before the next call."""
-        batch, received = self._incoming, self._received
+        batch, received, room = self._incoming, self._received, self.payload_octets
         names, name_octets = batch.names, batch.name_octets
         sizes = list(batch.receive(self._socket.fileno(), 0))
         stamps: Sequence[int | None]
@@ -297,7 +303,7 @@ class TimestampedSocket:
         self._last_arrival_stamped = stamps[-1] is not None
         return [
             Datagram(
-                received[at * MAX_PAYLOAD : at * MAX_PAYLOAD + octets],
+                received[at * room : at * room + octets],
                 bytes(names[at * name_octets : at * name_octets + name_octets]),
                 stamp,
                 ttl,
@@ -334,8 +340,9 @@ class TimestampedSocket:
 
     def transmit_stamps(self) -> list[TransmitStamp]:
         """Take up to `batch` transmit times, after a refusal more; what else is in the error queue is thrown away."""
-        stamps, self._stray = self._stray, []
-        stamps += self._take_stamps()
+        with self._counting:
+            stamps, self._stray = self._stray, []
+            stamps += self._take_stamps()
         if stamps:
             self._last_stamped = stamps[-1][0]
         return stamps
@@ -412,7 +419,7 @@ class TimestampedSocket:
             asked = stop - position
             taken = batch.send(descriptor, position, asked)
             if taken > 0:
-                number = numbers + position if self._chosen_ids else self._ids.take(taken).start
+                number = numbers + position if self._chosen_ids else self._count(taken)
                 sendings.append(Sending(position, position + taken, number))
                 position += taken
                 self._last_sent = number + taken - 1
@@ -425,14 +432,20 @@ class TimestampedSocket:
                 self._renumber()
         return sendings
 
+    def _count(self, datagrams: int) -> int:
+        """The number of the first of so many that the kernel has counted."""
+        with self._counting:
+            return self._ids.take(datagrams).start
+
     def _renumber(self) -> None:
         """After a refusal, nobody knows what the kernel has counted, unless it was told the numbers: begin anew."""
         if self._chosen_ids or not self._stamping:
             return
-        while found := self._take_stamps():
-            self._stray += found
-        self._stamping = self._enable_stamping()
-        self._ids.begin_anew(time.monotonic_ns())
+        with self._counting:
+            while found := self._take_stamps():
+                self._stray += found
+            self._stamping = self._enable_stamping()
+            self._ids.begin_anew(time.monotonic_ns())
 
     def _answer_from(self, sources: Sequence[bytes]) -> None:
         """Write the control messages that choose the source addresses of the outgoing datagrams."""

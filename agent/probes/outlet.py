@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from bisect import bisect_left, bisect_right
+from collections import deque
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,11 +17,16 @@ from agent.core.measurement import Probes
 from agent.core.recent import RecentLags
 from agent.core.session import SenderSessions
 from agent.core.stamp import BASE_OCTETS, SENDER_COLUMNS
+from agent.core.timestamps import ntp_from_ns
 from agent.net.datagram import Prepared, TimestampedSocket
 
-_BATCH: Final = 256
+_BATCH: Final = 512
+_LONGEST_REPLY: Final = 128
+_SPARE: Final = 4
 _AWAITED_STAMPS: Final = 1 << 15
-_NOTHING: Final[Integers] = np.zeros(0, np.int64)
+_OVERDUE_NS: Final = 20_000_000
+OVERDUE: Final = 0
+"""Stands among error numbers for what was left out because it was late."""
 
 
 class Taken(NamedTuple):
@@ -37,9 +45,30 @@ class Taken(NamedTuple):
     wire: NDArray[np.uint64]
 
 
-class _Span(NamedTuple):
-    """Neighbouring packets of the plan and what became of them: as in `Sending`, or None where they were left out."""
+class _Planned:
+    """Packets written beforehand, in order of their time, and how far they have been sent."""
 
+    def __init__(self, packets: _Packets, probes: Probes, due_ns: Integers) -> None:
+        self.packets = packets
+        self.probes = probes
+        self.due = due_ns
+        self.due_ns: list[int] = due_ns.tolist()
+        self.position = 0
+
+
+class _Packets:
+    """Room for packets, which are written as columns."""
+
+    def __init__(self, socket_: TimestampedSocket, size: int) -> None:
+        self.prepared = Prepared(socket_, size, BASE_OCTETS)
+        self.columns = self.prepared.payloads.view(SENDER_COLUMNS)[:, 0]
+        self.timestamps = self.columns["timestamp"]
+
+
+class _Span(NamedTuple):
+    """Neighbouring packets of a plan and what became of them: as in `Sending`, or None where they were left out."""
+
+    plan: _Planned
     first: int
     stop: int
     result: int | None
@@ -49,7 +78,7 @@ class _Span(NamedTuple):
 
 
 class Outlet:
-    """One socket and its plan.
+    """One socket and its plan, which one thread sends while another adds to it.
 
     Args:
         family, dscp: of the socket.
@@ -60,96 +89,105 @@ class Outlet:
     """
 
     def __init__(self, family: socket.AddressFamily, dscp: int, destinations: NDArray[np.uint8]) -> None:
-        self.socket = TimestampedSocket(family, dscp=dscp, batch=_BATCH)
+        self.socket = TimestampedSocket(family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_REPLY)
         self.lags = RecentLags()
         self._destinations = destinations
-        self._probes = Probes(_NOTHING, _NOTHING)
-        self._due = _NOTHING
-        self._due_ns: list[int] = []
-        self._position = 0
-        self._settled = 0
+        self._plans: deque[_Planned] = deque()
         self._spans: list[_Span] = []
-        self._make_room(_BATCH)
+        # held while packets are being sent: whoever has it knows of every packet that is gone what became of it
+        self._sending = threading.Lock()
+        self._spare: list[_Packets] = []
         # by the low bits of its number, the probe whose transmit time is awaited
         self._awaited_id: Integers = np.full(_AWAITED_STAMPS, -1, np.int64)
         self._awaited = Probes(np.zeros(_AWAITED_STAMPS, np.int64), np.zeros(_AWAITED_STAMPS, np.int64))
 
-    def _make_room(self, size: int) -> None:
-        self._prepared = Prepared(self.socket, size, BASE_OCTETS)
-        self._packets = self._prepared.payloads.view(SENDER_COLUMNS)[:, 0]
-        self._timestamps = self._packets["timestamp"]
-
-    @property
-    def next_due_ns(self) -> int | None:
-        """When the next packet of the plan is due."""
-        return self._due_ns[self._position] if self._position < len(self._due_ns) else None
-
     @property
     def pending(self) -> bool:
         """Whether packets wait to be sent, or to be settled."""
-        return self._settled < len(self._due_ns)
+        return bool(self._plans or self._spans)
 
     def plan(self, probes: Probes, due_ns: Integers, error_estimate: int) -> None:
-        """Write packets for probes in the order in which they are due; those of the last plan have been settled."""
+        """Write packets for probes in the order in which they are due, after those planned before."""
         count = len(due_ns)
-        if count > len(self._packets):
-            self._make_room(2 * count)
-        self._probes, self._due, self._due_ns = probes, due_ns, due_ns.tolist()
-        self._position = self._settled = 0
-        packets = self._packets[:count]
-        packets["sequence"] = probes.sequences
-        packets["error_estimate"] = error_estimate
-        packets["ssid"] = probes.rows + 1
-        names = self._prepared.destinations
+        packets = next((spare for spare in self._spare if len(spare.columns) >= count), None)
+        if packets is None:
+            packets = _Packets(self.socket, max(_BATCH, 2 * count))
+        else:
+            self._spare.remove(packets)
+        columns = packets.columns[:count]
+        columns["sequence"] = probes.sequences
+        columns["error_estimate"] = error_estimate
+        columns["ssid"] = probes.rows + 1
+        names = packets.prepared.destinations
         names[:count] = self._destinations[probes.rows, : names.shape[1]]
-        self._prepared.number(count)
-
-    def skip(self, due_before_ns: int) -> list[int]:
-        """Leave out what was due before this time, and give the rows of it."""
-        late = bisect_left(self._due_ns, due_before_ns, self._position)
-        first, self._position = self._position, late
-        if first < late:
-            self._spans.append(_Span(first, late, None, 0, 0, 0))
-        rows: list[int] = self._probes.rows[first:late].tolist()
-        return rows
-
-    def send(self, now_ns: int, wall_ns: int, wire: int) -> None:
-        """Send what is due; `wall_ns` and `wire` are the wall time by user space and as packets say it."""
-        first, stop = self._position, bisect_right(self._due_ns, now_ns, self._position)
-        self._position = stop
-        self._timestamps[first:stop] = wire
-        for begun, ended, result in self._prepared.send(first, stop):
-            self._spans.append(_Span(begun, ended, result, now_ns, wall_ns, wire))
+        packets.prepared.number(count)
+        self._plans.append(_Planned(packets, probes, due_ns))
 
     def forget_unsent(self) -> None:
-        """Send no more of the plan."""
-        del self._due_ns[self._position :]
+        """Send no more of what is planned."""
+        with self._sending:
+            self._plans.clear()
+
+    # In the sending thread
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When the next packet is due."""
+        with self._sending:
+            return self._plans[0].due_ns[self._plans[0].position] if self._plans else None
+
+    def send_due(self, now_ns: int) -> None:
+        """Send what is due at monotonic time `now_ns`, but for what is overdue."""
+        with self._sending:
+            while self._plans and self._plans[0].due_ns[self._plans[0].position] <= now_ns:
+                plan = self._plans[0]
+                self._send_of(plan, now_ns)
+                if plan.position == len(plan.due_ns):
+                    self._plans.popleft()
+
+    def _send_of(self, plan: _Planned, now_ns: int) -> None:
+        first = bisect_left(plan.due_ns, now_ns - _OVERDUE_NS, plan.position)
+        if first > plan.position:
+            self._spans.append(_Span(plan, plan.position, first, None, 0, 0, 0))
+        stop = bisect_right(plan.due_ns, now_ns, first)
+        wall_ns = time.time_ns()
+        wire = ntp_from_ns(wall_ns)
+        plan.packets.timestamps[first:stop] = wire
+        for begun, ended, result in plan.packets.prepared.send(first, stop):
+            self._spans.append(_Span(plan, begun, ended, result, now_ns, wall_ns, wire))
+        plan.position = stop
+
+    # In the event loop
 
     def settle(self) -> tuple[Taken | None, list[tuple[int, int]]]:
-        """What the kernel took since the last time, and what it refused: row and errno."""
-        spans, self._spans = self._spans, []
-        self._settled = self._position
+        """What the kernel took since the last time; and what was not sent: row, and errno or `OVERDUE`."""
+        with self._sending:
+            spans, self._spans = self._spans, []
         taken = [span for span in spans if span.result is not None and span.result >= 0]
-        refused = [
-            (row, -span.result)
+        not_sent = [
+            (row, OVERDUE if span.result is None else -span.result)
             for span in spans
-            if span.result is not None and span.result < 0
-            for row in self._probes.rows[span.first : span.stop].tolist()
+            if span.result is None or span.result < 0
+            for row in span.plan.probes.rows[span.first : span.stop].tolist()
         ]
+        for span in spans:
+            if span.stop == len(span.plan.due_ns) and len(self._spare) < _SPARE:
+                self._spare.append(span.plan.packets)
         if not taken:
-            return None, refused
-        if len(taken) == len(spans):
-            chosen = np.arange(taken[0].first, taken[-1].stop)
-        else:
-            chosen = np.concatenate([np.arange(span.first, span.stop) for span in taken])
-        columns = np.array([span[2:5] for span in taken], np.int64)
+            return None, not_sent
+
         counts = np.array([span.stop - span.first for span in taken])
+        columns = np.array([(span.result, span.sent_ns, span.wall_ns) for span in taken], np.int64)
         first_ids, sent_ns, wall_ns = np.repeat(columns, counts, axis=0).T
         wire = np.repeat(np.array([span.wire for span in taken], np.uint64), counts)
-        probes = Probes(self._probes.rows[chosen], self._probes.sequences[chosen])
-        nth = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)
+        probes = Probes(
+            np.concatenate([span.plan.probes.rows[span.first : span.stop] for span in taken]),
+            np.concatenate([span.plan.probes.sequences[span.first : span.stop] for span in taken]),
+        )
+        due_ns = np.concatenate([span.plan.due[span.first : span.stop] for span in taken])
+        nth = np.arange(len(due_ns)) - np.repeat(np.cumsum(counts) - counts, counts)
         self._await_stamps(first_ids + nth, probes)
-        return Taken(probes, self._due[chosen], sent_ns, wall_ns, wire), refused
+        return Taken(probes, due_ns, sent_ns, wall_ns, wire), not_sent
 
     def _await_stamps(self, ids: Integers, probes: Probes) -> None:
         places = ids % _AWAITED_STAMPS

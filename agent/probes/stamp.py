@@ -1,9 +1,9 @@
-"""The STAMP sender: many paths, few sockets, one timer, and everything done for many packets at once.
+"""The STAMP sender: many paths, few sockets, and everything done for many packets at once.
 
 Time goes in beats. On each beat the packets that are due until the next one are written beforehand, what has come in
-is taken, and what has timed out is given up. In between only the system call that sends is made: packets that are due
-within the same millisecond, or quarter of the shortest interval, leave together; never more, and what is overdue is
-not sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
+is taken, and what has timed out is given up. A thread of its own sends the packets when they are due
+(`agent.probes.pump`): those within the same millisecond, or quarter of the shortest interval, leave together, and what
+is overdue is not sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
 
 Paths are sent from one socket per address family and code point and told apart by their session identifier.
 """
@@ -29,21 +29,19 @@ from agent.core.ledger import Ledgers, PathLedger, buckets_of
 from agent.core.measurement import Measurements, Probes
 from agent.core.schedule import PeriodicStreams, spread_phases
 from agent.core.session import ReplyFate, SenderSessions
-from agent.core.timestamps import ntp_from_ns
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
-from agent.net.timer import WakeUp
-from agent.probes.outlet import Outlet
+from agent.probes.outlet import OVERDUE, Outlet
+from agent.probes.pump import Pump
 from agent.probes.replies import ReplyReader
 from agent.settings import PathSettings
 
 _BUNCH_NS: Final = 1_000_000
 _BUNCHES_PER_INTERVAL: Final = 4
-_LONGEST_BEAT_NS: Final = 20_000_000
+_LONGEST_BEAT_NS: Final = 50_000_000
 _SHORTEST_BEAT_NS: Final = 1_000_000
 _QUEUED_OCTETS: Final = 2 * 1024
 """What a reply and a transmit time take of a socket's receive buffer, while they wait for the beat."""
-_OVERDUE_NS: Final = 20_000_000
 _RESOLVE_AGAIN_S: Final = 30.0
 _UNRESOLVED: Final = -1
 _SECOND_NS: Final = 1_000_000_000
@@ -108,9 +106,11 @@ class StampProber:
         self._replies = ReplyReader(len(paths), clock)
         self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
         self._beat_ns = _LONGEST_BEAT_NS
-        self._next_beat_ns = 0
-        self._timer = WakeUp()
+        self._next_beat: asyncio.TimerHandle | None = None
         self._resolver: asyncio.Task[None] | None = None
+        self._pump: Pump | None = None
+        self._failure: Exception | None = None
+        self._failed = asyncio.Event()
         self._idle = asyncio.Event()
 
     @property
@@ -124,31 +124,52 @@ class StampProber:
         phases = spread_phases(self._intervals_ns, self._rng)
         self._streams = PeriodicStreams(self._intervals_ns, time.monotonic_ns(), phases, self._probes)
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._timer.fileno(), self._wake)
         self._resolver = loop.create_task(self._keep_resolving(), name="resolve targets")
-        self._set_timer()
+        self._pump = Pump(self._bunch_ns, lambda error: loop.call_soon_threadsafe(self._fail, error))
+        for outlet in self._outlets.values():
+            self._pump.add(outlet)
+        self._pump.start()
+        self._beat()
 
     async def stop(self) -> None:
-        """Stop sending, wait until every probe under way is answered or given up, and close the sockets."""
+        """Stop sending, wait until every probe under way is answered or given up, and close."""
         self._streams.stop()
         for outlet in self._outlets.values():
             outlet.forget_unsent()
+        if self._pump is not None:
+            await asyncio.to_thread(self._pump.stop)
         await self.idle()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the sockets at once, whatever is under way; closing again changes nothing."""
+        if self._next_beat is not None:
+            self._next_beat.cancel()
         if self._resolver is not None:
             self._resolver.cancel()
             await asyncio.gather(self._resolver, return_exceptions=True)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._timer.fileno())
-        self._timer.close()
+        if self._pump is not None:
+            await asyncio.to_thread(self._pump.stop)
         for outlet in self._outlets.values():
             outlet.socket.close()
 
     async def idle(self) -> None:
-        """Wait until nothing is left to send and nothing is under way."""
+        """Wait until nothing is left to send and nothing is under way.
+
+        Raises:
+            Exception: what ended the sending, should it have ended by itself.
+        """
         while self._streams.next_due_ns is not None or self._busy:
             self._idle.clear()
-            self._set_timer()
             await self._idle.wait()
+            if self._failure is not None:
+                raise self._failure
+
+    async def failure(self) -> Exception:
+        """Wait for the sending to end by itself, which it should not, and give what ended it."""
+        await self._failed.wait()
+        assert self._failure is not None
+        return self._failure
 
     def settle(self) -> None:
         """Count what has been sent up to now."""
@@ -162,37 +183,32 @@ class StampProber:
         """Whether something waits to be sent, to be counted as sent, or for its reply."""
         return any(self._under_way.values()) or any(outlet.pending for outlet in self._outlets.values())
 
-    def _wake(self) -> None:
+    def _beat(self) -> None:
         now_ns = time.monotonic_ns()
-        self._send_due(now_ns)
-        if now_ns >= self._next_beat_ns:
-            self._next_beat_ns = now_ns + self._beat_ns
-            self.settle()
-            self._take_replies(now_ns)
-            self._give_up(now_ns)
-            self._plan(now_ns)
-            self._send_due(now_ns)
-        self._set_timer()
-        if not self._busy and self._streams.next_due_ns is None:
+        for outlet in self._outlets.values():
+            self._drain(outlet, now_ns)
+        self._give_up(now_ns)
+        self._plan(now_ns)
+        next_due_ns = self._streams.next_due_ns
+        if self._busy or next_due_ns is not None:
+            wait_ns = self._beat_ns
+            if next_due_ns is not None and not self._busy:
+                wait_ns = max(wait_ns, next_due_ns - now_ns - self._beat_ns)
+            loop = asyncio.get_running_loop()
+            self._next_beat = loop.call_later(wait_ns / _SECOND_NS, self._beat)
+        else:
             self._idle.set()
 
-    def _set_timer(self) -> None:
-        """Wake up for the next send, on a grid so that what is close leaves together, or else for the next beat."""
-        planned = [due_ns for outlet in self._outlets.values() if (due_ns := outlet.next_due_ns) is not None]
-        if planned:  # before the next beat
-            self._timer.at(-(-min(planned) // self._bunch_ns) * self._bunch_ns)
-        elif self._busy:
-            self._timer.at(self._next_beat_ns)
-        elif (next_due_ns := self._streams.next_due_ns) is not None:
-            self._timer.at(max(self._next_beat_ns, next_due_ns))
-        else:
-            self._timer.acknowledge()
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._failed.set()
+        self._idle.set()
 
     # Sending
 
     def _plan(self, now_ns: int) -> None:
-        """Write the packets that are due until the next beat."""
-        due = self._streams.take(now_ns, self._next_beat_ns)
+        """Write the packets that are due until the beat after the next one."""
+        due = self._streams.take(now_ns, now_ns + 2 * self._beat_ns)
         for row, missed in due.missed.items():
             self.paths[row].ledger.not_sent["overdue"] += missed
         if len(due.rows) == 0:
@@ -205,21 +221,17 @@ class StampProber:
             if chosen.any():
                 probes = self.sessions.begin(due.rows[chosen])
                 outlet.plan(probes, due.times_ns[chosen], self._clock.estimate_wire)
-
-    def _send_due(self, now_ns: int) -> None:
-        for outlet in self._outlets.values():
-            if (due_ns := outlet.next_due_ns) is not None and due_ns <= now_ns:
-                for row in outlet.skip(now_ns - _OVERDUE_NS):
-                    self.paths[row].ledger.not_sent["overdue"] += 1
-                    self._streams.remaining[row] += 1
-                wall_ns = time.time_ns()
-                outlet.send(now_ns, wall_ns, ntp_from_ns(wall_ns))
+        if self._pump is not None:
+            self._pump.wake()
 
     def _settle(self, outlet: Outlet) -> None:
         """Count what was sent since the last time, and wait for its replies."""
-        taken, refused = outlet.settle()
-        for row, code in refused:
-            self.paths[row].ledger.not_sent[errno.errorcode.get(code, "error").lower()] += 1
+        taken, not_sent = outlet.settle()
+        for row, code in not_sent:
+            reason = "overdue" if code == OVERDUE else errno.errorcode.get(code, "error").lower()
+            self.paths[row].ledger.not_sent[reason] += 1
+            if code == OVERDUE:
+                self._streams.give_back(row)
         if taken is None:
             return
         self.sessions.sent(taken.probes, taken.wall_ns, taken.wire)
@@ -235,23 +247,26 @@ class StampProber:
 
     # Receiving
 
-    def _take_replies(self, now_ns: int) -> None:
-        """Drain both queues of every socket: transmit times first, for the replies are measured from them."""
-        for outlet in self._outlets.values():
+    def _drain(self, outlet: Outlet, now_ns: int) -> None:
+        """Take what has come to a socket.
+
+        Every reply is read before it is looked up what was sent, and when: so none is unknown for having been quick.
+        """
+        arrived = outlet.socket.batch
+        while arrived >= outlet.socket.batch:
+            arrivals = outlet.socket.receive_arrays()
+            arrived = len(arrivals.octets)
+            self._settle(outlet)
             while outlet.take_stamps(self.sessions) >= outlet.socket.batch:
                 pass
-            arrived = outlet.socket.batch
-            while arrived >= outlet.socket.batch:
-                arrivals = outlet.socket.receive_arrays()
-                arrived = len(arrivals.octets)
-                if arrived:
-                    replies = self._replies.read(arrivals, self.discarded)
-                    stamping_ns = outlet.lags.bound_ns
-                    fates = self.sessions.replied(
-                        replies, UNKNOWN_NS if stamping_ns is None else stamping_ns, now_ns
-                    )
-                    if unknown := int(np.count_nonzero(fates == ReplyFate.UNKNOWN)):
-                        self.discarded["unknown"] += unknown
+            if arrived:
+                replies = self._replies.read(arrivals, self.discarded)
+                stamping_ns = outlet.lags.bound_ns
+                fates = self.sessions.replied(
+                    replies, UNKNOWN_NS if stamping_ns is None else stamping_ns, now_ns
+                )
+                if unknown := int(np.count_nonzero(fates == ReplyFate.UNKNOWN)):
+                    self.discarded["unknown"] += unknown
 
     def _give_up(self, now_ns: int) -> None:
         for queue in self._under_way.values():
@@ -286,6 +301,8 @@ class StampProber:
         if (family, dscp) not in self._outlets:
             outlet = self._outlets[family, dscp] = Outlet(family, dscp, self._replies.destinations)
             self._beat_ns = min(self._beat_ns, self._longest_beat_ns(outlet.socket))
+            if self._pump is not None:
+                self._pump.add(outlet)
         return list(self._outlets).index((family, dscp))
 
     def _longest_beat_ns(self, outlet: TimestampedSocket) -> int:
@@ -297,7 +314,7 @@ class StampProber:
 
 def _window(settings: PathSettings) -> int:
     """How many probes must be remembered: those of four timeouts, and those planned beforehand."""
-    return (4 * settings.timeout + 2 * _LONGEST_BEAT_NS) // settings.interval + 16
+    return (4 * settings.timeout + 4 * _LONGEST_BEAT_NS) // settings.interval + 16
 
 
 async def _look_up(host: str) -> str:

@@ -15,6 +15,7 @@ from agent.exposition import registry, render
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
+from agent.probes.outlet import Outlet
 from agent.probes.stamp import StampProber
 from agent.program import Agent
 from agent.reflector.stamp import ReflectorBindError, StampReflector
@@ -271,6 +272,23 @@ async def test_port_in_use_is_said() -> None:
             [Endpoint(host="127.0.0.1", port=port)], ReflectorMode.STATEFUL, LocalClock(DeclaredClock(1))
         )
     first.close()
+
+
+async def test_a_failure_to_send_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends the sending thread is not kept secret: the agent ends with it, rather than fall silent."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(Outlet, "send_due", broken)
+    agent = Agent(AgentSettings(site="wuhan", paths=(path("127.0.0.1:9"),)))
+    with pytest.raises(RuntimeError, match="no more"):
+        await agent.run(asyncio.Event())
+    prober = prober_of([path("127.0.0.1:9")], 1)
+    await prober.start()
+    with pytest.raises(RuntimeError, match="no more"):
+        await prober.idle()
+    await prober.close()
 
 
 async def test_waiting_does_not_spin() -> None:

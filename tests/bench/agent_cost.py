@@ -62,19 +62,19 @@ reflector: {{listen: ["0.0.0.0:{reflector_port}"]}}
         _running(folder / "sender.yaml", http) as sender,
     ):
         time.sleep(2)
-        before, cpu_before, wall_before = _scrape(http), _cpu_s(sender), time.monotonic()
-        cpu_settled, wall_settled = _cpu_s(sender), time.monotonic()
-        scrape_s = cpu_settled - cpu_before
+        counted_from = time.monotonic()
+        before = _scrape(http)
+        cpu_from, measured_from = _cpu_s(sender), time.monotonic()
         time.sleep(seconds)
-        cpu_s, wall_s = _cpu_s(sender) - cpu_settled, time.monotonic() - wall_settled
+        cpu_s, wall_s = _cpu_s(sender) - cpu_from, time.monotonic() - measured_from
+        counted_s = time.monotonic() - counted_from
         after = _scrape(http)
         rss_mb = _rss_mb(sender)
     assert_law(after)
-    span_s = wall_s + (wall_settled - wall_before)
     sent = total(after, metrics.PROBE_SENT) - total(before, metrics.PROBE_SENT)
     lost = total(after, metrics.PROBE_OUTCOMES, direction="round_trip", outcome="lost")
-    # `after` was counted a scrape later than the CPU was read: the rate, not the count, belongs to the CPU
-    rate = sent / (span_s + scrape_s)
+    # a scrape counts at its beginning and costs CPU after that: the rate, not the count, belongs to the CPU
+    rate = sent / counted_s
     note = (
         f"{rate:.0f} probes/s, {TARGETS} targets, {lost:.0f} lost, both stamps, matched, classified, counted"
     )

@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Protocol
 
-from agent.net.datagram import Datagram, TimestampedSocket, encode_address
+from agent.net.datagram import MAX_PAYLOAD, Datagram, TimestampedSocket, encode_address
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
@@ -17,7 +17,13 @@ class Open(Protocol):
     """Opens a socket on loopback that is closed at the end of the test."""
 
     def __call__(
-        self, family: socket.AddressFamily, host: str | None = None, *, dscp: int = 0, answering: bool = False
+        self,
+        family: socket.AddressFamily,
+        host: str | None = None,
+        *,
+        dscp: int = 0,
+        answering: bool = False,
+        payload_octets: int = MAX_PAYLOAD,
     ) -> TimestampedSocket:
         """A socket bound to `host`, or to the loopback address, and a port of the kernel's choice."""
 

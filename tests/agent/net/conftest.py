@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from agent.net import control
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.datagram import MAX_PAYLOAD, TimestampedSocket, encode_address
 from tests.support.requirements import require, require_ipv6
 from tests.support.stamped import LOOPBACK, Open
 
@@ -62,9 +62,22 @@ def opened() -> Iterator[Open]:
     made: list[TimestampedSocket] = []
 
     def open_(
-        family: socket.AddressFamily, host: str | None = None, *, dscp: int = 0, answering: bool = False
+        family: socket.AddressFamily,
+        host: str | None = None,
+        *,
+        dscp: int = 0,
+        answering: bool = False,
+        payload_octets: int = MAX_PAYLOAD,
     ) -> TimestampedSocket:
-        made.append(TimestampedSocket(family, (host or LOOPBACK[family], 0), dscp=dscp, answering=answering))
+        made.append(
+            TimestampedSocket(
+                family,
+                (host or LOOPBACK[family], 0),
+                dscp=dscp,
+                answering=answering,
+                payload_octets=payload_octets,
+            )
+        )
         return made[-1]
 
     yield open_

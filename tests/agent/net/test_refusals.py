@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from agent.net import control, datagram
+from agent.net import control
 from agent.net.mmsg import OutgoingBatch
 from tests.support.requirements import require
 from tests.support.stamped import (
@@ -42,12 +42,9 @@ def test_a_refusal_concerns_one_datagram_alone(
     assert everything == sorted(set(everything)), "a number was given twice"
 
 
-def test_too_long_for_udp_is_refused(
-    family: socket.AddressFamily, numbering: str, opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_long_for_udp_is_refused(family: socket.AddressFamily, numbering: str, opened: Open) -> None:
     """EMSGSIZE in the middle of a batch, for a payload that no UDP datagram holds, shifts nobody's stamp."""
-    monkeypatch.setattr(datagram, "MAX_PAYLOAD", 1 << 17)
-    receiver, sender = opened(family), opened(family)
+    receiver, sender = opened(family, payload_octets=1 << 17), opened(family, payload_octets=1 << 17)
     to = address_of(receiver)
     for _ in range(2):
         payloads = [number(0), bytes(1 << 16), number(2), number(3)]

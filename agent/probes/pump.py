@@ -1,0 +1,95 @@
+"""A thread that sends packets when they are due, whatever the event loop is doing meanwhile.
+
+It sleeps, sends what is due of packets that were written beforehand, and sleeps again; all else is the event loop's. So
+a send costs little, and is late by no more than the interpreter makes a thread wait for its turn.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from agent.net.timer import sharpen_timers
+
+_TURN_S: Final = 0.0005
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Plan(Protocol):
+    """Packets to be sent; used by the thread while others add to it."""
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When the next packet is due, monotonic time; None where there is none."""
+
+    def send_due(self, now_ns: int) -> None:
+        """Send what is due."""
+
+
+class Pump:
+    """Sends plans until it is stopped.
+
+    Args:
+        bunch_ns: packets that are due within the same span of this length leave together.
+        failed: called in the thread, with what ended it, should that happen.
+    """
+
+    def __init__(self, bunch_ns: int, failed: Callable[[Exception], object]) -> None:
+        self._changed = threading.Condition()
+        self._bunch_ns = bunch_ns
+        self._failed = failed
+        self._plans: list[Plan] = []
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="send", daemon=True)
+
+    def add(self, plan: Plan) -> None:
+        """Send this plan too, from now on."""
+        with self._changed:
+            self._plans = [*self._plans, plan]
+
+    def start(self) -> None:
+        """Begin to send. A waiting thread gets its turn within half a millisecond from here on."""
+        sys.setswitchinterval(min(_TURN_S, sys.getswitchinterval()))
+        self._thread.start()
+
+    def wake(self) -> None:
+        """A plan has packets again."""
+        with self._changed:
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Stop, and wait for it."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            sharpen_timers()
+            while (due_ns := self._wait_for_plan()) is not None:
+                ahead_ns = -(-due_ns // self._bunch_ns) * self._bunch_ns - time.monotonic_ns()
+                if ahead_ns > 0:
+                    time.sleep(ahead_ns / _SECOND_NS)
+                now_ns = time.monotonic_ns()
+                for plan in self._plans:
+                    plan.send_due(now_ns)
+        except Exception as error:
+            self._failed(error)
+
+    def _wait_for_plan(self) -> int | None:
+        """When the next packet is due, as soon as there is one; None once stopped."""
+        while not self._stopped:
+            due_ns = self._next_due_ns()
+            if due_ns is not None:
+                return due_ns
+            with self._changed:
+                if self._next_due_ns() is None and not self._stopped:
+                    self._changed.wait()
+        return None
+
+    def _next_due_ns(self) -> int | None:
+        return min((due_ns for plan in self._plans if (due_ns := plan.next_due_ns) is not None), default=None)
