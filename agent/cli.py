@@ -17,6 +17,7 @@ from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from agent.runtime.quantities import Endpoint, parse_duration, parse_limit
 from agent.runtime.settings import load
 from agent.settings import AgentSettings
+from agent.traceroute import TraceRequest, run_trace
 
 T = TypeVar("T")
 _MAX_COUNT: Final = 1_000_000
@@ -85,6 +86,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     stamp.add_argument("--json", action="store_true", help="print one JSON document")
     stamp.set_defaults(command=_probe_stamp)
+
+    route = kinds.add_parser(
+        "route",
+        help="the way that a STAMP session's packets take, hop by hop",
+        description="Trace the way of one UDP five-tuple (Paris-style) and print its hops and fingerprint. Needs no "
+        "privilege, except with the --source-port of a running session. Exit status 1 where the target was not "
+        "reached.",
+    )
+    route.add_argument(
+        "target", type=_argument(lambda text: Endpoint.parse(text, DEFAULT_PORT)), metavar="HOST[:PORT]"
+    )
+    route.add_argument(
+        "--count", type=_whole(1, 100), default=3, metavar="N", help="probes for each hop (default 3)"
+    )
+    route.add_argument(
+        "--max-hops", type=_whole(1, 64), default=30, metavar="N", help="how far to go (default 30)"
+    )
+    route.add_argument(
+        "--source-port",
+        type=_whole(1, 65_535),
+        default=0,
+        metavar="PORT",
+        help="of the session whose way is asked for (default: a free one)",
+    )
+    route.add_argument("--dscp", type=int, choices=range(64), default=0, metavar="0..63", help="default 0")
+    route.add_argument(
+        "--timeout",
+        type=_argument(parse_duration),
+        default="2s",
+        metavar="TIME",
+        help="for the whole trace (default 2s)",
+    )
+    route.add_argument("--json", action="store_true", help="print one JSON document")
+    route.set_defaults(command=_probe_route)
     return parser
 
 
@@ -104,6 +139,17 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _MAX_COUNT:
         raise argparse.ArgumentTypeError(f"{text!r} is no count: 1 to {_MAX_COUNT}")
     return int(text)
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers within bounds."""
+
+    def parsed(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is out of range: {least} to {most}")
+        return int(text)
+
+    return parsed
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -141,6 +187,23 @@ def _probe_stamp(chosen: argparse.Namespace) -> int:
                 limit=chosen.limit,
                 floor_ns=chosen.floor,
                 clock_error_ns=chosen.clock_error,
+                as_json=chosen.json,
+            )
+        )
+    )
+
+
+def _probe_route(chosen: argparse.Namespace) -> int:
+    logs.configure("warning")
+    return asyncio.run(
+        run_trace(
+            TraceRequest(
+                target=chosen.target,
+                count=chosen.count,
+                max_hops=chosen.max_hops,
+                source_port=chosen.source_port,
+                dscp=chosen.dscp,
+                timeout_ns=chosen.timeout,
                 as_json=chosen.json,
             )
         )

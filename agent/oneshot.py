@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from agent.core.measurement import Measurement, Measurements
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from agent.net.clock import AdjtimexClock, Clock, DeclaredClock
+from agent.net.clock import Clock, DeclaredClock
+from agent.net.clocks.automatic import AutomaticClock
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
 from agent.probes.stamp import StampProber
@@ -34,7 +35,7 @@ class OneShot:
     Attributes:
         limit: one-way limit to judge by; None: only measure.
         floor_ns: one-way floor in both directions.
-        clock_error_ns: declared bound of the local clock; None: ask the kernel.
+        clock_error_ns: declared bound of the local clock; None: ask who knows.
     """
 
     target: Endpoint
@@ -67,8 +68,11 @@ class OneShot:
 async def probe(shot: OneShot) -> int:
     """Measure, print, and give the exit status; SIGINT ends early with what there is."""
     sharpen_timers()
-    source: Clock = AdjtimexClock() if shot.clock_error_ns is None else DeclaredClock(shot.clock_error_ns)
+    source: Clock = (
+        AutomaticClock.usual() if shot.clock_error_ns is None else DeclaredClock(shot.clock_error_ns)
+    )
     clock = LocalClock(source)
+    await clock.refresh()
     measurements: list[Measurement] = []
 
     def record(measured: Measurements) -> None:

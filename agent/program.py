@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from agent.core.histogram import Histogram
 from agent.exposition import registry, render
 from agent.http import create_app, serve
-from agent.net.clock import AdjtimexClock, Clock, DeclaredClock, UnsynchronisedClock
+from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
+from agent.net.clocks.adjtimex import AdjtimexClock
+from agent.net.clocks.automatic import AutomaticClock
+from agent.net.clocks.chrony import ChronyClock
+from agent.net.clocks.ptp import PtpClock
 from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
@@ -20,8 +24,11 @@ from agent.reflector.stamp import StampReflector
 from agent.settings import (
     AdjtimexClockSettings,
     AgentSettings,
+    AutomaticClockSettings,
+    ChronyClockSettings,
     ClockSettings,
     DeclaredClockSettings,
+    PtpClockSettings,
 )
 
 log = logging.getLogger(__name__)
@@ -30,6 +37,12 @@ log = logging.getLogger(__name__)
 def clock_of(settings: ClockSettings) -> Clock:
     """The clock that the settings name."""
     match settings:
+        case AutomaticClockSettings(ptp_domain=domain):
+            return AutomaticClock.usual(domain)
+        case PtpClockSettings(ptp_domain=domain):
+            return PtpClock(domain)
+        case ChronyClockSettings():
+            return ChronyClock()
         case AdjtimexClockSettings():
             return AdjtimexClock()
         case DeclaredClockSettings(error_bound=bound_ns):
@@ -66,6 +79,7 @@ class Agent:
             HttpBindError: the HTTP address cannot be used.
         """
         sharpen_timers()
+        await self.clock.refresh()
         keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
         own = registry(self)
         app = create_app(lambda: render(self, own), lambda: "" if self._ready else "starting")

@@ -26,10 +26,33 @@ MAX_PATHS = 65_535
 Location = tuple[str | int, ...]
 
 
-class AdjtimexClockSettings(Settings):
-    """The kernel's own account of the clock, as chrony, ntpd, timesyncd or phc2sys keep it."""
+PtpDomain = Annotated[int, Field(ge=0, le=127)]
 
-    source: Literal["adjtimex"] = "adjtimex"
+
+class AutomaticClockSettings(Settings):
+    """The first that vouches for the clock: ptp4l, chronyd, the kernel."""
+
+    source: Literal["auto"] = "auto"
+    ptp_domain: PtpDomain = 0
+
+
+class PtpClockSettings(Settings):
+    """linuxptp's account of the clock."""
+
+    source: Literal["ptp"]
+    ptp_domain: PtpDomain = 0
+
+
+class ChronyClockSettings(Settings):
+    """chronyd's account of the clock."""
+
+    source: Literal["chrony"]
+
+
+class AdjtimexClockSettings(Settings):
+    """The kernel's own account of the clock, as chrony, ntpd or timesyncd keep it."""
+
+    source: Literal["adjtimex"]
 
 
 class DeclaredClockSettings(Settings):
@@ -46,7 +69,12 @@ class UnsynchronisedClockSettings(Settings):
 
 
 ClockSettings = Annotated[
-    AdjtimexClockSettings | DeclaredClockSettings | UnsynchronisedClockSettings,
+    AutomaticClockSettings
+    | PtpClockSettings
+    | ChronyClockSettings
+    | AdjtimexClockSettings
+    | DeclaredClockSettings
+    | UnsynchronisedClockSettings,
     Field(discriminator="source"),
 ]
 
@@ -161,7 +189,7 @@ class AgentSettings(Settings):
 
     site: Annotated[str, Field(min_length=1)]
     listen: Endpoint | None = None
-    clock: ClockSettings = AdjtimexClockSettings()
+    clock: ClockSettings = AutomaticClockSettings()
     reflector: ReflectorSettings | None = None
     plan_version: str = ""
     paths: Annotated[tuple[PathSettings, ...], Field(max_length=MAX_PATHS)] = ()

@@ -1,17 +1,19 @@
-"""How good the local clock is: where that is known from, and the bound of its error against UTC."""
+"""What can be known of the local clock, and the two clocks that need not be asked."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-_STA_UNSYNC: Final = 0x0040
-_STA_NANO: Final = 0x2000
-_TIME_ERROR: Final = 5
+PHI_PPB: Final = 15_000
+"""What a disciplined clock may drift, in parts per billion: the frequency tolerance of RFC 5905, section 7.1."""
+
+MAX_FREQUENCY_PPB: Final = 500_000
+"""What a clock may drift that nobody disciplines: the most that the kernel corrects (MAXFREQ), and by which it lets
+`maxerror` grow."""
+
+MAX_BOUND_NS: Final = 16_000_000_000
+"""A clock that may be off by this much is not synchronised: MAXDISP of RFC 5905, NTP_PHASE_LIMIT of the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,91 +21,48 @@ class ClockQuality:
     """What a clock vouches for.
 
     Attributes:
-        source: adjtimex, declared or unsynchronised.
-        error_bound_ns: how far it may be off UTC; None: not synchronised.
+        source: ptp, chrony, adjtimex, declared or unsynchronised.
+        error_bound_ns: how far it was off UTC at most when it was asked; None: not synchronised.
         explanation: why it vouches for nothing; empty where it does.
+        drift_ppb: by how much the bound grows until it is asked again, in parts per billion.
     """
 
     source: str
     error_bound_ns: int | None
     explanation: str = ""
+    drift_ppb: int = 0
 
     @property
     def synchronized(self) -> bool:
         """Whether the clock vouches for anything."""
         return self.error_bound_ns is not None
 
+    def bound_ns(self, age_ns: int) -> int | None:
+        """How far the clock may be off UTC so long after it was asked, rounded up; None: not synchronised."""
+        if self.error_bound_ns is None:
+            return None
+        bound_ns = self.error_bound_ns - (-age_ns * self.drift_ppb // 1_000_000_000)
+        return bound_ns if bound_ns < MAX_BOUND_NS else None
+
+
+def vouched(source: str, error_bound_ns: int, drift_ppb: int) -> ClockQuality:
+    """The quality of a clock that is synchronised, unless its bound is worth nothing."""
+    if error_bound_ns >= MAX_BOUND_NS:
+        return ClockQuality(source, None, f"may be off by {error_bound_ns // 1_000_000_000} s")
+    return ClockQuality(source, error_bound_ns, drift_ppb=drift_ppb)
+
 
 class Clock(Protocol):
-    """Something that knows the quality of the local clock now."""
+    """Something that knows the quality of the local clock."""
 
     def quality(self) -> ClockQuality:
-        """The quality at this moment; cheap, never blocks, never raises."""
+        """What is known since it was last asked; cheap, never blocks, never raises."""
 
+    async def ask(self) -> None:
+        """Find out anew. Ends within a second or two; what goes wrong is told by the quality, never raised."""
 
-class Timex(ctypes.Structure):
-    """struct timex of <sys/timex.h>; the times in it are in µs, `offset` in ns under STA_NANO."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("constant", ctypes.c_long),
-        ("precision", ctypes.c_long),
-        ("tolerance", ctypes.c_long),
-        ("time_sec", ctypes.c_long),
-        ("time_usec", ctypes.c_long),
-        ("tick", ctypes.c_long),
-        ("ppsfreq", ctypes.c_long),
-        ("jitter", ctypes.c_long),
-        ("shift", ctypes.c_int),
-        ("stabil", ctypes.c_long),
-        ("jitcnt", ctypes.c_long),
-        ("calcnt", ctypes.c_long),
-        ("errcnt", ctypes.c_long),
-        ("stbcnt", ctypes.c_long),
-        ("tai", ctypes.c_int),
-        ("reserved", ctypes.c_int * 11),
-    )
-
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-_libc.adjtimex.argtypes = (ctypes.POINTER(Timex),)
-_libc.adjtimex.restype = ctypes.c_int
-
-
-def read_adjtimex(timex: Timex) -> int:
-    """Fill in the kernel's clock state; the clock's state, or minus the errno of the refusal."""
-    state: int = _libc.adjtimex(ctypes.byref(timex))
-    return state if state >= 0 else -ctypes.get_errno()
-
-
-class AdjtimexClock:
-    """The kernel's own account, kept by chrony, ntpd, timesyncd and the like.
-
-    The bound is `maxerror`, which grows by 500 ppm while nobody disciplines the clock, plus the offset that is still
-    being slewed away.
-    """
-
-    def __init__(self, read: Callable[[Timex], int] = read_adjtimex) -> None:
-        self._read = read
-
-    def quality(self) -> ClockQuality:
-        """What the kernel says now."""
-        timex = Timex()
-        state = self._read(timex)
-        if state < 0:
-            why = f"adjtimex refused: {os.strerror(-state)}"
-            if -state == errno.EPERM:
-                why += " (systemd's ProtectClock= forbids reading the clock's state)"
-            return ClockQuality("adjtimex", None, why)
-        if timex.status & _STA_UNSYNC or state == _TIME_ERROR:
-            return ClockQuality("adjtimex", None, "the kernel says that the clock is not synchronised")
-        offset_ns = abs(timex.offset) if timex.status & _STA_NANO else abs(timex.offset) * 1000
-        return ClockQuality("adjtimex", timex.maxerror * 1000 + offset_ns)
+    def stepped(self) -> None:
+        """Learn that the wall clock was stepped: what was found out before no longer holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +75,12 @@ class DeclaredClock:
         """As declared."""
         return ClockQuality("declared", self.error_bound_ns)
 
+    async def ask(self) -> None:
+        """Nobody is asked."""
+
+    def stepped(self) -> None:
+        """The operator vouches across steps too."""
+
 
 class UnsynchronisedClock:
     """The clock is declared to vouch for nothing."""
@@ -123,3 +88,9 @@ class UnsynchronisedClock:
     def quality(self) -> ClockQuality:
         """Nothing."""
         return ClockQuality("unsynchronised", None, "declared as not synchronised")
+
+    async def ask(self) -> None:
+        """Nobody is asked."""
+
+    def stepped(self) -> None:
+        """Nothing is lost by it."""

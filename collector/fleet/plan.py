@@ -118,6 +118,8 @@ def _agent_work(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
     config["clock"] = {"source": site.clock.source}
     if site.clock.error_bound is not None:
         config["clock"]["error_bound"] = format_duration(site.clock.error_bound)
+    if site.clock.ptp_domain is not None:
+        config["clock"]["ptp_domain"] = site.clock.ptp_domain
     if site.reflector is not None:
         config["reflector"] = {"listen": [str(site.reflector)]}
     config["paths"] = [_agent_path(fleet, path) for path in fleet.paths if path.source == site.id]

@@ -37,8 +37,9 @@ class NameSettings(Settings):
 class SiteClockSettings(Settings):
     """How a site's agent knows its clock; as in the agent's own configuration."""
 
-    source: Literal["adjtimex", "declared", "unsynchronised"] = "adjtimex"
+    source: Literal["auto", "ptp", "chrony", "adjtimex", "declared", "unsynchronised"] = "auto"
     error_bound: DurationNs | None = None
+    ptp_domain: Annotated[int, Field(ge=0, le=127)] | None = None
 
 
 class SiteSettings(Settings):
@@ -247,6 +248,8 @@ class FleetSettings(Settings):
                 yield ("sites", index, "clock"), "a declared clock needs error_bound, such as 50us"
             if not declared and site.clock.error_bound is not None:
                 yield ("sites", index, "clock", "error_bound"), "only a declared clock takes error_bound"
+            if site.clock.ptp_domain is not None and site.clock.source not in ("auto", "ptp"):
+                yield ("sites", index, "clock", "ptp_domain"), "only an auto or ptp clock takes ptp_domain"
 
     def _paths(self) -> Iterator[tuple[Location, str]]:
         first: dict[tuple[object, ...], int] = {}

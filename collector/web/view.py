@@ -136,7 +136,7 @@ class SourceView(Protocol):
 
     @property
     def clock_source(self) -> str | None:
-        """What vouches for its clock: adjtimex, declared or unsynchronised; None: not known yet."""
+        """What vouches for its clock: ptp, chrony, adjtimex, declared or unsynchronised; None: not known yet."""
 
     @property
     def clock_bound_ns(self) -> int | None:

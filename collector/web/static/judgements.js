@@ -68,7 +68,7 @@ export function clockSummary(agents, text) {
     const known = groups.get(kind) ?? { count: 0, bound: 0 };
     groups.set(kind, { count: known.count + 1, bound: Math.max(known.bound, agent.clock?.error_bound_seconds ?? 0) });
   }
-  return ["declared", "adjtimex", "unsynchronised", "unknown"]
+  return ["declared", "ptp", "chrony", "adjtimex", "unsynchronised", "unknown"]
     .filter((kind) => groups.has(kind))
     .map((kind) => text.clockGroup[kind](groups.get(kind).count, format.clockBound(groups.get(kind).bound)))
     .join(text.listGlue);

@@ -61,6 +61,8 @@ const zh = {
   clockOf: (clock) => `时钟：${clock}`,
   clockTag: (name) => `时钟未同步：${name}`,
   clock: {
+    ptp: (bound) => `PTP 校时，误差 ±${bound}`,
+    chrony: (bound) => `chrony 校时，误差 ±${bound}`,
     adjtimex: (bound) => `内核校时，误差 ±${bound}`,
     declared: (bound) => `人工声明，误差 ±${bound}`,
     unsynchronised: () => "未同步",
@@ -68,6 +70,8 @@ const zh = {
   },
   sites: (count, clocks) => `站点 ${count} 个 · 时钟：${clocks}`,
   clockGroup: {
+    ptp: (count, bound) => `PTP 校时 ${count} 个（误差至多 ±${bound}）`,
+    chrony: (count, bound) => `chrony 校时 ${count} 个（误差至多 ±${bound}）`,
     adjtimex: (count, bound) => `内核校时 ${count} 个（误差至多 ±${bound}）`,
     declared: (count, bound) => `人工声明 ${count} 个（误差至多 ±${bound}）`,
     unsynchronised: (count) => `未同步 ${count} 个`,
@@ -157,6 +161,8 @@ const en = {
   clockOf: (clock) => `clock ${clock}`,
   clockTag: (name) => `clock unsynchronised: ${name}`,
   clock: {
+    ptp: (bound) => `disciplined by PTP, ±${bound}`,
+    chrony: (bound) => `disciplined by chrony, ±${bound}`,
     adjtimex: (bound) => `disciplined by the kernel, ±${bound}`,
     declared: (bound) => `declared by the operator, ±${bound}`,
     unsynchronised: () => "unsynchronised",
@@ -164,6 +170,8 @@ const en = {
   },
   sites: (count, clocks) => `${count} sites · clocks: ${clocks}`,
   clockGroup: {
+    ptp: (count, bound) => `${count} disciplined by PTP (at most ±${bound})`,
+    chrony: (count, bound) => `${count} disciplined by chrony (at most ±${bound})`,
     adjtimex: (count, bound) => `${count} disciplined by the kernel (at most ±${bound})`,
     declared: (count, bound) => `${count} declared by the operator (at most ±${bound})`,
     unsynchronised: (count) => `${count} unsynchronised`,

@@ -1,135 +1,47 @@
-"""What each source of a clock's quality vouches for."""
+"""What a clock vouches for, now and later."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import logging
-from collections.abc import Callable
-
 import pytest
 
-from agent.core.timestamps import ErrorEstimate
 from agent.net.clock import (
-    AdjtimexClock,
+    MAX_BOUND_NS,
     ClockQuality,
     DeclaredClock,
-    Timex,
     UnsynchronisedClock,
-    read_adjtimex,
+    vouched,
 )
-from agent.net.local_clock import LocalClock
-
-STA_PLL, STA_UNSYNC, STA_NANO = 0x0001, 0x0040, 0x2000
-TIME_OK, TIME_INS, TIME_ERROR = 0, 1, 5
-
-
-def kernel(
-    state: int = TIME_OK, *, status: int = STA_PLL, maxerror: int = 0, offset: int = 0
-) -> Callable[[Timex], int]:
-    """A kernel that answers so."""
-
-    def read(timex: Timex) -> int:
-        timex.status, timex.maxerror, timex.offset = status, maxerror, offset
-        return state
-
-    return read
-
-
-def test_the_layout_is_the_kernels() -> None:
-    """struct timex has 208 octets, and status and maxerror stand where the 64-bit kernel puts them."""
-    assert ctypes.sizeof(Timex) == 208
-    assert (Timex.offset.offset, Timex.maxerror.offset, Timex.status.offset) == (8, 24, 40)
-
-
-@pytest.mark.parametrize("state", [TIME_OK, TIME_INS])
-@pytest.mark.parametrize(
-    ("status", "offset", "bound_ns"),
-    [
-        (STA_PLL, 0, 1_500_000),
-        (STA_PLL, -20, 1_520_000),
-        (STA_PLL | STA_NANO, 20_000, 1_520_000),
-        (STA_PLL | STA_NANO, -20_000, 1_520_000),
-    ],
-)
-def test_the_bound_is_maxerror_and_what_is_slewed(
-    state: int, status: int, offset: int, bound_ns: int
-) -> None:
-    """The bound is maxerror (µs) plus the offset still being slewed, in µs or, under STA_NANO, ns."""
-    clock = AdjtimexClock(kernel(state, status=status, maxerror=1500, offset=offset))
-    assert clock.quality() == ClockQuality("adjtimex", bound_ns)
-    assert clock.quality().synchronized
 
 
 @pytest.mark.parametrize(
-    "read",
-    [kernel(status=STA_PLL | STA_UNSYNC, maxerror=10), kernel(TIME_ERROR, maxerror=10)],
-    ids=["STA_UNSYNC", "TIME_ERROR"],
+    ("age_ns", "bound_ns"),
+    [(0, 1000), (1, 1001), (66_666, 1001), (66_667, 1002), (10**9, 16_000), (10 * 10**9, 151_000)],
 )
-def test_an_unsynchronised_kernel_vouches_for_nothing(read: Callable[[Timex], int]) -> None:
-    """STA_UNSYNC or TIME_ERROR: there is no bound, however small maxerror is."""
-    quality = AdjtimexClock(read).quality()
-    assert not quality.synchronized
-    assert quality.error_bound_ns is None
-    assert "not synchronised" in quality.explanation
+def test_the_bound_grows_with_the_drift_and_is_rounded_up(age_ns: int, bound_ns: int) -> None:
+    """At 15 ppm 1 ns is gained every 66,667 ns, and the first of it at once."""
+    assert ClockQuality("chrony", 1000, drift_ppb=15_000).bound_ns(age_ns) == bound_ns
 
 
-def test_a_refusal_vouches_for_nothing_and_says_why() -> None:
-    """Where reading is forbidden there is no bound, and the explanation names systemd's setting."""
-    quality = AdjtimexClock(kernel(-errno.EPERM)).quality()
-    assert quality.error_bound_ns is None
-    assert "not permitted" in quality.explanation
-    assert "ProtectClock" in quality.explanation
-    assert "ProtectClock" not in AdjtimexClock(kernel(-errno.ENOSYS)).quality().explanation
+def test_a_bound_of_16_seconds_is_none() -> None:
+    """What may be off by 16 s is not synchronised, at once or once it has drifted that far."""
+    assert vouched("ptp", MAX_BOUND_NS - 1, 1).synchronized
+    refused = vouched("ptp", 10**4000, 0)
+    assert (refused.source, refused.error_bound_ns) == ("ptp", None)
+    almost = vouched("chrony", MAX_BOUND_NS - 1, 10**9)
+    assert (almost.bound_ns(0), almost.bound_ns(1)) == (MAX_BOUND_NS - 1, None)
+    assert ClockQuality("ptp", None, "no").bound_ns(10) is None
 
 
-def test_the_real_kernel_answers() -> None:
-    """This machine's kernel answers without an exception, and with a plausible tick (µs per 1/100 s)."""
-    timex = Timex()
-    state = read_adjtimex(timex)
-    assert -200 < state <= TIME_ERROR
-    if state >= 0:
-        assert 9_000 <= timex.tick <= 11_000
-        assert timex.time_sec > 1_700_000_000
-    assert AdjtimexClock().quality().source == "adjtimex"
-
-
-def test_declared_clocks_say_what_was_declared() -> None:
-    """A declared bound is given back as declared; a clock declared unsynchronised vouches for nothing."""
-    assert DeclaredClock(50_000).quality() == ClockQuality("declared", 50_000)
-    unsynchronised = UnsynchronisedClock().quality()
-    assert (unsynchronised.source, unsynchronised.synchronized) == ("unsynchronised", False)
-
-
-def test_a_local_clock_keeps_the_last_reading(caplog: pytest.LogCaptureFixture) -> None:
-    """Bound and Error Estimate follow each reading, and gain or loss of synchronisation is said once."""
-    answers = iter(
-        [
-            kernel(maxerror=100),
-            kernel(maxerror=200),
-            kernel(status=STA_UNSYNC),
-            kernel(status=STA_UNSYNC),
-            kernel(maxerror=1),
-        ]
-    )
-    caplog.set_level(logging.INFO)
-
-    def read(timex: Timex) -> int:
-        return next(answers)(timex)
-
-    clock = LocalClock(AdjtimexClock(read))
-    assert clock.bound_ns == 100_000
-    clock.refresh()
-    assert clock.bound_ns == 200_000
-    assert (ErrorEstimate.from_wire(clock.estimate_wire).bound_ns or 0) >= 200_000
-    assert caplog.messages == []
-    clock.refresh()
-    clock.refresh()
-    assert clock.bound_ns is None
-    assert ErrorEstimate.from_wire(clock.estimate_wire).bound_ns is None
-    clock.refresh()
-    assert clock.bound_ns == 1_000
-    assert [message.split(",")[0].split(":")[0] for message in caplog.messages] == [
-        "clock is not synchronised",
-        "clock is synchronised",
-    ]
+async def test_declared_clocks_say_what_was_declared() -> None:
+    """A declared bound neither drifts nor is lost by a step; a clock declared unsynchronised vouches for nothing."""
+    declared, unsynchronised = DeclaredClock(50_000), UnsynchronisedClock()
+    for _ in range(2):
+        assert declared.quality() == ClockQuality("declared", 50_000)
+        assert declared.quality().bound_ns(10**12) == 50_000
+        assert (unsynchronised.quality().source, unsynchronised.quality().synchronized) == (
+            "unsynchronised",
+            False,
+        )
+        for clock in (declared, unsynchronised):
+            await clock.ask()
+            clock.stepped()

@@ -8,8 +8,9 @@ import yaml
 from agent.core.ledger import Ledgers
 from agent.core.outcome import Direction
 from agent.runtime.settings import parse
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, PtpClockSettings
 from collector.fleet.plan import agent_config, compile_plan, plan_version
+from collector.fleet.settings import FleetSettings
 from collector.sla.breach import Hysteresis
 from collector.sla.verdict import PathKey
 from tests.support.fleets import changed, fleet
@@ -20,9 +21,9 @@ HUB = PathKey("wuhan", "qingyang", "hub", "unicom", "stamp", 46)
 LOOP = PathKey("guanggu", "wuhan", "loop", "telecom", "stamp", 0)
 
 
-def agent_settings(site: str) -> AgentSettings:
+def agent_settings(site: str, settings: FleetSettings | None = None) -> AgentSettings:
     """The agent's own reading of what the plan tells it, by way of YAML."""
-    settings = fleet()
+    settings = settings or fleet()
     found = settings.site(site)
     assert found is not None
     return parse(
@@ -96,9 +97,17 @@ def test_an_agent_is_told_where_how_often_and_with_which_clock() -> None:
     assert [str(path.address) for path in wuhan.paths] == ["[::1]:8621", "127.0.0.1:8613"]
     assert [str(path.address) for path in guanggu.paths] == ["127.0.0.1:862"]
     assert (wuhan.paths[1].interval, wuhan.paths[1].timeout, wuhan.paths[1].dscp) == (50 * MS, 2000 * MS, 46)
-    assert (wuhan.clock.source, guanggu.clock.source) == ("declared", "adjtimex")
+    assert (wuhan.clock.source, guanggu.clock.source) == ("declared", "auto")
     assert str(wuhan.listen) == "127.0.0.1:9461"
     assert agent_settings("qingyang").paths == ()
+
+
+def test_an_agent_is_told_the_domain_of_its_ptp_clock() -> None:
+    """Where the fleet file names one."""
+    text = changed("{source: declared, error_bound: 50us}", "{source: ptp, ptp_domain: 24}")
+    clock = agent_settings("wuhan", fleet(text)).clock
+    assert isinstance(clock, PtpClockSettings)
+    assert clock.ptp_domain == 24
 
 
 def test_the_version_changes_with_what_agents_are_told_and_with_nothing_else() -> None:

@@ -75,6 +75,18 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
         ("source: declared, ", "source: adjtimex, ", "sites[0].clock.error_bound", "only a declared clock"),
         (
             "{source: declared, error_bound: 50us}",
+            "{source: chrony, ptp_domain: 24}",
+            "sites[0].clock.ptp_domain",
+            "only an auto or ptp clock",
+        ),
+        (
+            "{source: declared, error_bound: 50us}",
+            "{source: ptp, ptp_domain: 128}",
+            "sites[0].clock.ptp_domain",
+            "127",
+        ),
+        (
+            "{source: declared, error_bound: 50us}",
             "{source: declared}",
             "sites[0].clock",
             "needs error_bound",
