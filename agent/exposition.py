@@ -34,6 +34,10 @@ class AgentView(Protocol):
         """How far the clock may be off UTC."""
 
     @property
+    def clock_steps(self) -> int:
+        """How often the clock was seen to be set."""
+
+    @property
     def send_lag(self) -> Histogram:
         """How late probes were sent."""
 
@@ -130,6 +134,9 @@ class AgentCollector(Collector):
             "How far this clock may be off UTC; infinite where nothing is known.",
             clock,
             float("inf") if bound_ns is None else bound_ns / _SECOND_NS,
+        )
+        families.counter(
+            metrics.CLOCK_STEPS, "How often this clock was seen to be set.", {}, agent.clock_steps
         )
         families.gauge(
             metrics.TIMESTAMPING_INFO,

@@ -18,7 +18,8 @@ from agent.net.clock import Clock, DeclaredClock
 from agent.net.clocks.automatic import AutomaticClock
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
-from agent.probes.stamp import StampProber
+from agent.probes.prober import Prober
+from agent.probes.stamp import StampOutlet
 from agent.runtime.lifecycle import ExitStatus, stop_requested
 from agent.runtime.quantities import Endpoint
 from agent.settings import FloorsSettings, LimitsSettings, PathSettings
@@ -81,7 +82,9 @@ async def probe(shot: OneShot) -> int:
             if not shot.as_json:
                 print(_line(measurement, shot.limit is not None), flush=True)
 
-    prober = StampProber("probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count)
+    prober = Prober(
+        StampOutlet, "probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count
+    )
     if not shot.as_json:
         print(_heading(shot, clock))
     stop = stop_requested()
@@ -106,7 +109,7 @@ async def probe(shot: OneShot) -> int:
 
 def summarise(
     shot: OneShot,
-    prober: StampProber,
+    prober: Prober,
     clock: LocalClock,
     measurements: Sequence[Measurement],
 ) -> dict[str, Any]:

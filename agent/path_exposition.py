@@ -87,6 +87,11 @@ def render_paths(paths: Sequence[PathView], now_ns: int) -> Iterator[str]:
             "Replies faster than the configured distance allows.",
             columns.FLOOR_CONTRADICTIONS,
         ),
+        (
+            metrics.CLOCK_STEPPED_REPLIES,
+            "Replies of unknown delay, for this clock was set meanwhile.",
+            columns.STEPPED,
+        ),
     ):
         yield _header(name, "counter", documentation)
         yield from _counts(moment, f"{name}{{{_LABELS}}} %d\n", [which])

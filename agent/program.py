@@ -19,7 +19,8 @@ from agent.net.clocks.ptp import PtpClock
 from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
-from agent.probes.stamp import StampPath, StampProber
+from agent.probes.prober import ProbedPath, Prober
+from agent.probes.stamp import StampOutlet
 from agent.reflector.stamp import StampReflector
 from agent.settings import (
     AdjtimexClockSettings,
@@ -60,8 +61,9 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, rng: random.Random | None = None) -> None:
         self.settings = settings
-        self.clock = LocalClock(clock_of(settings.clock))
-        self.prober = StampProber(settings.site, settings.paths, self.clock, rng or random.Random())
+        longest_ns = max((path.timeout for path in settings.paths), default=0)
+        self.clock = LocalClock(clock_of(settings.clock), longest_sample_ns=2 * longest_ns)
+        self.prober = Prober(StampOutlet, settings.site, settings.paths, self.clock, rng or random.Random())
         self.reflector = (
             None
             if settings.reflector is None
@@ -137,7 +139,7 @@ class Agent:
     # What /metrics shows
 
     @property
-    def paths(self) -> Sequence[StampPath]:
+    def paths(self) -> Sequence[ProbedPath]:
         """All paths."""
         return self.prober.paths
 
@@ -150,6 +152,11 @@ class Agent:
     def clock_bound_ns(self) -> int | None:
         """How far the clock may be off UTC; None: not known."""
         return self.clock.bound_ns
+
+    @property
+    def clock_steps(self) -> int:
+        """How often the clock was seen to be set."""
+        return self.clock.steps.count
 
     @property
     def send_lag(self) -> Histogram:

@@ -10,8 +10,9 @@ beside the law, not in it.
 All counts are one table, a row for each path, so that a whole batch of packets is counted at once and a moment's
 counts are kept by copying the table:
 
-    sent | in flight | late | contradictions | forward … | reverse … | round trip …
-                                               outcomes | duplicates | reordered | delay histogram | variation histogram
+    sent | in flight | late | contradictions, steps | forward … | reverse … | round trip …
+
+of each direction: outcomes | duplicates | reordered | delay histogram | variation histogram
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ IN_FLIGHT: Final = 1
 LATE: Final = 2
 CLOCK_CONTRADICTIONS: Final = 3
 FLOOR_CONTRADICTIONS: Final = 4
-_FIRST_DIRECTION: Final = 5
+STEPPED: Final = 5
+_FIRST_DIRECTION: Final = 6
 
 OUTCOMES: Final = 0
 DUPLICATES: Final = OUTCOMES + len(Outcome)
@@ -123,7 +125,9 @@ class Ledgers:
         """Count (3, n) outcomes of n packets on their rows."""
         self.add(rows, _FIRST_OF + (OUTCOMES + outcomes), 1)
 
-    def observe(self, rows: Integers, delays_ns: Integers, trusted: Flags, now_ns: int) -> None:
+    def observe(
+        self, rows: Integers, delays_ns: Integers, trusted: Flags, now_ns: int, *, one_way: bool = True
+    ) -> None:
         """Record the measured delays of n packets, ordered by row, at monotonic time `now_ns`.
 
         An untrusted one-way delay, one between clocks that do not vouch for themselves, counts for the variation
@@ -134,10 +138,11 @@ class Ledgers:
             rows: (n,), not falling.
             delays_ns: (3, n).
             trusted: (n,), whether both clocks vouch for themselves.
+            one_way: whether one-way delays were measured at all.
         """
         least_ns, comparable = self.minima.observe(rows, delays_ns, trusted, now_ns)
         self._histogram(DELAY, rows, delays_ns, trusted)
-        self._histogram(VARIATION, rows, delays_ns - least_ns, comparable)
+        self._histogram(VARIATION, rows, delays_ns - least_ns, comparable & one_way)
 
     def _histogram(self, first: int, rows: Integers, values_ns: Integers, one_way: Flags) -> None:
         """Count values of all directions, of the one-way ones only those flagged."""
@@ -249,6 +254,11 @@ class PathLedger:
     def floor_contradictions(self) -> int:
         """Replies faster than the configured distance allows."""
         return int(self.table.counts[self.row, FLOOR_CONTRADICTIONS])
+
+    @property
+    def stepped(self) -> int:
+        """Replies whose time is not known, because the local clock was set meanwhile."""
+        return int(self.table.counts[self.row, STEPPED])
 
     def count(self, which: int, amount: int = 1) -> None:
         """Add to a count of the path: `SENT`, `IN_FLIGHT`, `LATE`, …"""

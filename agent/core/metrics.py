@@ -24,10 +24,12 @@ DELAY_LIMIT: Final = "isochrone_delay_limit_seconds"  # direction, operator
 DELAY_FLOOR: Final = "isochrone_delay_floor_seconds"  # direction
 CLOCK_CONTRADICTIONS: Final = "isochrone_clock_contradictions_total"
 FLOOR_CONTRADICTIONS: Final = "isochrone_floor_contradictions_total"
+CLOCK_STEPPED_REPLIES: Final = "isochrone_clock_stepped_replies_total"
 TARGET_RESOLVED: Final = "isochrone_target_resolved"
 
 CLOCK_ERROR_BOUND: Final = "isochrone_clock_error_bound_seconds"  # clock_source
 CLOCK_SYNCHRONIZED: Final = "isochrone_clock_synchronized"  # clock_source
+CLOCK_STEPS: Final = "isochrone_clock_steps_total"
 TIMESTAMPING_INFO: Final = "isochrone_timestamping_info"  # transmit, receive
 SEND_LAG: Final = "isochrone_send_lag_seconds"
 REFLECTOR_PACKETS: Final = "isochrone_reflector_packets_total"  # result

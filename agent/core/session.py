@@ -12,7 +12,7 @@ session among which one is not are looked at one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -29,10 +29,11 @@ from agent.core.interval import (
     one_way_bounds,
     sum_of_uncertainties,
 )
-from agent.core.ledger import Ledgers, PathLedger
+from agent.core.ledger import Ledgers, PathLedger, Promise
 from agent.core.measurement import NO_OUTCOME, Measurements, Probes
 from agent.core.outcome import Outcome, classify_arrived
 from agent.core.probe_ring import OMITTED_SEQUENCE, REPLIED, ProbeRings, ProbeState
+from agent.core.steps import ClockSteps
 
 _IN_FLIGHT: Final = np.uint8(ProbeState.IN_FLIGHT)
 _ANSWERED: Final = np.uint8(ProbeState.ANSWERED)
@@ -80,14 +81,24 @@ class SenderSessions:
 
     Args:
         ledgers: where outcomes are counted.
+        steps: of the local clock; whoever hands in replies has observed a reading after their arrival.
         record: called with measurements once they are counted.
+        one_way: whether replies tell T2 and T3; else only the round trip is measured, and what it proves of both
+            directions is counted.
     """
 
     def __init__(
-        self, ledgers: Ledgers, record: Callable[[Measurements], None] = lambda measurements: None
+        self,
+        ledgers: Ledgers,
+        steps: ClockSteps,
+        record: Callable[[Measurements], None] = lambda measurements: None,
+        *,
+        one_way: bool = True,
     ) -> None:
         self.rings = ProbeRings()
         self._ledgers = ledgers
+        self._steps = steps
+        self._one_way = one_way
         self._record = record
         self._paths: dict[int, PathLedger] = {}
 
@@ -188,27 +199,36 @@ class SenderSessions:
         if fate is ProbeState.LOST_FORWARD:
             forward, reverse = Outcome.LOST, None
         elif fate is ProbeState.LOST_REVERSE:
-            promise = path.forward.promise
-            forward, reverse = classify_arrived(promise.floor_ns, promise.limit.largest_ns), Outcome.LOST
+            forward, reverse = _arrived(path.forward.promise), Outcome.LOST
         else:
             forward = reverse = Outcome.UNATTRIBUTED
+        self._resolve(row, slot, sequence, (forward, reverse, Outcome.LOST))
+
+    def _reject(self, row: int, sequence: int, slot: int) -> None:
+        """Count a probe that was answered while the local clock was set: it arrived, and nothing is known of when."""
+        path = self._paths[row]
+        path.count(columns.STEPPED)
+        outcomes = [_arrived(counted.promise) for _, counted in path.directions()]
+        self._resolve(row, slot, sequence, outcomes)
+
+    def _resolve(self, row: int, slot: int, sequence: int, outcomes: Sequence[Outcome | None]) -> None:
+        """Count a probe of which no time is known, by its outcomes forward, reverse and round trip."""
+        path = self._paths[row]
         path.count(columns.IN_FLIGHT, -1)
-        path.round_trip.count(Outcome.LOST)
-        path.forward.count(forward)
-        if reverse is not None:
-            path.reverse.count(reverse)
-        outcomes = (forward, NO_OUTCOME if reverse is None else reverse, Outcome.LOST)
+        for (_, counted), outcome in zip(path.directions(), outcomes, strict=True):
+            if outcome is not None:
+                counted.count(outcome)
         nothing = np.zeros((3, 1), np.int64)
         self._record(
             Measurements(
                 Probes(np.array([row]), np.array([sequence])),
                 False,
-                rings.t1_ns[slot : slot + 1].copy(),
+                self.rings.t1_ns[slot : slot + 1].copy(),
                 nothing,
                 np.full(1, UNKNOWN_NS, np.int64),
                 nothing[:2],
                 nothing[:2],
-                np.array(outcomes, np.int64)[:, None],
+                np.array([[NO_OUTCOME if outcome is None else outcome] for outcome in outcomes], np.int64),
             )
         )
 
@@ -246,7 +266,10 @@ class SenderSessions:
         sequences, slots, rows = sequences[chosen], slots[chosen], replies.rows
         rings.stateful[rows[replies.reflected != replies.sequences]] = True
 
-        in_time = replies.t4_ns - rings.t1_ns[slots] <= rings.timeout_ns[rows]
+        t1_ns = rings.t1_ns[slots]
+        stepped = self._steps.crossed(t1_ns, replies.t4_ns)
+        # across a step nothing is known of the time but that nobody has given the probe up yet
+        in_time = (replies.t4_ns - t1_ns <= rings.timeout_ns[rows]) | stepped
         ordinary = (
             in_time & (state[chosen] == _IN_FLIGHT) & self._in_order(rows, sequences, replies.reflected)
         )
@@ -265,11 +288,13 @@ class SenderSessions:
         self._accept(rows[ordinary], sequences[ordinary], slots[ordinary], replies.reflected[ordinary])
         fates[chosen] = found
 
-        counted = np.flatnonzero(found == ReplyFate.COUNTED)
+        counted = np.flatnonzero((found == ReplyFate.COUNTED) & ~stepped)
         if len(counted) == len(found):
             self._measure(replies, sequences, slots, stamping_ns, now_ns)
         elif len(counted):
             self._measure(replies.take(counted), sequences[counted], slots[counted], stamping_ns, now_ns)
+        for index in np.flatnonzero((found == ReplyFate.COUNTED) & stepped).tolist():
+            self._reject(int(rows[index]), int(sequences[index]), int(slots[index]))
         return fates
 
     def _in_order(self, rows: Integers, sequences: Integers, reflected: Integers) -> Flags:
@@ -338,7 +363,7 @@ class SenderSessions:
         )
         ledgers.add(rows, columns.IN_FLIGHT, -1)
         ledgers.add_outcomes(rows, outcomes)
-        ledgers.observe(rows, delays, uncertainty != UNKNOWN_NS, now_ns)
+        ledgers.observe(rows, delays, uncertainty != UNKNOWN_NS, now_ns, one_way=self._one_way)
         self._record(
             Measurements(
                 Probes(rows, sequences),
@@ -351,6 +376,11 @@ class SenderSessions:
                 outcomes,
             )
         )
+
+
+def _arrived(promise: Promise) -> Outcome:
+    """The outcome of a packet that arrived, nobody knows when."""
+    return classify_arrived(promise.floor_ns, promise.limit.largest_ns)
 
 
 _SENT_AND_IN_FLIGHT: Final = np.array([[columns.SENT], [columns.IN_FLIGHT]], np.int64)

@@ -1,13 +1,16 @@
-"""A socket that several STAMP sessions share: packets written beforehand, sent when due, and their transmit times."""
+"""A socket that several sessions share: packets written beforehand, sent when due, and their transmit times.
+
+What a packet looks like, and how a reply is read, is for each kind of probe to say (`Outlet.write`, `Outlet.read`).
+"""
 
 from __future__ import annotations
 
-import socket
+import abc
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections import deque
-from typing import Final, NamedTuple
+from collections import Counter, deque
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +18,11 @@ from numpy.typing import NDArray
 from agent.core.interval import Integers
 from agent.core.measurement import Probes
 from agent.core.recent import RecentLags
-from agent.core.session import SenderSessions
-from agent.core.stamp import BASE_OCTETS, SENDER_COLUMNS
+from agent.core.session import Replies, SenderSessions
 from agent.core.timestamps import ntp_from_ns
-from agent.net.datagram import Prepared, TimestampedSocket
+from agent.net.datagram import Arrivals, Prepared, TimestampedSocket
+from agent.probes.destinations import Destinations
 
-_BATCH: Final = 512
-_LONGEST_REPLY: Final = 128
 _SPARE: Final = 4
 _AWAITED_STAMPS: Final = 1 << 15
 _OVERDUE_NS: Final = 20_000_000
@@ -48,7 +49,7 @@ class Taken(NamedTuple):
 class _Planned:
     """Packets written beforehand, in order of their time, and how far they have been sent."""
 
-    def __init__(self, packets: _Packets, probes: Probes, due_ns: Integers) -> None:
+    def __init__(self, packets: Packets, probes: Probes, due_ns: Integers) -> None:
         self.packets = packets
         self.probes = probes
         self.due = due_ns
@@ -56,13 +57,18 @@ class _Planned:
         self.position = 0
 
 
-class _Packets:
-    """Room for packets, which are written as columns."""
+class Packets:
+    """Room for packets.
 
-    def __init__(self, socket_: TimestampedSocket, size: int) -> None:
-        self.prepared = Prepared(socket_, size, BASE_OCTETS)
-        self.columns = self.prepared.payloads.view(SENDER_COLUMNS)[:, 0]
-        self.timestamps = self.columns["timestamp"]
+    Attributes:
+        octets: (n, octets of a packet).
+        columns: the same memory by the fields of the packets' layout.
+    """
+
+    def __init__(self, socket_: TimestampedSocket, size: int, layout: np.dtype[np.void]) -> None:
+        self.prepared = Prepared(socket_, size, layout.itemsize)
+        self.octets = self.prepared.payloads
+        self.columns: NDArray[np.void] = self.octets.view(layout)[:, 0]
 
 
 class _Span(NamedTuple):
@@ -77,49 +83,64 @@ class _Span(NamedTuple):
     wire: int
 
 
-class Outlet:
+class Outlet(abc.ABC):
     """One socket and its plan, which one thread sends while another adds to it.
 
     Args:
-        family, dscp: of the socket.
-        destinations: (paths, octets), where each row is sent to; padded to the longest kind of address.
+        socket_: non-blocking, with kernel times.
+        layout: fields of a packet.
+        destinations: where the rows are sent to.
 
     Attributes:
+        one_way: whether replies tell the times at which the target received and answered.
         lags: between the user-space times of packets and the kernel's.
     """
 
-    def __init__(self, family: socket.AddressFamily, dscp: int, destinations: NDArray[np.uint8]) -> None:
-        self.socket = TimestampedSocket(family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_REPLY)
+    one_way: ClassVar[bool]
+
+    def __init__(
+        self, socket_: TimestampedSocket, layout: np.dtype[np.void], destinations: Destinations
+    ) -> None:
+        self.socket = socket_
         self.lags = RecentLags()
+        self._layout = layout
         self._destinations = destinations
         self._plans: deque[_Planned] = deque()
         self._spans: list[_Span] = []
         # held while packets are being sent: whoever has it knows of every packet that is gone what became of it
         self._sending = threading.Lock()
-        self._spare: list[_Packets] = []
+        self._spare: list[Packets] = []
         # by the low bits of its number, the probe whose transmit time is awaited
         self._awaited_id: Integers = np.full(_AWAITED_STAMPS, -1, np.int64)
         self._awaited = Probes(np.zeros(_AWAITED_STAMPS, np.int64), np.zeros(_AWAITED_STAMPS, np.int64))
+
+    @abc.abstractmethod
+    def write(self, packets: Packets, probes: Probes) -> None:
+        """Write all of the first packets but their timestamps, one for each probe."""
+
+    @abc.abstractmethod
+    def stamp(self, packets: Packets, first: int, stop: int, wire: int) -> None:
+        """Write the 64-bit transmit timestamp into packets that are about to leave."""
+
+    @abc.abstractmethod
+    def read(self, arrivals: Arrivals, discarded: Counter[str]) -> Replies:
+        """The replies among what has arrived; what is none is counted by reason."""
 
     @property
     def pending(self) -> bool:
         """Whether packets wait to be sent, or to be settled."""
         return bool(self._plans or self._spans)
 
-    def plan(self, probes: Probes, due_ns: Integers, error_estimate: int) -> None:
+    def plan(self, probes: Probes, due_ns: Integers) -> None:
         """Write packets for probes in the order in which they are due, after those planned before."""
         count = len(due_ns)
         packets = next((spare for spare in self._spare if len(spare.columns) >= count), None)
         if packets is None:
-            packets = _Packets(self.socket, max(_BATCH, 2 * count))
+            packets = Packets(self.socket, max(self.socket.batch, 2 * count), self._layout)
         else:
             self._spare.remove(packets)
-        columns = packets.columns[:count]
-        columns["sequence"] = probes.sequences
-        columns["error_estimate"] = error_estimate
-        columns["ssid"] = probes.rows + 1
-        names = packets.prepared.destinations
-        names[:count] = self._destinations[probes.rows, : names.shape[1]]
+        self.write(packets, probes)
+        self._destinations.write(packets.prepared.destinations, probes.rows)
         packets.prepared.number(count)
         self._plans.append(_Planned(packets, probes, due_ns))
 
@@ -152,7 +173,7 @@ class Outlet:
         stop = bisect_right(plan.due_ns, now_ns, first)
         wall_ns = time.time_ns()
         wire = ntp_from_ns(wall_ns)
-        plan.packets.timestamps[first:stop] = wire
+        self.stamp(plan.packets, first, stop, wire)
         for begun, ended, result in plan.packets.prepared.send(first, stop):
             self._spans.append(_Span(plan, begun, ended, result, now_ns, wall_ns, wire))
         plan.position = stop

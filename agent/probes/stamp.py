@@ -1,329 +1,115 @@
-"""The STAMP sender: many paths, few sockets, and everything done for many packets at once.
-
-Time goes in beats. On each beat the packets that are due until the next one are written beforehand, what has come in
-is taken, and what has timed out is given up. A thread of its own sends the packets when they are due
-(`agent.probes.pump`): those within the same millisecond, or quarter of the shortest interval, leave together, and what
-is overdue is not sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
-
-Paths are sent from one socket per address family and code point and told apart by their session identifier.
-"""
+"""STAMP packets of many sessions on one socket, told apart by their session identifier: a row's is one more."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import ipaddress
-import logging
-import random
 import socket
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections import Counter
+from typing import ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.core.histogram import BUCKETS, Histogram
-from agent.core.interval import UNKNOWN_NS, Integers
-from agent.core.ledger import Ledgers, PathLedger, buckets_of
-from agent.core.measurement import Measurements, Probes
-from agent.core.schedule import PeriodicStreams, spread_phases
-from agent.core.session import ReplyFate, SenderSessions
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.core.interval import UNKNOWN_NS, Flags, Integers, sum_of_uncertainties
+from agent.core.measurement import Probes
+from agent.core.session import Replies
+from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS, SENDER_COLUMNS
+from agent.core.timestamps import ErrorEstimate, ns_from_wire
+from agent.net.datagram import Arrivals, TimestampedSocket
 from agent.net.local_clock import LocalClock
-from agent.probes.outlet import OVERDUE, Outlet
-from agent.probes.pump import Pump
-from agent.probes.replies import ReplyReader
-from agent.settings import PathSettings
+from agent.probes.destinations import Destinations
+from agent.probes.outlet import Outlet, Packets
 
-_BUNCH_NS: Final = 1_000_000
-_BUNCHES_PER_INTERVAL: Final = 4
-_LONGEST_BEAT_NS: Final = 50_000_000
-_SHORTEST_BEAT_NS: Final = 1_000_000
-_QUEUED_OCTETS: Final = 2 * 1024
-"""What a reply and a transmit time take of a socket's receive buffer, while they wait for the beat."""
-_RESOLVE_AGAIN_S: Final = 30.0
-_UNRESOLVED: Final = -1
-_SECOND_NS: Final = 1_000_000_000
-
-log = logging.getLogger(__name__)
+_BATCH: Final = 512
+_LONGEST_REPLY: Final = 128
+_REMEMBERED_ESTIMATES: Final = 1024
 
 
-class StampPath:
-    """One path being probed: its settings, its counts, and where it stands."""
-
-    def __init__(self, settings: PathSettings, ledger: PathLedger) -> None:
-        self.settings = settings
-        self.ledger = ledger
-        self.resolved = False
-
-
-class StampProber:
-    """Probes all paths until it is stopped. The row of a path is its place among the paths; its SSID is one more.
+class StampOutlet(Outlet):
+    """A socket of STAMP senders (RFC 8762, unauthenticated).
 
     Args:
-        site: the label `source`.
-        paths: what to probe.
+        family, dscp: of the socket.
+        destinations: where the rows are sent to.
         clock: the quality of the local clock.
-        rng: draws the phases.
-        record: called with the measurements of all probes.
-        probes: stop sending after so many probes of each path; None: never.
-
-    Attributes:
-        ledgers, sessions: the counts and the sessions of all paths.
-        send_lag: how late probes were sent.
-        discarded: datagrams that were no reply to a probe, by reason.
     """
+
+    one_way: ClassVar = True
 
     def __init__(
-        self,
-        site: str,
-        paths: Sequence[PathSettings],
-        clock: LocalClock,
-        rng: random.Random,
-        *,
-        record: Callable[[Measurements], None] = lambda measurements: None,
-        probes: int | None = None,
+        self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
     ) -> None:
-        self.ledgers = Ledgers(max(1, len(paths)))
-        self.sessions = SenderSessions(self.ledgers, record)
-        self.paths = [StampPath(settings, settings.ledger(site, self.ledgers)) for settings in paths]
-        for path in self.paths:
-            self.sessions.open(path.ledger, path.settings.timeout, _window(path.settings))
-        self.send_lag = Histogram()
-        self.discarded: Counter[str] = Counter()
+        socket_ = TimestampedSocket(family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_REPLY)
+        super().__init__(socket_, SENDER_COLUMNS, destinations)
         self._clock = clock
-        self._rng = rng
-        self._probes = probes
-        self._intervals_ns = [settings.interval for settings in paths]
-        self._timeouts_ns: Integers = np.array([settings.timeout for settings in paths], np.int64)
-        self._bunch_ns = max(
-            1, min([_BUNCH_NS, *(each // _BUNCHES_PER_INTERVAL for each in self._intervals_ns)])
+        self._estimates: dict[int, tuple[int, bool]] = {}
+
+    def write(self, packets: Packets, probes: Probes) -> None:
+        """Write requests; see `Outlet.write`."""
+        columns = packets.columns[: len(probes.rows)]
+        columns["sequence"] = probes.sequences
+        columns["error_estimate"] = self._clock.estimate_wire
+        columns["ssid"] = probes.rows + 1
+
+    def stamp(self, packets: Packets, first: int, stop: int, wire: int) -> None:
+        """Write T1; see `Outlet.stamp`."""
+        packets.columns["timestamp"][first:stop] = wire
+
+    def read(self, arrivals: Arrivals, discarded: Counter[str]) -> Replies:
+        """Read replies; see `Outlet.read`."""
+        long_enough = arrivals.octets >= BASE_OCTETS
+        packets = arrivals.payloads[:, :BASE_OCTETS].view(REFLECTOR_COLUMNS)[:, 0]
+        rows = packets["ssid"].astype(np.int64) - 1
+        known = long_enough & self._destinations.match(rows, arrivals.sources)
+        received_ns = arrivals.received_ns
+        if not known.all():
+            malformed = int(np.count_nonzero(~long_enough))
+            _count(discarded, "malformed", malformed)
+            _count(discarded, "unknown", int(np.count_nonzero(~known)) - malformed)
+            packets, rows, received_ns = packets[known], rows[known], received_ns[known]
+
+        t4_ns, arrival_ns = stamped_arrivals(received_ns)
+        remote_ns, ptp = self._read_estimates(packets["error_estimate"])
+        bound_ns = self._clock.bound_ns
+        local_ns = np.full(len(rows), UNKNOWN_NS if bound_ns is None else bound_ns, np.int64)
+        return Replies(
+            rows,
+            packets["sender_sequence"].astype(np.int64),
+            packets["sender_timestamp"].astype(np.uint64),
+            packets["sequence"].astype(np.int64),
+            ns_from_wire(packets["receive_timestamp"].astype(np.uint64), ptp, t4_ns),
+            ns_from_wire(packets["timestamp"].astype(np.uint64), ptp, t4_ns),
+            t4_ns,
+            arrival_ns,
+            sum_of_uncertainties(remote_ns, local_ns),
         )
-        self._streams = PeriodicStreams([], 0, [])
-        self._outlets: dict[tuple[socket.AddressFamily, int], Outlet] = {}
-        self._outlet_of: Integers = np.full(len(paths), _UNRESOLVED)
-        self._replies = ReplyReader(len(paths), clock)
-        self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
-        self._beat_ns = _LONGEST_BEAT_NS
-        self._next_beat: asyncio.TimerHandle | None = None
-        self._resolver: asyncio.Task[None] | None = None
-        self._pump: Pump | None = None
-        self._failure: Exception | None = None
-        self._failed = asyncio.Event()
-        self._idle = asyncio.Event()
 
-    @property
-    def sockets(self) -> list[TimestampedSocket]:
-        """The sockets in use."""
-        return [outlet.socket for outlet in self._outlets.values()]
+    def _read_estimates(self, words: NDArray[np.uint16]) -> tuple[Integers, Flags]:
+        """The error bound and the timestamp format that each 16-bit Error Estimate tells."""
+        distinct, which = np.unique(words, return_inverse=True)
+        found = [self._estimate(word) for word in distinct.tolist()]
+        bounds = np.array([bound_ns for bound_ns, _ in found], np.int64)
+        formats = np.array([ptp for _, ptp in found], np.bool_)
+        return bounds[which], formats[which]
 
-    async def start(self) -> None:
-        """Resolve the targets and begin to send; a name that cannot be resolved is tried again in the background."""
-        await asyncio.gather(*(self._resolve(path) for path in self.paths))
-        phases = spread_phases(self._intervals_ns, self._rng)
-        self._streams = PeriodicStreams(self._intervals_ns, time.monotonic_ns(), phases, self._probes)
-        loop = asyncio.get_running_loop()
-        self._resolver = loop.create_task(self._keep_resolving(), name="resolve targets")
-        self._pump = Pump(self._bunch_ns, lambda error: loop.call_soon_threadsafe(self._fail, error))
-        for outlet in self._outlets.values():
-            self._pump.add(outlet)
-        self._pump.start()
-        self._beat()
-
-    async def stop(self) -> None:
-        """Stop sending, wait until every probe under way is answered or given up, and close."""
-        self._streams.stop()
-        for outlet in self._outlets.values():
-            outlet.forget_unsent()
-        if self._pump is not None:
-            await asyncio.to_thread(self._pump.stop)
-        await self.idle()
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the sockets at once, whatever is under way; closing again changes nothing."""
-        if self._next_beat is not None:
-            self._next_beat.cancel()
-        if self._resolver is not None:
-            self._resolver.cancel()
-            await asyncio.gather(self._resolver, return_exceptions=True)
-        if self._pump is not None:
-            await asyncio.to_thread(self._pump.stop)
-        for outlet in self._outlets.values():
-            outlet.socket.close()
-
-    async def idle(self) -> None:
-        """Wait until nothing is left to send and nothing is under way.
-
-        Raises:
-            Exception: what ended the sending, should it have ended by itself.
-        """
-        while self._streams.next_due_ns is not None or self._busy:
-            self._idle.clear()
-            await self._idle.wait()
-            if self._failure is not None:
-                raise self._failure
-
-    async def failure(self) -> Exception:
-        """Wait for the sending to end by itself, which it should not, and give what ended it."""
-        await self._failed.wait()
-        assert self._failure is not None
-        return self._failure
-
-    def settle(self) -> None:
-        """Count what has been sent up to now."""
-        for outlet in self._outlets.values():
-            self._settle(outlet)
-
-    # The clockwork
-
-    @property
-    def _busy(self) -> bool:
-        """Whether something waits to be sent, to be counted as sent, or for its reply."""
-        return any(self._under_way.values()) or any(outlet.pending for outlet in self._outlets.values())
-
-    def _beat(self) -> None:
-        now_ns = time.monotonic_ns()
-        for outlet in self._outlets.values():
-            self._drain(outlet, now_ns)
-        self._give_up(now_ns)
-        self._plan(now_ns)
-        next_due_ns = self._streams.next_due_ns
-        if self._busy or next_due_ns is not None:
-            wait_ns = self._beat_ns
-            if next_due_ns is not None and not self._busy:
-                wait_ns = max(wait_ns, next_due_ns - now_ns - self._beat_ns)
-            loop = asyncio.get_running_loop()
-            self._next_beat = loop.call_later(wait_ns / _SECOND_NS, self._beat)
-        else:
-            self._idle.set()
-
-    def _fail(self, error: Exception) -> None:
-        self._failure = error
-        self._failed.set()
-        self._idle.set()
-
-    # Sending
-
-    def _plan(self, now_ns: int) -> None:
-        """Write the packets that are due until the beat after the next one."""
-        due = self._streams.take(now_ns, now_ns + 2 * self._beat_ns)
-        for row, missed in due.missed.items():
-            self.paths[row].ledger.not_sent["overdue"] += missed
-        if len(due.rows) == 0:
-            return
-        outlets = self._outlet_of[due.rows]
-        for row in due.rows[outlets == _UNRESOLVED].tolist():
-            self.paths[row].ledger.not_sent["unresolved"] += 1
-        for number, outlet in enumerate(self._outlets.values()):
-            chosen = outlets == number
-            if chosen.any():
-                probes = self.sessions.begin(due.rows[chosen])
-                outlet.plan(probes, due.times_ns[chosen], self._clock.estimate_wire)
-        if self._pump is not None:
-            self._pump.wake()
-
-    def _settle(self, outlet: Outlet) -> None:
-        """Count what was sent since the last time, and wait for its replies."""
-        taken, not_sent = outlet.settle()
-        for row, code in not_sent:
-            reason = "overdue" if code == OVERDUE else errno.errorcode.get(code, "error").lower()
-            self.paths[row].ledger.not_sent[reason] += 1
-            if code == OVERDUE:
-                self._streams.give_back(row)
-        if taken is None:
-            return
-        self.sessions.sent(taken.probes, taken.wall_ns, taken.wire)
-        lags_ns = taken.sent_ns - taken.due_ns
-        counts = np.bincount(buckets_of(lags_ns), minlength=BUCKETS)
-        self.send_lag.merge(Histogram(counts.tolist(), int(lags_ns.sum())))
-        timeouts_ns = self._timeouts_ns[taken.probes.rows]
-        last_ns = int(taken.sent_ns[-1])
-        for timeout_ns in set(timeouts_ns.tolist()):
-            same = timeouts_ns == timeout_ns
-            probes = Probes(taken.probes.rows[same], taken.probes.sequences[same])
-            self._under_way.setdefault(timeout_ns, deque()).append((last_ns + timeout_ns, probes))
-
-    # Receiving
-
-    def _drain(self, outlet: Outlet, now_ns: int) -> None:
-        """Take what has come to a socket.
-
-        Every reply is read before it is looked up what was sent, and when: so none is unknown for having been quick.
-        """
-        arrived = outlet.socket.batch
-        while arrived >= outlet.socket.batch:
-            arrivals = outlet.socket.receive_arrays()
-            arrived = len(arrivals.octets)
-            self._settle(outlet)
-            while outlet.take_stamps(self.sessions) >= outlet.socket.batch:
-                pass
-            if arrived:
-                replies = self._replies.read(arrivals, self.discarded)
-                stamping_ns = outlet.lags.bound_ns
-                fates = self.sessions.replied(
-                    replies, UNKNOWN_NS if stamping_ns is None else stamping_ns, now_ns
-                )
-                if unknown := int(np.count_nonzero(fates == ReplyFate.UNKNOWN)):
-                    self.discarded["unknown"] += unknown
-
-    def _give_up(self, now_ns: int) -> None:
-        for queue in self._under_way.values():
-            while queue and queue[0][0] <= now_ns:
-                self.sessions.expired(queue.popleft()[1])
-
-    # Names
-
-    async def _resolve(self, path: StampPath) -> None:
-        """Look up one target and give it a socket; a failure is said once and leaves the path unresolved."""
-        endpoint, row = path.settings.address, path.ledger.row
-        try:
-            address = await _look_up(endpoint.host)
-            family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
-            number = self._outlet(family, path.settings.dscp)
-            self._replies.expect(row, encode_address(address, endpoint.port))
-        except OSError as error:
-            log.warning(
-                "target %s: cannot resolve %s, trying again: %s", path.settings.target, endpoint.host, error
-            )
-            return
-        self._outlet_of[row] = number
-        path.resolved = True
-
-    async def _keep_resolving(self) -> None:
-        while True:
-            await asyncio.sleep(_RESOLVE_AGAIN_S)
-            await asyncio.gather(*(self._resolve(path) for path in self.paths if not path.resolved))
-
-    def _outlet(self, family: socket.AddressFamily, dscp: int) -> int:
-        """The number of the socket for these packets; it is opened on first use."""
-        if (family, dscp) not in self._outlets:
-            outlet = self._outlets[family, dscp] = Outlet(family, dscp, self._replies.destinations)
-            self._beat_ns = min(self._beat_ns, self._longest_beat_ns(outlet.socket))
-            if self._pump is not None:
-                self._pump.add(outlet)
-        return list(self._outlets).index((family, dscp))
-
-    def _longest_beat_ns(self, outlet: TimestampedSocket) -> int:
-        """How long replies can wait, all of them coming to one socket, before half of its buffer is full."""
-        per_second = sum(_SECOND_NS / interval_ns for interval_ns in self._intervals_ns)
-        fitting = outlet.receive_buffer_octets / 2 / _QUEUED_OCTETS
-        return max(_SHORTEST_BEAT_NS, int(fitting / per_second * _SECOND_NS))
+    def _estimate(self, word: int) -> tuple[int, bool]:
+        known = self._estimates.get(word)
+        if known is None:
+            estimate = ErrorEstimate.from_wire(word)
+            known = UNKNOWN_NS if estimate.bound_ns is None else estimate.bound_ns, estimate.ptp
+            if len(self._estimates) < _REMEMBERED_ESTIMATES:
+                self._estimates[word] = known
+        return known
 
 
-def _window(settings: PathSettings) -> int:
-    """How many probes must be remembered: those of four timeouts, and those planned beforehand."""
-    return (4 * settings.timeout + 4 * _LONGEST_BEAT_NS) // settings.interval + 16
+def stamped_arrivals(received_ns: Integers) -> tuple[Integers, Integers]:
+    """The kernel's receive times, and how far they may be off: user space's now, and unknown, where there is none."""
+    unstamped = received_ns == 0
+    if not unstamped.any():
+        return received_ns, np.zeros_like(received_ns)
+    return np.where(unstamped, time.time_ns(), received_ns), np.where(unstamped, UNKNOWN_NS, 0)
 
 
-async def _look_up(host: str) -> str:
-    """The first address of a name; an address is its own.
-
-    Raises:
-        OSError: there is none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    address = str(found[0][4][0])
-    scope = found[0][4][3] if len(found[0][4]) == 4 else 0
-    return f"{address}%{scope}" if scope and "%" not in address else address
+def _count(discarded: Counter[str], reason: str, number: int) -> None:
+    if number:
+        discarded[reason] += number

@@ -16,7 +16,8 @@ from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.outlet import Outlet
-from agent.probes.stamp import StampProber
+from agent.probes.prober import Prober
+from agent.probes.stamp import StampOutlet
 from agent.program import Agent
 from agent.reflector.stamp import ReflectorBindError, StampReflector
 from agent.runtime.quantities import Endpoint
@@ -51,7 +52,7 @@ def reflector_on(
     return StampReflector([Endpoint(host=host, port=0)], mode, LocalClock(clock or DeclaredClock(50_000)))
 
 
-async def measure(prober: StampProber, *reflectors: StampReflector) -> None:
+async def measure(prober: Prober, *reflectors: StampReflector) -> None:
     """Run a limited prober to its end, and check the law."""
     for reflector in reflectors:
         reflector.start()
@@ -65,10 +66,15 @@ async def measure(prober: StampProber, *reflectors: StampReflector) -> None:
         assert probed.ledger.in_flight == 0
 
 
-def prober_of(paths: list[PathSettings], probes: int, clock: Clock | None = None) -> StampProber:
+def prober_of(paths: list[PathSettings], probes: int, clock: Clock | None = None) -> Prober:
     """A prober with a seeded schedule that ends by itself."""
-    return StampProber(
-        "wuhan", paths, LocalClock(clock or DeclaredClock(50_000)), random.Random(1), probes=probes
+    return Prober(
+        StampOutlet,
+        "wuhan",
+        paths,
+        LocalClock(clock or DeclaredClock(50_000)),
+        random.Random(1),
+        probes=probes,
     )
 
 
@@ -189,7 +195,8 @@ async def test_drain_closes_the_law_at_zero() -> None:
     """Stopping waits one timeout for what is under way: nothing is left in flight, answered or not."""
     reflector = reflector_on("127.0.0.1")
     silent = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
-    prober = StampProber(
+    prober = Prober(
+        StampOutlet,
         "wuhan",
         [path(f"127.0.0.1:{reflector.sockets[0].address[1]}"), path(silent, target="silent")],
         LocalClock(DeclaredClock(50_000)),

@@ -22,7 +22,8 @@ from agent.core.outcome import Outcome
 from agent.core.reflection import ReflectorMode
 from agent.net.clock import DeclaredClock
 from agent.net.local_clock import LocalClock
-from agent.probes.stamp import StampProber
+from agent.probes.prober import Prober
+from agent.probes.stamp import StampOutlet
 from agent.reflector.stamp import StampReflector
 from agent.runtime.quantities import Endpoint
 from agent.settings import PathSettings
@@ -59,7 +60,7 @@ class Emulated:
     def _record(self, measured: Measurements) -> None:
         self.measurements += measured.each()
 
-    async def measure(self, probes: int, interval: str = "5ms", lost_after: str = "200ms") -> StampProber:
+    async def measure(self, probes: int, interval: str = "5ms", lost_after: str = "200ms") -> Prober:
         """Send so many probes through the relay and wait for all."""
         settings = PathSettings.model_validate(
             {
@@ -70,8 +71,8 @@ class Emulated:
                 "limits": {"forward": "<= 10ms"},
             }
         )
-        prober = StampProber(
-            "site", [settings], self.clock, random.Random(5), record=self._record, probes=probes
+        prober = Prober(
+            StampOutlet, "site", [settings], self.clock, random.Random(5), record=self._record, probes=probes
         )
         await prober.start()
         await prober.idle()

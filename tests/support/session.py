@@ -14,6 +14,7 @@ from agent.core.ledger import Ledgers, PathLabels, PathLedger, Promise
 from agent.core.measurement import Measurement, Measurements, Probes
 from agent.core.outcome import Limit, Operator
 from agent.core.session import Replies, ReplyFate, SenderSessions
+from agent.core.steps import ClockSteps
 from agent.core.timestamps import ntp_from_ns
 
 MS = 1_000_000
@@ -49,10 +50,12 @@ class Session:
     timeout_ns: int
     window: int
     record: Callable[[Measurement], None] = lambda measurement: None
+    one_way: bool = True
+    steps: ClockSteps = field(default_factory=lambda: ClockSteps(10_000 * MS))
     sessions: SenderSessions = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sessions = SenderSessions(self.ledger.table, self._record)
+        self.sessions = SenderSessions(self.ledger.table, self.steps, self._record, one_way=self.one_way)
         self.sessions.open(self.ledger, self.timeout_ns, self.window)
 
     def _record(self, measured: Measurements) -> None:

@@ -113,6 +113,7 @@ class SimulatedAgent:
         self.paths = paths
         self.epoch = epoch
         self.clock_bound_ns: int | None = 50_000
+        self.clock_steps = 0
         self.send_lag = Histogram()
         self.discarded_replies: dict[str, int] = {"malformed": 0}
         self.reflected: dict[str, int] = {"reflected": 7}

@@ -13,6 +13,7 @@ from agent.core.interval import Integers
 from agent.core.ledger import COLUMNS, Ledgers, column
 from agent.core.outcome import Direction, Outcome
 from agent.core.session import Replies, ReplyFate, SenderSessions
+from agent.core.steps import ClockSteps
 from agent.core.timestamps import ntp_from_ns
 from tests.support.network import WALL_EPOCH_NS, FakeNetwork, Leg
 from tests.support.session import MS, path_ledger
@@ -39,7 +40,7 @@ def test_batches_of_many_sessions(seed: int, paths: int, probes: int) -> None:
     """Probes and replies of many sessions, mixed as they come, find their own session, and every law holds."""
     rng = random.Random(seed)
     table = Ledgers(1)
-    sessions = SenderSessions(table)
+    sessions = SenderSessions(table, ClockSteps(MS))
     ledgers = [path_ledger(table=table) for _ in range(paths)]
     for ledger in ledgers:
         sessions.open(ledger, 100 * MS, 64)
@@ -86,6 +87,6 @@ def test_columns_are_distinct() -> None:
     """Every count has a column of its own, and all columns are used."""
     of_a_direction = range(columns.VARIATION_SUM + 1)
     used = [columns.SENT, columns.IN_FLIGHT, columns.LATE]
-    used += [columns.CLOCK_CONTRADICTIONS, columns.FLOOR_CONTRADICTIONS]
+    used += [columns.CLOCK_CONTRADICTIONS, columns.FLOOR_CONTRADICTIONS, columns.STEPPED]
     used += [column(direction, within) for direction in Direction for within in of_a_direction]
     assert sorted(used) == list(range(COLUMNS))

@@ -12,6 +12,7 @@ from agent.core.ledger import SENT, PathLedger
 from agent.core.outcome import Outcome
 from agent.core.reflection import ReflectorMode
 from agent.core.session import ReplyFate
+from agent.core.steps import ClockPair
 from tests.support.network import WALL_EPOCH_NS, FakeNetwork, Leg
 from tests.support.session import MS, Reply, Session, path_ledger
 
@@ -407,3 +408,56 @@ def test_batches_count_what_single_packets_count(
     assert single.round_trip.outcomes == batched.round_trip.outcomes
     # whether a reflector counts is known for a batch as a whole, so a batch can only prove more
     assert batched.forward.outcomes[Outcome.UNATTRIBUTED] <= single.forward.outcomes[Outcome.UNATTRIBUTED]
+
+
+def test_what_crosses_a_clock_step_is_rejected() -> None:
+    """A reply across a step of our own clock arrived, and that is all: no delay is counted, no limit is judged."""
+    session = Session(path_ledger(), 100 * MS, 16)
+    steps = session.steps
+    steps.observe(ClockPair(WALL_EPOCH_NS, 0))
+    before, wire = session.send(WALL_EPOCH_NS + MS)
+    steps.observe(ClockPair(WALL_EPOCH_NS + 2 * MS, 2 * MS))
+    steps.observe(ClockPair(WALL_EPOCH_NS + 503 * MS, 3 * MS))
+    after, later_wire = session.send(WALL_EPOCH_NS + 504 * MS)
+
+    def answered(sequence: int, timestamp: int, sent_ns: int, arrived_ns: int) -> Reply:
+        return Reply(sequence, timestamp, sequence, sent_ns + MS, sent_ns + MS, arrived_ns)
+
+    arrived_ns = WALL_EPOCH_NS + 506 * MS
+    steps.observe(ClockPair(arrived_ns + MS, 7 * MS))
+    fates = session.replied(
+        answered(before, wire, WALL_EPOCH_NS + MS, arrived_ns),
+        answered(after, later_wire, WALL_EPOCH_NS + 504 * MS, arrived_ns),
+        stamping_ns=0,
+        now_ns=7 * MS,
+    )
+    ledger = session.ledger
+    assert fates == [ReplyFate.COUNTED, ReplyFate.COUNTED]
+    assert (ledger.stepped, ledger.in_flight, ledger.broken_laws()) == (1, 0, [])
+    for _, counted in ledger.directions():
+        assert counted.outcomes[Outcome.UNCERTAIN] == 1
+        assert counted.outcomes[Outcome.WITHIN] == 1
+        assert counted.delay.total == 1
+
+
+def test_a_round_trip_alone_proves_both_directions() -> None:
+    """Where the peer tells no times the round trip bounds both directions, and no one-way delay is invented."""
+    for round_trip_ms, outcome in ((9, Outcome.WITHIN), (15, Outcome.UNCERTAIN), (30, Outcome.UNCERTAIN)):
+        session = Session(path_ledger(limit_ms=10, floor_ms=1), 100 * MS, 16, one_way=False)
+        sequence, wire = session.send(WALL_EPOCH_NS)
+        assert session.transmitted(sequence, WALL_EPOCH_NS) == 0
+        arrived = Reply(
+            sequence,
+            wire,
+            sequence,
+            WALL_EPOCH_NS,
+            WALL_EPOCH_NS,
+            WALL_EPOCH_NS + round_trip_ms * MS,
+            clocks_ns=None,
+        )
+        assert session.replied(arrived, stamping_ns=0, now_ns=0) == [ReplyFate.COUNTED]
+        ledger = session.ledger
+        assert ledger.forward.outcomes[outcome] == ledger.reverse.outcomes[outcome] == 1
+        assert ledger.round_trip.outcomes[Outcome.OVER if round_trip_ms > 20 else Outcome.WITHIN] == 1
+        assert ledger.forward.delay.total == ledger.forward.variation.total == 0
+        assert ledger.round_trip.delay.total == ledger.round_trip.variation.total == 1

@@ -1,0 +1,42 @@
+"""Where each path is sent to, and where its replies must come from: one row of octets for each path."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.interval import Flags, Integers
+
+_LONGEST_ADDRESS: Final = 28
+
+Octets = NDArray[np.uint8]
+
+
+class Destinations:
+    """Socket addresses as the kernel takes them (`agent.net.datagram.encode_address`), by row.
+
+    Args:
+        rows: how many there are.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._known: Octets = np.zeros((max(1, rows), _LONGEST_ADDRESS), np.uint8)
+
+    def set(self, row: int, address: bytes) -> None:
+        """A path is sent to this address from now on."""
+        self._known[row] = 0
+        self._known[row, : len(address)] = np.frombuffer(address, np.uint8)
+
+    def write(self, names: Octets, rows: Integers) -> None:
+        """Write the addresses of rows to the first rows of `names`, whose width is an address's."""
+        names[: len(rows)] = self._known[rows, : names.shape[1]]
+
+    def match(self, rows: Integers, sources: Octets) -> Flags:
+        """Whether each row exists and its address is the source; rows may be any numbers."""
+        # an index beyond the ends is caught by the comparison of what it was before
+        there = np.clip(rows, 0, len(self._known) - 1)
+        same: Flags = (self._known[there, : sources.shape[1]] == sources).all(axis=1)
+        same &= rows == there
+        return same

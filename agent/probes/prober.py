@@ -1,0 +1,318 @@
+"""Probing many paths by few sockets, everything done for many packets at once, whatever the kind of probe.
+
+Time goes in beats. On each beat the packets that are due until the next one are written beforehand, what has come in
+is taken, and what has timed out is given up. A thread of its own sends the packets when they are due
+(`agent.probes.pump`): those within the same millisecond, or quarter of the shortest interval, leave together, and what
+is overdue is not sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
+
+Paths of one address family and code point share a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import numpy as np
+
+from agent.core.histogram import BUCKETS, Histogram
+from agent.core.interval import UNKNOWN_NS, Integers
+from agent.core.ledger import Ledgers, PathLedger, buckets_of
+from agent.core.measurement import Measurements, Probes
+from agent.core.schedule import PeriodicStreams, spread_phases
+from agent.core.session import ReplyFate, SenderSessions
+from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.local_clock import LocalClock
+from agent.probes.destinations import Destinations
+from agent.probes.outlet import OVERDUE, Outlet
+from agent.probes.pump import Pump
+from agent.probes.resolution import Resolver, family_of
+from agent.settings import PathSettings
+
+_BUNCH_NS: Final = 1_000_000
+_BUNCHES_PER_INTERVAL: Final = 4
+_LONGEST_BEAT_NS: Final = 50_000_000
+_SHORTEST_BEAT_NS: Final = 1_000_000
+_QUEUED_OCTETS: Final = 2 * 1024
+"""What a reply and a transmit time take of a socket's receive buffer, while they wait for the beat."""
+_UNRESOLVED: Final = -1
+_SECOND_NS: Final = 1_000_000_000
+
+
+class OutletKind(Protocol):
+    """Opens the sockets of one kind of probe."""
+
+    @property
+    def one_way(self) -> bool:
+        """Whether replies tell the times at which the target received and answered."""
+
+    def __call__(
+        self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
+    ) -> Outlet:
+        """A socket for paths of one address family and code point.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+
+
+class ProbedPath:
+    """One path being probed: its settings, its counts, and where it stands."""
+
+    def __init__(self, settings: PathSettings, ledger: PathLedger) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.resolved = False
+
+
+class Prober:
+    """Probes all paths until it is stopped. The row of a path is its place among the paths.
+
+    Args:
+        kind: what packets look like and how replies are read.
+        site: the label `source`.
+        paths: what to probe.
+        clock: the quality of the local clock.
+        rng: draws the phases.
+        record: called with the measurements of all probes.
+        probes: stop sending after so many probes of each path; None: never.
+
+    Attributes:
+        ledgers, sessions: the counts and the sessions of all paths.
+        send_lag: how late probes were sent.
+        discarded: datagrams that were no reply to a probe, by reason.
+    """
+
+    def __init__(
+        self,
+        kind: OutletKind,
+        site: str,
+        paths: Sequence[PathSettings],
+        clock: LocalClock,
+        rng: random.Random,
+        *,
+        record: Callable[[Measurements], None] = lambda measurements: None,
+        probes: int | None = None,
+    ) -> None:
+        self.ledgers = Ledgers(max(1, len(paths)))
+        self.sessions = SenderSessions(self.ledgers, clock.steps, record, one_way=kind.one_way)
+        self.paths = [ProbedPath(settings, settings.ledger(site, self.ledgers)) for settings in paths]
+        for path in self.paths:
+            self.sessions.open(path.ledger, path.settings.timeout, _window(path.settings))
+        self.send_lag = Histogram()
+        self.discarded: Counter[str] = Counter()
+        self._kind = kind
+        self._clock = clock
+        self._rng = rng
+        self._probes = probes
+        self._intervals_ns = [settings.interval for settings in paths]
+        self._timeouts_ns: Integers = np.array([settings.timeout for settings in paths], np.int64)
+        self._bunch_ns = max(
+            1, min([_BUNCH_NS, *(each // _BUNCHES_PER_INTERVAL for each in self._intervals_ns)])
+        )
+        self._streams = PeriodicStreams([], 0, [])
+        self._outlets: dict[tuple[socket.AddressFamily, int], Outlet] = {}
+        self._outlet_of: Integers = np.full(len(paths), _UNRESOLVED)
+        self._destinations = Destinations(len(paths))
+        self._resolver = Resolver([settings.address for settings in paths], self._found)
+        self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
+        self._beat_ns = _LONGEST_BEAT_NS
+        self._next_beat: asyncio.TimerHandle | None = None
+        self._resolving: asyncio.Task[None] | None = None
+        self._pump: Pump | None = None
+        self._failure: Exception | None = None
+        self._failed = asyncio.Event()
+        self._idle = asyncio.Event()
+
+    @property
+    def sockets(self) -> list[TimestampedSocket]:
+        """The sockets in use."""
+        return [outlet.socket for outlet in self._outlets.values()]
+
+    async def start(self) -> None:
+        """Resolve the targets and begin to send; a name that cannot be resolved is tried again in the background."""
+        await self._resolver.resolve()
+        phases = spread_phases(self._intervals_ns, self._rng)
+        self._streams = PeriodicStreams(self._intervals_ns, time.monotonic_ns(), phases, self._probes)
+        loop = asyncio.get_running_loop()
+        self._resolving = loop.create_task(self._resolver.keep_resolving(), name="resolve targets")
+        self._pump = Pump(self._bunch_ns, lambda error: loop.call_soon_threadsafe(self._fail, error))
+        for outlet in self._outlets.values():
+            self._pump.add(outlet)
+        self._pump.start()
+        self._beat()
+
+    async def stop(self) -> None:
+        """Stop sending, wait until every probe under way is answered or given up, and close."""
+        self._streams.stop()
+        for outlet in self._outlets.values():
+            outlet.forget_unsent()
+        if self._pump is not None:
+            await asyncio.to_thread(self._pump.stop)
+        await self.idle()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the sockets at once, whatever is under way; closing again changes nothing."""
+        if self._next_beat is not None:
+            self._next_beat.cancel()
+        if self._resolving is not None:
+            self._resolving.cancel()
+            await asyncio.gather(self._resolving, return_exceptions=True)
+        if self._pump is not None:
+            await asyncio.to_thread(self._pump.stop)
+        for outlet in self._outlets.values():
+            outlet.socket.close()
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to send and nothing is under way.
+
+        Raises:
+            Exception: what ended the sending, should it have ended by itself.
+        """
+        while self._streams.next_due_ns is not None or self._busy:
+            self._idle.clear()
+            await self._idle.wait()
+            if self._failure is not None:
+                raise self._failure
+
+    async def failure(self) -> Exception:
+        """Wait for the sending to end by itself, which it should not, and give what ended it."""
+        await self._failed.wait()
+        assert self._failure is not None
+        return self._failure
+
+    def settle(self) -> None:
+        """Count what has been sent up to now."""
+        for outlet in self._outlets.values():
+            self._settle(outlet)
+
+    # The clockwork
+
+    @property
+    def _busy(self) -> bool:
+        """Whether something waits to be sent, to be counted as sent, or for its reply."""
+        return any(self._under_way.values()) or any(outlet.pending for outlet in self._outlets.values())
+
+    def _beat(self) -> None:
+        now_ns = time.monotonic_ns()
+        for outlet in self._outlets.values():
+            self._drain(outlet, now_ns)
+        self._give_up(now_ns)
+        self._plan(now_ns)
+        next_due_ns = self._streams.next_due_ns
+        if self._busy or next_due_ns is not None:
+            wait_ns = self._beat_ns
+            if next_due_ns is not None and not self._busy:
+                wait_ns = max(wait_ns, next_due_ns - now_ns - self._beat_ns)
+            loop = asyncio.get_running_loop()
+            self._next_beat = loop.call_later(wait_ns / _SECOND_NS, self._beat)
+        else:
+            self._idle.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._failed.set()
+        self._idle.set()
+
+    # Sending
+
+    def _plan(self, now_ns: int) -> None:
+        """Write the packets that are due until the beat after the next one."""
+        due = self._streams.take(now_ns, now_ns + 2 * self._beat_ns)
+        for row, missed in due.missed.items():
+            self.paths[row].ledger.not_sent["overdue"] += missed
+        if len(due.rows) == 0:
+            return
+        outlets = self._outlet_of[due.rows]
+        for row in due.rows[outlets == _UNRESOLVED].tolist():
+            self.paths[row].ledger.not_sent["unresolved"] += 1
+        for number, outlet in enumerate(self._outlets.values()):
+            chosen = outlets == number
+            if chosen.any():
+                probes = self.sessions.begin(due.rows[chosen])
+                outlet.plan(probes, due.times_ns[chosen])
+        if self._pump is not None:
+            self._pump.wake()
+
+    def _settle(self, outlet: Outlet) -> None:
+        """Count what was sent since the last time, and wait for its replies."""
+        taken, not_sent = outlet.settle()
+        for row, code in not_sent:
+            reason = "overdue" if code == OVERDUE else errno.errorcode.get(code, "error").lower()
+            self.paths[row].ledger.not_sent[reason] += 1
+            if code == OVERDUE:
+                self._streams.give_back(row)
+        if taken is None:
+            return
+        self.sessions.sent(taken.probes, taken.wall_ns, taken.wire)
+        lags_ns = taken.sent_ns - taken.due_ns
+        counts = np.bincount(buckets_of(lags_ns), minlength=BUCKETS)
+        self.send_lag.merge(Histogram(counts.tolist(), int(lags_ns.sum())))
+        timeouts_ns = self._timeouts_ns[taken.probes.rows]
+        last_ns = int(taken.sent_ns[-1])
+        for timeout_ns in set(timeouts_ns.tolist()):
+            same = timeouts_ns == timeout_ns
+            probes = Probes(taken.probes.rows[same], taken.probes.sequences[same])
+            self._under_way.setdefault(timeout_ns, deque()).append((last_ns + timeout_ns, probes))
+
+    # Receiving
+
+    def _drain(self, outlet: Outlet, now_ns: int) -> None:
+        """Take what has come to a socket.
+
+        Every reply is read before it is looked up what was sent, and when: so none is unknown for having been quick.
+        """
+        arrived = outlet.socket.batch
+        while arrived >= outlet.socket.batch:
+            arrivals = outlet.socket.receive_arrays()
+            arrived = len(arrivals.octets)
+            self._settle(outlet)
+            self._clock.watch()
+            while outlet.take_stamps(self.sessions) >= outlet.socket.batch:
+                pass
+            if arrived:
+                replies = outlet.read(arrivals, self.discarded)
+                stamping_ns = outlet.lags.bound_ns
+                fates = self.sessions.replied(
+                    replies, UNKNOWN_NS if stamping_ns is None else stamping_ns, now_ns
+                )
+                if unknown := int(np.count_nonzero(fates == ReplyFate.UNKNOWN)):
+                    self.discarded["unknown"] += unknown
+
+    def _give_up(self, now_ns: int) -> None:
+        for queue in self._under_way.values():
+            while queue and queue[0][0] <= now_ns:
+                self.sessions.expired(queue.popleft()[1])
+
+    # Names
+
+    def _found(self, row: int, address: str) -> None:
+        """Send a path to an address from now on; its socket is opened on first use."""
+        settings, family = self.paths[row].settings, family_of(address)
+        key = family, settings.dscp
+        if key not in self._outlets:
+            outlet = self._outlets[key] = self._kind(family, settings.dscp, self._destinations, self._clock)
+            self._beat_ns = min(self._beat_ns, self._longest_beat_ns(outlet.socket))
+            if self._pump is not None:
+                self._pump.add(outlet)
+        self._destinations.set(row, encode_address(address, settings.address.port))
+        self._outlet_of[row] = list(self._outlets).index(key)
+        self.paths[row].resolved = True
+
+    def _longest_beat_ns(self, outlet: TimestampedSocket) -> int:
+        """How long replies can wait, all of them coming to one socket, before half of its buffer is full."""
+        per_second = sum(_SECOND_NS / interval_ns for interval_ns in self._intervals_ns)
+        fitting = outlet.receive_buffer_octets / 2 / _QUEUED_OCTETS
+        return max(_SHORTEST_BEAT_NS, int(fitting / per_second * _SECOND_NS))
+
+
+def _window(settings: PathSettings) -> int:
+    """How many probes must be remembered: those of four timeouts, and those planned beforehand."""
+    return (4 * settings.timeout + 4 * _LONGEST_BEAT_NS) // settings.interval + 16
