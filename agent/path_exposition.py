@@ -117,8 +117,15 @@ def render_paths(paths: Sequence[PathView], now_ns: int) -> Iterator[str]:
         )
     yield from _histograms(moment, metrics.DELAY, "Delay as measured.", columns.DELAY)
     yield from _histograms(
-        moment, metrics.DELAY_VARIATION, "Delay less the recent minimum (PDV).", columns.VARIATION
+        moment, metrics.DELAY_VARIATION, "Delay less the recent minimum (PDV, RFC 5481).", columns.VARIATION
     )
+
+    yield _header(
+        metrics.INTERPACKET_DELAY_VARIATION,
+        "summary",
+        "By how much packets that follow each other differ in delay (IPDV, RFC 3393), without sign.",
+    )
+    yield from _pieces(moment, functools.partial(_differences, moment.counts))
 
     yield _header(metrics.DELAY_MIN, "gauge", "Least delay of the last one to two minutes.")
     yield from _pieces(moment, lambda index: _minima(moment.minima_ns[index].tolist()))
@@ -195,6 +202,17 @@ def _histogram(template: str, counted: Integers, index: int) -> str:
     *buckets, sum_ns = counted[index].tolist()
     cumulative = list(accumulate(buckets))
     return template % (*cumulative, cumulative[-1], sum_ns / _SECOND_NS)
+
+
+def _differences(counts: Integers, index: int) -> str:
+    name = metrics.INTERPACKET_DELAY_VARIATION
+    text = ""
+    for direction in DIRECTIONS:
+        start = column(direction, columns.IPDV)
+        count, sum_ns = counts[index, start : start + 2].tolist()
+        labels = f'{_LABELS},direction="{direction.value}"'
+        text += f"{name}_count{{{labels}}} {count}\n{name}_sum{{{labels}}} {sum_ns / _SECOND_NS!r}\n"
+    return text
 
 
 def _minima(minima_ns: Sequence[int]) -> str:

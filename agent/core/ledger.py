@@ -12,7 +12,7 @@ counts are kept by copying the table:
 
     sent | in flight | late | contradictions, steps | forward … | reverse … | round trip …
 
-of each direction: outcomes | duplicates | reordered | delay histogram | variation histogram
+of each direction: outcomes | duplicates | reordered | delay histogram | variation histogram | differences
 """
 
 from __future__ import annotations
@@ -47,9 +47,14 @@ DELAY: Final = REORDERED + 1
 DELAY_SUM: Final = DELAY + BUCKETS
 VARIATION: Final = DELAY_SUM + 1
 VARIATION_SUM: Final = VARIATION + BUCKETS
-_DIRECTION_COLUMNS: Final = VARIATION_SUM + 1
+IPDV: Final = VARIATION_SUM + 1
+IPDV_SUM: Final = IPDV + 1
+_DIRECTION_COLUMNS: Final = IPDV_SUM + 1
 
 COLUMNS: Final = _FIRST_DIRECTION + len(DIRECTIONS) * _DIRECTION_COLUMNS
+
+_NEVER: Final = -2
+"""The sequence number of no packet, nor of the one before any."""
 
 _EDGES: Final = np.array(EDGES_NS, np.int64)
 _FIRST_OF: Final = _FIRST_DIRECTION + _DIRECTION_COLUMNS * np.arange(len(DIRECTIONS), dtype=np.int64)[:, None]
@@ -104,6 +109,8 @@ class Ledgers:
         self.floors_ns: Integers = np.zeros((len(DIRECTIONS), rows), np.int64)
         self.largest_ns: Integers = np.zeros((len(DIRECTIONS), rows), np.int64)
         self.minima = RecentMinima(MINIMUM_PERIOD_NS, rows, len(DIRECTIONS))
+        self._last_sequence: Integers = np.full(rows, _NEVER, np.int64)
+        self._last_delay_ns: Integers = np.zeros((len(DIRECTIONS), rows), np.int64)
         self._used = 0
 
     def open(self, labels: PathLabels, forward: Promise, reverse: Promise, round_trip: Limit) -> PathLedger:
@@ -126,7 +133,14 @@ class Ledgers:
         self.add(rows, _FIRST_OF + (OUTCOMES + outcomes), 1)
 
     def observe(
-        self, rows: Integers, delays_ns: Integers, trusted: Flags, now_ns: int, *, one_way: bool = True
+        self,
+        rows: Integers,
+        sequences: Integers,
+        delays_ns: Integers,
+        trusted: Flags,
+        now_ns: int,
+        *,
+        one_way: bool = True,
     ) -> None:
         """Record the measured delays of n packets, ordered by row, at monotonic time `now_ns`.
 
@@ -136,6 +150,7 @@ class Ledgers:
 
         Args:
             rows: (n,), not falling.
+            sequences: (n,), of each packet within its session.
             delays_ns: (3, n).
             trusted: (n,), whether both clocks vouch for themselves.
             one_way: whether one-way delays were measured at all.
@@ -143,6 +158,23 @@ class Ledgers:
         least_ns, comparable = self.minima.observe(rows, delays_ns, trusted, now_ns)
         self._histogram(DELAY, rows, delays_ns, trusted)
         self._histogram(VARIATION, rows, delays_ns - least_ns, comparable & one_way)
+        self._differences(rows, sequences, delays_ns, one_way)
+
+    def _differences(self, rows: Integers, sequences: Integers, delays_ns: Integers, one_way: bool) -> None:
+        """Count by how much packets that follow each other differ in delay (IPDV, RFC 3393 section 2.3).
+
+        That is the difference of two delays by the same clocks, so it needs no trust in them.
+        """
+        before, delays_before = self._last_sequence[rows], self._last_delay_ns[:, rows]
+        same = np.flatnonzero(rows[1:] == rows[:-1]) + 1
+        before[same], delays_before[:, same] = sequences[same - 1], delays_ns[:, same - 1]
+        # of a row that is named more than once the last assignment holds
+        self._last_sequence[rows], self._last_delay_ns[:, rows] = sequences, delays_ns
+        chosen = sequences == before + 1
+        directions = _FIRST_OF if one_way else _FIRST_OF[-1:]
+        differences = np.abs(delays_ns - delays_before)[-len(directions) :, chosen]
+        self.add(rows[chosen], directions + IPDV, 1)
+        self.add(rows[chosen], directions + IPDV_SUM, differences)
 
     def _histogram(self, first: int, rows: Integers, values_ns: Integers, one_way: Flags) -> None:
         """Count values of all directions, of the one-way ones only those flagged."""
@@ -162,6 +194,10 @@ class Ledgers:
         self.floors_ns = np.concatenate((self.floors_ns, np.zeros_like(self.floors_ns)), axis=1)
         self.largest_ns = np.concatenate((self.largest_ns, np.zeros_like(self.largest_ns)), axis=1)
         self.minima.grow()
+        self._last_sequence = np.concatenate((self._last_sequence, np.full_like(self._last_sequence, _NEVER)))
+        self._last_delay_ns = np.concatenate(
+            (self._last_delay_ns, np.zeros_like(self._last_delay_ns)), axis=1
+        )
 
 
 class DirectionLedger:
@@ -200,6 +236,12 @@ class DirectionLedger:
     def variation(self) -> Histogram:
         """Delay less the recent minimum."""
         return Histogram(self._read(VARIATION, BUCKETS), self._read(VARIATION_SUM, 1)[0])
+
+    @property
+    def differences(self) -> tuple[int, int]:
+        """How many pairs of packets that follow each other were measured, and the sum of their differences (ns)."""
+        count, sum_ns = self._read(IPDV, 2)
+        return count, sum_ns
 
     def minimum_ns(self, now_ns: int) -> int | None:
         """The least trusted delay of the last one to two minutes, or None where there is none."""

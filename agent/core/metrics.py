@@ -20,6 +20,7 @@ PROBE_REORDERED: Final = "isochrone_probe_reordered_total"  # direction
 DELAY: Final = "isochrone_delay_seconds"  # direction
 DELAY_MIN: Final = "isochrone_delay_min_seconds"  # direction
 DELAY_VARIATION: Final = "isochrone_delay_variation_seconds"  # direction
+INTERPACKET_DELAY_VARIATION: Final = "isochrone_interpacket_delay_variation_seconds"  # direction
 DELAY_LIMIT: Final = "isochrone_delay_limit_seconds"  # direction, operator
 DELAY_FLOOR: Final = "isochrone_delay_floor_seconds"  # direction
 CLOCK_CONTRADICTIONS: Final = "isochrone_clock_contradictions_total"

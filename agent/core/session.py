@@ -363,7 +363,7 @@ class SenderSessions:
         )
         ledgers.add(rows, columns.IN_FLIGHT, -1)
         ledgers.add_outcomes(rows, outcomes)
-        ledgers.observe(rows, delays, uncertainty != UNKNOWN_NS, now_ns, one_way=self._one_way)
+        ledgers.observe(rows, sequences, delays, uncertainty != UNKNOWN_NS, now_ns, one_way=self._one_way)
         self._record(
             Measurements(
                 Probes(rows, sequences),

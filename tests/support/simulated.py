@@ -91,7 +91,8 @@ class SimulatedPath:
 
     def _observe(self, forward_ns: int, reverse_ns: int) -> None:
         delays_ns = np.array([[forward_ns], [reverse_ns], [forward_ns + reverse_ns]])
-        self.ledger.table.observe(np.array([self.ledger.row]), delays_ns, np.array([True]), 0)
+        row, sequence = np.array([self.ledger.row]), np.array([self.ledger.sent])
+        self.ledger.table.observe(row, sequence, delays_ns, np.array([True]), 0)
 
 
 class SimulatedAgent:

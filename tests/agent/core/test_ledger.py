@@ -85,7 +85,7 @@ def test_batches_of_many_sessions(seed: int, paths: int, probes: int) -> None:
 
 def test_columns_are_distinct() -> None:
     """Every count has a column of its own, and all columns are used."""
-    of_a_direction = range(columns.VARIATION_SUM + 1)
+    of_a_direction = range(columns.IPDV_SUM + 1)
     used = [columns.SENT, columns.IN_FLIGHT, columns.LATE]
     used += [columns.CLOCK_CONTRADICTIONS, columns.FLOOR_CONTRADICTIONS, columns.STEPPED]
     used += [column(direction, within) for direction in Direction for within in of_a_direction]

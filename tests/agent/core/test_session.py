@@ -461,3 +461,24 @@ def test_a_round_trip_alone_proves_both_directions() -> None:
         assert ledger.round_trip.outcomes[Outcome.OVER if round_trip_ms > 20 else Outcome.WITHIN] == 1
         assert ledger.forward.delay.total == ledger.forward.variation.total == 0
         assert ledger.round_trip.delay.total == ledger.round_trip.variation.total == 1
+
+
+def test_differences_are_of_neighbours_only() -> None:
+    """IPDV compares a packet with the one sent right before it; where that one is missing there is none."""
+    for batches in ([[1, 5, 2, 2]], [[1], [5, 2], [2]]):
+        session = Session(path_ledger(), 100 * MS, 16)
+        answered = 0
+        for batch in batches:
+            replies = []
+            for delay_ms in batch:
+                if answered == 3:
+                    session.send(WALL_EPOCH_NS)  # gets no answer
+                sequence, wire = session.send(WALL_EPOCH_NS)
+                there_ns = WALL_EPOCH_NS + delay_ms * MS
+                replies.append(Reply(sequence, wire, answered, there_ns, there_ns, there_ns + MS))
+                answered += 1
+            session.replied(*replies, stamping_ns=0, now_ns=0)
+        # 0 and 2 are not neighbours (1 is left out), 2 and 3 are, and of the last two the first was lost
+        assert session.ledger.forward.differences == (1, 3 * MS)
+        assert session.ledger.reverse.differences == (1, 0)
+        assert session.ledger.round_trip.differences == (1, 3 * MS)
