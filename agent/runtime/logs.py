@@ -12,6 +12,9 @@ from agent.runtime.wording import one_line
 
 _MAX_KINDS: Final = 1024
 _OTHERS: Final = "others"
+_HTTP_SERVER: Final = "aiohttp.server"
+_BAD_REQUEST: Final = "HttpProcessingError"
+"""By name, for not every command that logs has read aiohttp."""
 
 
 def configure(level: str) -> None:
@@ -19,6 +22,8 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    server = logging.getLogger(_HTTP_SERVER)
+    server.filters = [BadRequests()]
 
 
 class LineFormatter(logging.Formatter):
@@ -40,6 +45,22 @@ class LineFormatter(logging.Formatter):
         if record.exc_info:
             line += f" traceback={_in_quotes(self.formatException(record.exc_info))}"
         return line
+
+
+class BadRequests(logging.Filter):
+    """Keeps strangers from filling the log: of malformed HTTP requests one line a minute passes, without traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._complain = RateLimited(logging.getLogger(_HTTP_SERVER).warning)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is anything else; those of malformed requests are said in other words, now and then."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or not any(kind.__name__ == _BAD_REQUEST for kind in type(error).__mro__):
+            return True
+        self._complain(type(error).__name__, f"malformed HTTP request: {type(error).__name__}")
+        return False
 
 
 def _in_quotes(text: str) -> str:

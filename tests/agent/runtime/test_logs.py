@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
 
 import pytest
+from aiohttp import web
 
 from agent.runtime.logs import RateLimited, configure
 
@@ -113,3 +115,33 @@ def test_many_kinds() -> None:
     complain("4999", "4999 is bad")
     complain("1500", "1500 is bad")
     assert lines[-1] == "1500 is bad"
+
+
+@pytest.mark.usefixtures("_root_logger")
+async def test_strangers_cannot_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Malformed HTTP requests are said once, in a line without a traceback; a fault of our own is said in full."""
+    configure("info")
+
+    async def broken(_: web.Request) -> web.Response:
+        raise RuntimeError("our own fault")
+
+    app = web.Application()
+    app.router.add_get("/", broken)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    for request in [b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n"] * 5 + [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    ]:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(request)
+        assert await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    await runner.cleanup()
+    bad, own = capsys.readouterr().err.splitlines()
+    assert "malformed HTTP request: LineTooLong" in bad
+    assert "our own fault" in own
+    assert "traceback=" in own
+    assert "traceback=" not in bad
