@@ -37,10 +37,10 @@ class Resolver:
     async def keep_resolving(self) -> None:
         """Look up the names among the endpoints again and again."""
         names = [row for row, endpoint in enumerate(self._endpoints) if not _is_address(endpoint.host)]
-        unresolved = [row for row in range(len(self._endpoints)) if self.addresses[row] is None]
         while True:
             await asyncio.sleep(_AGAIN_S)
-            for row in sorted({*names, *unresolved}):
+            unknown = [row for row, address in enumerate(self.addresses) if address is None]
+            for row in sorted({*names, *unknown}):
                 await self._resolve(row)
 
     async def _resolve(self, row: int) -> None:
@@ -76,6 +76,8 @@ async def _look_up(host: str) -> list[str]:
     Raises:
         OSError: there is none.
     """
+    if _is_address(host):
+        return [host]  # a thousand of them need no thread each
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     addresses = []
     for _, _, _, _, name in found:
