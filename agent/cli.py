@@ -157,7 +157,8 @@ def _run(chosen: argparse.Namespace) -> int:
     logs.configure(settings.log_level)
 
     async def run() -> int:
-        law_held = await Agent(settings).run(stop_requested())
+        agent = Agent(settings, read=lambda: load(chosen.config, AgentSettings))
+        law_held = await agent.run(stop_requested())
         return ExitStatus.OK if law_held else ExitStatus.FAILED
 
     return asyncio.run(run())

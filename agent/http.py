@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -16,11 +16,14 @@ class HttpBindError(IsochroneError):
     """The HTTP server cannot listen where it is told to."""
 
 
-def create_app(render: Callable[[], Iterator[str]], not_ready: Callable[[], str]) -> web.Application:
+def create_app(
+    render: Callable[[], Iterator[str]], reload: Callable[[], Awaitable[None]], not_ready: Callable[[], str]
+) -> web.Application:
     """The application.
 
     Args:
         render: what /metrics shows, in pieces, between which probes can be sent.
+        reload: takes over the settings as they are now; raises IsochroneError where it cannot.
         not_ready: why the agent is not ready yet; empty where it is.
     """
 
@@ -31,6 +34,13 @@ def create_app(render: Callable[[], Iterator[str]], not_ready: Callable[[], str]
             await response.write(piece.encode())
             await asyncio.sleep(0)
         return response
+
+    async def reloaded(_: web.Request) -> web.Response:
+        try:
+            await reload()
+        except IsochroneError as error:
+            return web.Response(text=f"{error}\n", status=400)
+        return web.Response(text="reloaded\n")
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="healthy\n")
@@ -43,6 +53,7 @@ def create_app(render: Callable[[], Iterator[str]], not_ready: Callable[[], str]
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/-/healthy", healthy)
     app.router.add_get("/-/ready", ready)
+    app.router.add_post("/-/reload", reloaded)
     return app
 
 

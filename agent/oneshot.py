@@ -90,10 +90,15 @@ async def probe(shot: OneShot) -> int:
     stop = stop_requested()
     await prober.start()
     waiting = [asyncio.ensure_future(prober.idle()), asyncio.ensure_future(stop.wait())]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    await prober.stop()
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        await prober.stop()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await prober.close()
 
     path = prober.paths[0]
     summary = summarise(shot, prober, clock, measurements)

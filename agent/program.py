@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from agent.core.histogram import Histogram
 from agent.exposition import registry, render
@@ -22,6 +24,7 @@ from agent.net.timer import sharpen_timers
 from agent.probes.prober import ProbedPath, Prober
 from agent.probes.stamp import StampOutlet
 from agent.reflector.stamp import StampReflector
+from agent.runtime.exceptions import IsochroneError
 from agent.settings import (
     AdjtimexClockSettings,
     AgentSettings,
@@ -33,6 +36,13 @@ from agent.settings import (
 )
 
 log = logging.getLogger(__name__)
+
+
+_FIXED: Final = ("site", "listen", "clock", "reflector")
+
+
+class RestartNeeded(IsochroneError):
+    """New settings cannot be taken over by a running agent."""
 
 
 def clock_of(settings: ClockSettings) -> Clock:
@@ -55,12 +65,23 @@ def clock_of(settings: ClockSettings) -> Clock:
 class Agent:
     """One agent; `run` lasts until the event it is given is set.
 
+    Args:
+        settings: what it does.
+        rng: draws the phases.
+        read: reads the settings anew, for a reload; raises IsochroneError where they are no good.
+
     Raises:
         ReflectorBindError: the reflector's address cannot be used.
     """
 
-    def __init__(self, settings: AgentSettings, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        rng: random.Random | None = None,
+        read: Callable[[], AgentSettings] | None = None,
+    ) -> None:
         self.settings = settings
+        self._read = read or (lambda: settings)
         longest_ns = max((path.timeout for path in settings.paths), default=0)
         self.clock = LocalClock(clock_of(settings.clock), longest_sample_ns=2 * longest_ns)
         self.prober = Prober(StampOutlet, settings.site, settings.paths, self.clock, rng or random.Random())
@@ -70,6 +91,23 @@ class Agent:
             else StampReflector(settings.reflector.listen, settings.reflector.sessions, self.clock)
         )
         self._ready = False
+        self._reloading: set[asyncio.Task[None]] = set()
+
+    async def reload(self) -> None:
+        """Read the settings anew and go on under them; paths that stay keep their counts and their sessions.
+
+        Raises:
+            IsochroneError: the settings are no good, or something has changed that only a restart can change
+                (RestartNeeded); nothing is taken over then.
+        """
+        settings = await asyncio.to_thread(self._read)
+        changed = [name for name in _FIXED if getattr(settings, name) != getattr(self.settings, name)]
+        if changed:
+            raise RestartNeeded(f"changed, and can only be changed by a restart: {', '.join(changed)}")
+        self.settings = settings
+        logging.getLogger().setLevel(settings.log_level.upper())
+        await self.prober.update(settings.paths)
+        log.info("reloaded: %d paths", len(settings.paths))
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Measure and reflect until `stop` is set, then drain: every probe under way is answered or given up.
@@ -84,13 +122,14 @@ class Agent:
         await self.clock.refresh()
         keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
         own = registry(self)
-        app = create_app(lambda: render(self, own), lambda: "" if self._ready else "starting")
+        app = create_app(lambda: render(self, own), self.reload, lambda: "" if self._ready else "starting")
         runner = None if self.settings.listen is None else await serve(app, self.settings.listen)
         try:
             if self.reflector is not None:
                 self.reflector.start()
             await self.prober.start()
             self._ready = True
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_soon)
             log.info(
                 "site %s: %d paths, %d reflector sockets, clock %s",
                 self.settings.site,
@@ -109,6 +148,17 @@ class Agent:
                 self.reflector.close()
             if runner is not None:
                 await runner.cleanup()
+
+    def _reload_soon(self) -> None:
+        task = asyncio.create_task(self._try_reload(), name="reload")
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
+
+    async def _try_reload(self) -> None:
+        try:
+            await self.reload()
+        except IsochroneError as error:
+            log.error("not reloaded, going on as before: %s", error)
 
     async def _until(self, stop: asyncio.Event) -> None:
         """Wait until the agent is to stop, or cannot go on."""

@@ -152,12 +152,18 @@ class PathSettings(Settings):
 
     def ledger(self, site: str, table: Ledgers) -> PathLedger:
         """A fresh ledger of this path, probed from `site`, in a table."""
+        labels = PathLabels(site, self.target, self.tier, self.provider, self.kind, self.dscp)
+        return table.open(labels, *self.promises())
+
+    def promises(self) -> tuple[Promise, Promise, Limit]:
+        """What the path is held against: forward, reverse, and the round trip's limit."""
         forward, reverse, round_trip = self.limits.complete()
         floor_forward, floor_reverse = self.floors_ns()
-        labels = PathLabels(site, self.target, self.tier, self.provider, self.kind, self.dscp)
-        return table.open(
-            labels, Promise(forward, floor_forward), Promise(reverse, floor_reverse), round_trip
-        )
+        return Promise(forward, floor_forward), Promise(reverse, floor_reverse), round_trip
+
+    def identity(self) -> tuple[str, str, str, str, int]:
+        """What names the path in the metrics, at one site."""
+        return self.target, self.tier, self.provider, self.kind, self.dscp
 
     def located_problems(self) -> Iterator[tuple[Location, str]]:
         """What this path promises against physics, or leaves unsaid; locations are within the path."""
@@ -203,7 +209,7 @@ class AgentSettings(Settings):
         for index, path in enumerate(self.paths):
             for location, message in path.located_problems():
                 yield ("paths", index, *location), message
-            key = (path.target, path.tier, path.provider, path.kind, path.dscp)
+            key = path.identity()
             if key in first:
                 yield (
                     ("paths", index),

@@ -18,7 +18,6 @@ of each direction: outcomes | duplicates | reordered | delay histogram | variati
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,10 +118,9 @@ class Ledgers:
         if row == len(self.counts):
             self._grow()
         self._used += 1
-        promises = (forward, reverse, Promise(round_trip, forward.floor_ns + reverse.floor_ns))
-        self.floors_ns[:, row] = [promise.floor_ns for promise in promises]
-        self.largest_ns[:, row] = [promise.limit.largest_ns for promise in promises]
-        return PathLedger(self, row, labels, promises)
+        ledger = PathLedger(self, row, labels)
+        ledger.promise(forward, reverse, round_trip)
+        return ledger
 
     def add(self, rows: Integers, columns: Integers | int, amounts: Integers | int) -> None:
         """Add amounts to counts; where one is named more than once, all of its amounts are added."""
@@ -263,13 +261,20 @@ class PathLedger:
 
     __slots__ = ("forward", "labels", "not_sent", "reverse", "round_trip", "row", "table")
 
-    def __init__(self, table: Ledgers, row: int, labels: PathLabels, promises: Sequence[Promise]) -> None:
+    def __init__(self, table: Ledgers, row: int, labels: PathLabels) -> None:
         self.table = table
         self.row = row
         self.labels = labels
         self.not_sent: Counter[str] = Counter()
+
+    def promise(self, forward: Promise, reverse: Promise, round_trip: Limit) -> None:
+        """Hold the path against these from now on; what was counted before stays."""
+        promises = (forward, reverse, Promise(round_trip, forward.floor_ns + reverse.floor_ns))
+        self.table.floors_ns[:, self.row] = [promise.floor_ns for promise in promises]
+        self.table.largest_ns[:, self.row] = [promise.limit.largest_ns for promise in promises]
         self.forward, self.reverse, self.round_trip = (
-            DirectionLedger(table, row, direction, promise) for direction, promise in enumerate(promises)
+            DirectionLedger(self.table, self.row, direction, promise)
+            for direction, promise in enumerate(promises)
         )
 
     @property

@@ -21,6 +21,7 @@ from agent.core.outcome import Direction
 OMITTED_SEQUENCE: Final = 1
 _SEQUENCE_SPACE: Final = 1 << 32
 _LEAST_WINDOW: Final = 16
+_PER_SLOT: Final = ("state", "sequence", "t1_ns", "wire", "stamped", "first_reflected", "last_reflected")
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -80,15 +81,34 @@ class ProbeRings:
 
         A row that has been open before gets a new ring.
         """
-        size = 1 << (max(_LEAST_WINDOW, window) - 1).bit_length()
-        base, self._slots = self._slots, self._slots + size
-        for name in ("state", "sequence", "t1_ns", "wire", "stamped", "first_reflected", "last_reflected"):
-            setattr(self, name, _with_room(getattr(self, name), self._slots))
+        base, mask = self._allocate(window)
         for name in ("timeout_ns", "next", "stateful", "highest", "highest_reflected", "_base", "_mask"):
-            setattr(self, name, _with_room(getattr(self, name), row + 1))
+            setattr(self, name, with_room(getattr(self, name), row + 1))
         self.timeout_ns[row], self.next[row], self.stateful[row] = timeout_ns, 0, False
         self.highest[row] = self.highest_reflected[row] = -1
-        self._base[row], self._mask[row] = base, size - 1
+        self._base[row], self._mask[row] = base, mask
+
+    def _allocate(self, window: int) -> tuple[int, int]:
+        """First slot and mask of a new ring."""
+        size = _size_of(window)
+        base, self._slots = self._slots, self._slots + size
+        for name in _PER_SLOT:
+            setattr(self, name, with_room(getattr(self, name), self._slots))
+        return base, size - 1
+
+    def widen(self, row: int, window: int, timeout_ns: int) -> None:
+        """Let an open session remember at least so many probes from now on; what it remembers stays."""
+        self.timeout_ns[row] = timeout_ns
+        if _size_of(window) <= int(self._mask[row]) + 1:
+            return
+        newest = int(self.next[row])
+        kept = np.arange(max(0, newest - int(self._mask[row]) - 1), newest)
+        before = self._base[row] + (kept & self._mask[row])
+        self._base[row], self._mask[row] = self._allocate(window)
+        after = self._base[row] + (kept & self._mask[row])
+        for name in _PER_SLOT:
+            values = getattr(self, name)
+            values[after] = values[before]
 
     def slots(self, rows: Integers, sequences: Integers) -> Integers:
         """The slots of probes, whether or not they are still theirs."""
@@ -165,7 +185,12 @@ class ProbeRings:
         return ProbeState.LOST_REVERSE
 
 
-def _with_room(values: NDArray[Kind], length: int) -> NDArray[Kind]:
+def _size_of(window: int) -> int:
+    """The least power of two that holds a window."""
+    return 1 << (max(_LEAST_WINDOW, window) - 1).bit_length()
+
+
+def with_room(values: NDArray[Kind], length: int) -> NDArray[Kind]:
     """The array with at least this length, what is new being zero; doubled, so that growing stays cheap."""
     if length <= len(values):
         return values

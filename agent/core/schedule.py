@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from agent.core.interval import Integers
+from agent.core.interval import Flags, Integers
 
 
 def spread_phases(intervals_ns: Sequence[int], rng: random.Random) -> list[int]:
@@ -33,6 +33,9 @@ def spread_phases(intervals_ns: Sequence[int], rng: random.Random) -> list[int]:
     ]
 
 
+_FOR_EVER: Final = np.iinfo(np.int64).max
+
+
 class Due(NamedTuple):
     """Probes to be sent, in order of time.
 
@@ -50,26 +53,35 @@ class Due(NamedTuple):
 class PeriodicStreams:
     """Send times `start + phase + k * interval` of many rows; what is missed is skipped, never caught up in a burst.
 
-    Args:
-        intervals_ns: of each row.
-        start_ns: monotonic time from which the phases count.
-        phases_ns: of each row.
-        probes: how often each row is sent to; None: without end.
-
     Attributes:
         due_ns: when each row is due next.
         remaining: how often each row is still to be sent to.
     """
 
-    def __init__(
-        self, intervals_ns: Sequence[int], start_ns: int, phases_ns: Sequence[int], probes: int | None = None
+    def __init__(self) -> None:
+        self._open: Flags = np.zeros(0, np.bool_)
+        self._intervals_ns: Integers = np.ones(0, np.int64)
+        self.due_ns: Integers = np.zeros(0, np.int64)
+        self.remaining: Integers = np.zeros(0, np.int64)
+
+    def set(
+        self,
+        rows: Sequence[int],
+        intervals_ns: Sequence[int],
+        first_ns: Sequence[int],
+        probes: int | None = None,
     ) -> None:
-        self._stopped = False
-        self._intervals_ns: Integers = np.array(intervals_ns, np.int64)
-        self.due_ns: Integers = start_ns + np.array(phases_ns, np.int64)
-        self.remaining: Integers = np.full(
-            len(self.due_ns), np.iinfo(np.int64).max if probes is None else probes
-        )
+        """Send to rows from the monotonic times `first_ns` on, so often; None: without end."""
+        missing = max(rows, default=-1) + 1 - len(self._open)
+        if missing > 0:
+            self._open = np.append(self._open, np.zeros(missing, np.bool_))
+            self._intervals_ns = np.append(self._intervals_ns, np.ones(missing, np.int64))
+            self.due_ns = np.append(self.due_ns, np.zeros(missing, np.int64))
+            self.remaining = np.append(self.remaining, np.zeros(missing, np.int64))
+        chosen = np.array(rows, np.int64)
+        self._open[chosen] = True
+        self._intervals_ns[chosen], self.due_ns[chosen] = intervals_ns, first_ns
+        self.remaining[chosen] = _FOR_EVER if probes is None else probes
 
     @property
     def next_due_ns(self) -> int | None:
@@ -77,15 +89,14 @@ class PeriodicStreams:
         active = self.due_ns[self.remaining > 0]
         return int(active.min()) if len(active) else None
 
-    def stop(self) -> None:
-        """Nothing is due any more."""
-        self.remaining[:] = 0
-        self._stopped = True
+    def stop(self, rows: Sequence[int] | None = None) -> None:
+        """Nothing is due any more of these rows; None: of all."""
+        chosen = slice(None) if rows is None else np.array(rows, np.int64)
+        self._open[chosen], self.remaining[chosen] = False, 0
 
     def give_back(self, row: int) -> None:
         """A probe that was taken was not sent: the row is still to be sent to once more, unless it was stopped."""
-        if not self._stopped:
-            self.remaining[row] += 1
+        self.remaining[row] += int(self._open[row])
 
     def take(self, now_ns: int, until_ns: int) -> Due:
         """Take what is due before `until_ns`, and of what should have been sent long before `now_ns` the last time."""

@@ -113,6 +113,10 @@ class SenderSessions:
         self._paths[path.row] = path
         self.rings.open(path.row, window, timeout_ns)
 
+    def change(self, path: PathLedger, timeout_ns: int, window: int) -> None:
+        """Go on with a session under another timeout and window; what is under way stays so."""
+        self.rings.widen(path.row, window, timeout_ns)
+
     def reflector_is_stateful(self, row: int) -> bool:
         """Whether the reflector has been seen to count by itself."""
         return bool(self.rings.stateful[row])

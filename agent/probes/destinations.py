@@ -15,17 +15,15 @@ Octets = NDArray[np.uint8]
 
 
 class Destinations:
-    """Socket addresses as the kernel takes them (`agent.net.datagram.encode_address`), by row.
+    """Socket addresses as the kernel takes them (`agent.net.datagram.encode_address`), by row."""
 
-    Args:
-        rows: how many there are.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self._known: Octets = np.zeros((max(1, rows), _LONGEST_ADDRESS), np.uint8)
+    def __init__(self) -> None:
+        self._known: Octets = np.zeros((16, _LONGEST_ADDRESS), np.uint8)
 
     def set(self, row: int, address: bytes) -> None:
         """A path is sent to this address from now on."""
+        while row >= len(self._known):
+            self._known = np.concatenate((self._known, np.zeros_like(self._known)))
         self._known[row] = 0
         self._known[row, : len(address)] = np.frombuffer(address, np.uint8)
 

@@ -25,6 +25,7 @@ from agent.core.histogram import BUCKETS, Histogram
 from agent.core.interval import UNKNOWN_NS, Integers
 from agent.core.ledger import Ledgers, PathLedger, buckets_of
 from agent.core.measurement import Measurements, Probes
+from agent.core.probe_ring import with_room
 from agent.core.schedule import PeriodicStreams, spread_phases
 from agent.core.session import ReplyFate, SenderSessions
 from agent.net.datagram import TimestampedSocket, encode_address
@@ -42,6 +43,7 @@ _SHORTEST_BEAT_NS: Final = 1_000_000
 _QUEUED_OCTETS: Final = 2 * 1024
 """What a reply and a transmit time take of a socket's receive buffer, while they wait for the beat."""
 _UNRESOLVED: Final = -1
+_RESOLVED_AT_ONCE_S: Final = 1.0
 _SECOND_NS: Final = 1_000_000_000
 
 
@@ -63,16 +65,22 @@ class OutletKind(Protocol):
 
 
 class ProbedPath:
-    """One path being probed: its settings, its counts, and where it stands."""
+    """One path being probed: its settings, its counts, and where it stands.
+
+    Attributes:
+        resolved: whether its target's address is known.
+        gone_ns: when the last of what was planned is over, of a path that is to be probed no more; monotonic time.
+    """
 
     def __init__(self, settings: PathSettings, ledger: PathLedger) -> None:
         self.settings = settings
         self.ledger = ledger
         self.resolved = False
+        self.gone_ns: int | None = None
 
 
 class Prober:
-    """Probes all paths until it is stopped. The row of a path is its place among the paths.
+    """Probes all paths until it is stopped. Each path has a row of its own in every table, and keeps it.
 
     Args:
         kind: what packets look like and how replies are read.
@@ -102,33 +110,40 @@ class Prober:
     ) -> None:
         self.ledgers = Ledgers(max(1, len(paths)))
         self.sessions = SenderSessions(self.ledgers, clock.steps, record, one_way=kind.one_way)
-        self.paths = [ProbedPath(settings, settings.ledger(site, self.ledgers)) for settings in paths]
-        for path in self.paths:
-            self.sessions.open(path.ledger, path.settings.timeout, _window(path.settings))
         self.send_lag = Histogram()
         self.discarded: Counter[str] = Counter()
         self._kind = kind
+        self._site = site
         self._clock = clock
         self._rng = rng
         self._probes = probes
-        self._intervals_ns = [settings.interval for settings in paths]
-        self._timeouts_ns: Integers = np.array([settings.timeout for settings in paths], np.int64)
-        self._bunch_ns = max(
-            1, min([_BUNCH_NS, *(each // _BUNCHES_PER_INTERVAL for each in self._intervals_ns)])
-        )
-        self._streams = PeriodicStreams([], 0, [])
+        self._rows: list[ProbedPath] = []
+        self._timeouts_ns: Integers = np.zeros(0, np.int64)
+        self._outlet_of: Integers = np.zeros(0, np.int64)
+        self._streams = PeriodicStreams()
         self._outlets: dict[tuple[socket.AddressFamily, int], Outlet] = {}
-        self._outlet_of: Integers = np.full(len(paths), _UNRESOLVED)
-        self._destinations = Destinations(len(paths))
-        self._resolver = Resolver([settings.address for settings in paths], self._found)
+        self._destinations = Destinations()
+        self._resolver = Resolver(self._found)
         self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
         self._beat_ns = _LONGEST_BEAT_NS
         self._next_beat: asyncio.TimerHandle | None = None
-        self._resolving: asyncio.Task[None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
         self._pump: Pump | None = None
         self._failure: Exception | None = None
         self._failed = asyncio.Event()
         self._idle = asyncio.Event()
+        for settings in paths:
+            self._open(settings)
+
+    @property
+    def paths(self) -> list[ProbedPath]:
+        """What is probed, and what was and still has probes under way."""
+        now_ns = time.monotonic_ns()
+        return [
+            path
+            for path in self._rows
+            if path.gone_ns is None or path.ledger.in_flight or now_ns < path.gone_ns
+        ]
 
     @property
     def sockets(self) -> list[TimestampedSocket]:
@@ -136,17 +151,84 @@ class Prober:
         return [outlet.socket for outlet in self._outlets.values()]
 
     async def start(self) -> None:
-        """Resolve the targets and begin to send; a name that cannot be resolved is tried again in the background."""
-        await self._resolver.resolve()
-        phases = spread_phases(self._intervals_ns, self._rng)
-        self._streams = PeriodicStreams(self._intervals_ns, time.monotonic_ns(), phases, self._probes)
+        """Resolve the targets and begin to send; a name that takes long or is unknown is waited for by nobody."""
         loop = asyncio.get_running_loop()
-        self._resolving = loop.create_task(self._resolver.keep_resolving(), name="resolve targets")
-        self._pump = Pump(self._bunch_ns, lambda error: loop.call_soon_threadsafe(self._fail, error))
-        for outlet in self._outlets.values():
-            self._pump.add(outlet)
+        self._pump = Pump(lambda error: loop.call_soon_threadsafe(self._fail, error))
+        await self._begin(self._rows)
+        self._looking.add(loop.create_task(self._resolver.keep_resolving(), name="resolve targets"))
         self._pump.start()
         self._beat()
+
+    async def update(self, paths: Sequence[PathSettings]) -> None:
+        """Probe these paths from now on; what stays keeps its counts and its session.
+
+        A path is the same where its labels are; where other settings of it have changed it goes on under the new ones.
+        Of a path that is gone what is planned is still sent, and it is shown until nothing of it is under way.
+        """
+        wanted = {settings.identity(): settings for settings in paths}
+        known = {path.settings.identity(): path for path in self._rows if path.gone_ns is None}
+        gone = [path for identity, path in known.items() if identity not in wanted]
+        planned_ns = time.monotonic_ns() + 2 * _LONGEST_BEAT_NS
+        for path in gone:
+            path.gone_ns = planned_ns + path.settings.timeout
+        self._streams.stop([path.ledger.row for path in gone])
+        self._resolver.forget(path.ledger.row for path in gone)
+        begun = [self._open(settings) for identity, settings in wanted.items() if identity not in known]
+        for identity, path in known.items():
+            settings = wanted.get(identity, path.settings)
+            if settings != path.settings:
+                begun += self._change(path, settings)
+        await self._begin(begun)
+
+    def _open(self, settings: PathSettings) -> ProbedPath:
+        path = ProbedPath(settings, settings.ledger(self._site, self.ledgers))
+        self.sessions.open(path.ledger, settings.timeout, _window(settings))
+        self._rows.append(path)
+        row = path.ledger.row
+        self._timeouts_ns = with_room(self._timeouts_ns, row + 1)
+        self._outlet_of = with_room(self._outlet_of, row + 1)
+        self._timeouts_ns[row], self._outlet_of[row] = settings.timeout, _UNRESOLVED
+        return path
+
+    def _change(self, path: ProbedPath, settings: PathSettings) -> list[ProbedPath]:
+        """Go on with a path under other settings; gives it back where its schedule or its address is another."""
+        before, path.settings = path.settings, settings
+        path.ledger.promise(*settings.promises())
+        self.sessions.change(path.ledger, settings.timeout, _window(settings))
+        self._timeouts_ns[path.ledger.row] = settings.timeout
+        if (settings.interval, settings.address) == (before.interval, before.address):
+            return []
+        return [path]
+
+    async def _begin(self, begun: Sequence[ProbedPath]) -> None:
+        """Look up where paths are, and send to them from now on, each at a phase of its own."""
+        for path in begun:
+            self._resolver.look_up(path.ledger.row, path.settings.address)
+        looking = asyncio.create_task(self._resolver.resolve([path.ledger.row for path in begun]))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+        await asyncio.wait((looking,), timeout=_RESOLVED_AT_ONCE_S)
+        intervals_ns = [path.settings.interval for path in begun]
+        now_ns = time.monotonic_ns()
+        first_ns = [now_ns + phase for phase in spread_phases(intervals_ns, self._rng)]
+        self._streams.set([path.ledger.row for path in begun], intervals_ns, first_ns, self._probes)
+        self._choose_pace()
+        if self._next_beat is not None:
+            self._next_beat.cancel()
+            self._beat()
+
+    def _choose_pace(self) -> None:
+        """Take the lengths of a bunch and of a beat from what is probed now, and how fast."""
+        intervals_ns = [path.settings.interval for path in self._rows if path.gone_ns is None]
+        if self._pump is not None:
+            shortest_ns = min(intervals_ns, default=_SECOND_NS)
+            self._pump.bunch_ns = max(1, min(_BUNCH_NS, shortest_ns // _BUNCHES_PER_INTERVAL))
+        per_second = sum(_SECOND_NS / interval_ns for interval_ns in intervals_ns)
+        octets = min((outlet.socket.receive_buffer_octets for outlet in self._outlets.values()), default=0)
+        if octets and per_second:
+            # replies can wait, all of them coming to one socket, until half of its buffer is full
+            fitting_ns = int(octets / 2 / _QUEUED_OCTETS / per_second * _SECOND_NS)
+            self._beat_ns = max(_SHORTEST_BEAT_NS, min(_LONGEST_BEAT_NS, fitting_ns))
 
     async def stop(self) -> None:
         """Stop sending, wait until every probe under way is answered or given up, and close."""
@@ -162,9 +244,9 @@ class Prober:
         """Close the sockets at once, whatever is under way; closing again changes nothing."""
         if self._next_beat is not None:
             self._next_beat.cancel()
-        if self._resolving is not None:
-            self._resolving.cancel()
-            await asyncio.gather(self._resolving, return_exceptions=True)
+        for looking in self._looking:
+            looking.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
         if self._pump is not None:
             await asyncio.to_thread(self._pump.stop)
         for outlet in self._outlets.values():
@@ -177,10 +259,10 @@ class Prober:
             Exception: what ended the sending, should it have ended by itself.
         """
         while self._streams.next_due_ns is not None or self._busy:
-            self._idle.clear()
-            await self._idle.wait()
             if self._failure is not None:
                 raise self._failure
+            self._idle.clear()
+            await self._idle.wait()
 
     async def failure(self) -> Exception:
         """Wait for the sending to end by itself, which it should not, and give what ended it."""
@@ -201,6 +283,14 @@ class Prober:
         return any(self._under_way.values()) or any(outlet.pending for outlet in self._outlets.values())
 
     def _beat(self) -> None:
+        try:
+            self._count_and_plan()
+        except (
+            Exception
+        ) as error:  # whoever is told of measurements may fail; without a next beat all would be silent
+            self._fail(error)
+
+    def _count_and_plan(self) -> None:
         now_ns = time.monotonic_ns()
         for outlet in self._outlets.values():
             self._drain(outlet, now_ns)
@@ -227,12 +317,12 @@ class Prober:
         """Write the packets that are due until the beat after the next one."""
         due = self._streams.take(now_ns, now_ns + 2 * self._beat_ns)
         for row, missed in due.missed.items():
-            self.paths[row].ledger.not_sent["overdue"] += missed
+            self._rows[row].ledger.not_sent["overdue"] += missed
         if len(due.rows) == 0:
             return
         outlets = self._outlet_of[due.rows]
         for row in due.rows[outlets == _UNRESOLVED].tolist():
-            self.paths[row].ledger.not_sent["unresolved"] += 1
+            self._rows[row].ledger.not_sent["unresolved"] += 1
         for number, outlet in enumerate(self._outlets.values()):
             chosen = outlets == number
             if chosen.any():
@@ -246,7 +336,7 @@ class Prober:
         taken, not_sent = outlet.settle()
         for row, code in not_sent:
             reason = "overdue" if code == OVERDUE else errno.errorcode.get(code, "error").lower()
-            self.paths[row].ledger.not_sent[reason] += 1
+            self._rows[row].ledger.not_sent[reason] += 1
             if code == OVERDUE:
                 self._streams.give_back(row)
         if taken is None:
@@ -295,22 +385,16 @@ class Prober:
 
     def _found(self, row: int, address: str) -> None:
         """Send a path to an address from now on; its socket is opened on first use."""
-        settings, family = self.paths[row].settings, family_of(address)
+        settings, family = self._rows[row].settings, family_of(address)
         key = family, settings.dscp
         if key not in self._outlets:
             outlet = self._outlets[key] = self._kind(family, settings.dscp, self._destinations, self._clock)
-            self._beat_ns = min(self._beat_ns, self._longest_beat_ns(outlet.socket))
+            self._choose_pace()
             if self._pump is not None:
                 self._pump.add(outlet)
         self._destinations.set(row, encode_address(address, settings.address.port))
         self._outlet_of[row] = list(self._outlets).index(key)
-        self.paths[row].resolved = True
-
-    def _longest_beat_ns(self, outlet: TimestampedSocket) -> int:
-        """How long replies can wait, all of them coming to one socket, before half of its buffer is full."""
-        per_second = sum(_SECOND_NS / interval_ns for interval_ns in self._intervals_ns)
-        fitting = outlet.receive_buffer_octets / 2 / _QUEUED_OCTETS
-        return max(_SHORTEST_BEAT_NS, int(fitting / per_second * _SECOND_NS))
+        self._rows[row].resolved = True
 
 
 def _window(settings: PathSettings) -> int:

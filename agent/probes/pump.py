@@ -33,13 +33,15 @@ class Pump:
     """Sends plans until it is stopped.
 
     Args:
-        bunch_ns: packets that are due within the same span of this length leave together.
         failed: called in the thread, with what ended it, should that happen.
+
+    Attributes:
+        bunch_ns: packets that are due within the same span of this length leave together.
     """
 
-    def __init__(self, bunch_ns: int, failed: Callable[[Exception], object]) -> None:
+    def __init__(self, failed: Callable[[Exception], object]) -> None:
         self._changed = threading.Condition()
-        self._bunch_ns = bunch_ns
+        self.bunch_ns = 1
         self._failed = failed
         self._plans: list[Plan] = []
         self._stopped = False
@@ -65,13 +67,14 @@ class Pump:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
             sharpen_timers()
             while (due_ns := self._wait_for_plan()) is not None:
-                ahead_ns = -(-due_ns // self._bunch_ns) * self._bunch_ns - time.monotonic_ns()
+                ahead_ns = -(-due_ns // self.bunch_ns) * self.bunch_ns - time.monotonic_ns()
                 if ahead_ns > 0:
                     time.sleep(ahead_ns / _SECOND_NS)
                 now_ns = time.monotonic_ns()

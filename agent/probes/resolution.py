@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from agent.runtime.quantities import Endpoint
@@ -20,41 +20,75 @@ class Resolver:
     """Looks up endpoints until it is cancelled.
 
     Args:
-        endpoints: by row.
         found: called with a row and its address, at first and whenever it changes; may raise OSError where the
             address is of no use.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], found: Callable[[int, str], None]) -> None:
-        self._endpoints = endpoints
+    def __init__(self, found: Callable[[int, str], None]) -> None:
         self._found = found
-        self.addresses: list[str | None] = [None] * len(endpoints)
+        self._endpoints: dict[int, Endpoint] = {}
+        self._addresses: dict[int, str] = {}
 
-    async def resolve(self) -> None:
-        """Look up everything once; a failure is said where it begins and leaves what was known before."""
-        await asyncio.gather(*(self._resolve(row) for row in range(len(self._endpoints))))
+    def look_up(self, row: int, endpoint: Endpoint) -> None:
+        """Look for an endpoint from now on; what was known of another one of the row is forgotten."""
+        if self._endpoints.get(row) != endpoint:
+            self._addresses.pop(row, None)
+        self._endpoints[row] = endpoint
+
+    def forget(self, rows: Iterable[int]) -> None:
+        """Look no more for these."""
+        for row in rows:
+            self._endpoints.pop(row, None)
+
+    async def resolve(self, rows: Iterable[int]) -> None:
+        """Look these up once; a failure is said where it begins and leaves what was known before."""
+        names = []
+        for row in rows:
+            host = self._endpoints[row].host
+            if _is_address(host):
+                self._take(row, [host])  # a thousand of them need no thread each
+            else:
+                names.append(row)
+        await asyncio.gather(*(self._resolve(row) for row in names))
 
     async def keep_resolving(self) -> None:
-        """Look up the names among the endpoints again and again."""
-        names = [row for row, endpoint in enumerate(self._endpoints) if not _is_address(endpoint.host)]
+        """Look up the names among the endpoints, and what is not known, again and again."""
         while True:
             await asyncio.sleep(_AGAIN_S)
-            unknown = [row for row, address in enumerate(self.addresses) if address is None]
-            for row in sorted({*names, *unknown}):
+            again = [
+                row
+                for row, endpoint in self._endpoints.items()
+                if row not in self._addresses or not _is_address(endpoint.host)
+            ]
+            for row in again:
                 await self._resolve(row)
 
     async def _resolve(self, row: int) -> None:
-        endpoint, known = self._endpoints[row], self.addresses[row]
+        endpoint = self._endpoints.get(row)
+        if endpoint is None:
+            return
         try:
             answers = await _look_up(endpoint.host)
-            if known not in answers:
-                self._found(row, answers[0])
-                self.addresses[row] = answers[0]
-                if known is not None:
-                    log.info("%s is now at %s, was at %s", endpoint.host, answers[0], known)
         except OSError as error:
-            if known is None:
+            if row not in self._addresses:
                 log.warning("cannot resolve %s, trying again: %s", endpoint.host, error)
+        else:
+            if self._endpoints.get(row) == endpoint:
+                self._take(row, answers)
+
+    def _take(self, row: int, answers: Sequence[str]) -> None:
+        """Stay with what is known where that is among the answers, else take the first."""
+        host, known = self._endpoints[row].host, self._addresses.get(row)
+        if known in answers:
+            return
+        try:
+            self._found(row, answers[0])
+        except OSError as error:
+            log.warning("cannot send to %s, trying again: %s", host, error)
+            return
+        self._addresses[row] = answers[0]
+        if known is not None:
+            log.info("%s is now at %s, was at %s", host, answers[0], known)
 
 
 def family_of(address: str) -> socket.AddressFamily:
@@ -76,8 +110,6 @@ async def _look_up(host: str) -> list[str]:
     Raises:
         OSError: there is none.
     """
-    if _is_address(host):
-        return [host]  # a thousand of them need no thread each
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     addresses = []
     for _, _, _, _, name in found:

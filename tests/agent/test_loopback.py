@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import socket
 
 import pytest
@@ -18,8 +20,9 @@ from agent.net.local_clock import LocalClock
 from agent.probes.outlet import Outlet
 from agent.probes.prober import Prober
 from agent.probes.stamp import StampOutlet
-from agent.program import Agent
+from agent.program import Agent, RestartNeeded
 from agent.reflector.stamp import ReflectorBindError, StampReflector
+from agent.runtime.exceptions import ConfigError
 from agent.runtime.quantities import Endpoint
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings, PathSettings
@@ -279,6 +282,68 @@ async def test_port_in_use_is_said() -> None:
             [Endpoint(host="127.0.0.1", port=port)], ReflectorMode.STATEFUL, LocalClock(DeclaredClock(1))
         )
     first.close()
+
+
+async def test_reload_keeps_what_stays() -> None:
+    """Paths that stay keep counts and session, also under other settings; new ones begin, gone ones are drained."""
+    reflector = reflector_on("127.0.0.1")
+    address = f"127.0.0.1:{reflector.sockets[0].address[1]}"
+    before = [path(address, target=name) for name in ("stays", "slower", "goes")]
+    after = [
+        path(address, target="stays"),
+        path(address, target="slower", interval="20ms", timeout="500ms", limits={"forward": "< 2ms"}),
+        path(address, target="new"),
+    ]
+    settings = [AgentSettings(site="wuhan", paths=tuple(paths)) for paths in (before, after)]
+    agent = Agent(settings[0], random.Random(1), read=lambda: settings[1])
+    stop = asyncio.Event()
+    reflector.start()
+    running = asyncio.create_task(agent.run(stop))
+
+    async def targets_are(*targets: str) -> bool:
+        return {one.settings.target for one in agent.paths} == set(targets)
+
+    async def all_sent(probes: int) -> bool:
+        return all(one.ledger.sent - counted.get(one.settings.target, 0) > probes for one in agent.paths)
+
+    counted: dict[str, int] = {}
+    await eventually(lambda: all_sent(20), "probes are sent")
+    ledgers = {one.settings.target: one.ledger for one in agent.paths}
+    counted |= {target: ledger.sent for target, ledger in ledgers.items()}
+    os.kill(os.getpid(), signal.SIGHUP)
+    await eventually(lambda: targets_are("stays", "slower", "new"), "the new paths")
+    now = {one.settings.target: one.ledger for one in agent.paths}
+    gone = ledgers["goes"].sent
+    await eventually(lambda: all_sent(20), "probes of the new paths")
+    stop.set()
+    assert await running
+    reflector.close()
+    assert now["stays"] is ledgers["stays"]
+    assert now["slower"] is ledgers["slower"]
+    assert now["slower"].forward.promise.limit.limit_ns == 2 * MS
+    assert ledgers["goes"].sent == gone
+    for ledger in (*now.values(), *ledgers.values()):
+        assert ledger.broken_laws() == []
+        assert (ledger.in_flight, ledger.late, ledger.round_trip.outcomes[Outcome.LOST]) == (0, 0, 0)
+
+
+async def test_a_bad_reload_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """What only a restart can change is refused by name, and so is a file with faults; the agent goes on as before."""
+    first = AgentSettings(site="wuhan", paths=(path("127.0.0.1:9"),))
+    found: list[AgentSettings] = [first.model_copy(update={"site": "elsewhere"})]
+
+    def read() -> AgentSettings:
+        if not found:
+            raise ConfigError([])
+        return found.pop()
+
+    agent = Agent(first, read=read)
+    with pytest.raises(RestartNeeded, match="by a restart: site"):
+        await agent.reload()
+    with pytest.raises(ConfigError):
+        await agent.reload()
+    assert agent.settings is first
+    await agent.prober.close()
 
 
 async def test_a_failure_to_send_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,10 +34,17 @@ def test_phase_is_uniform() -> None:
 streams = st.lists(st.tuples(st.integers(1, 500), st.integers(0, 499)), min_size=1, max_size=8)
 
 
+def streams_on(grids: list[tuple[int, int]], probes: int | None = None) -> PeriodicStreams:
+    """Streams of these intervals and phases."""
+    made = PeriodicStreams()
+    made.set(range(len(grids)), [interval for interval, _ in grids], [phase for _, phase in grids], probes)
+    return made
+
+
 @given(streams, st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 300)), max_size=20))
 def test_no_catch_up(grids: list[tuple[int, int]], steps: list[tuple[int, int]]) -> None:
     """Every send time on a stream's grid is taken once or told as missed, in order, and never a burst of old ones."""
-    made = PeriodicStreams([interval for interval, _ in grids], 0, [phase for _, phase in grids])
+    made = streams_on(grids)
     handled = [0] * len(grids)
     now = 0
     for pause, ahead in steps:
@@ -60,7 +67,7 @@ def test_no_catch_up(grids: list[tuple[int, int]], steps: list[tuple[int, int]])
 @given(streams, st.integers(0, 5), st.integers(1, 400))
 def test_limited_streams_end(grids: list[tuple[int, int]], probes: int, step: int) -> None:
     """Each stream is due as often as asked, missed times not counted, and then never again."""
-    made = PeriodicStreams([interval for interval, _ in grids], 0, [phase for _, phase in grids], probes)
+    made = streams_on(grids, probes)
     taken = [0] * len(grids)
     now = 0
     while (due_ns := made.next_due_ns) is not None:
@@ -71,8 +78,32 @@ def test_limited_streams_end(grids: list[tuple[int, int]], probes: int, step: in
 
 
 def test_stopped_streams_are_never_due() -> None:
-    """After stop nothing is due."""
-    made = PeriodicStreams([10], 0, [0])
+    """What is stopped is due no more, nor once again for what was taken and not sent; the others go on."""
+    made = streams_on([(10, 0), (10, 5)], 3)
+    made.stop([0])
+    made.give_back(0)
+    assert made.next_due_ns == 5
+    assert made.take(0, 10).rows.tolist() == [1]
     made.stop()
     assert made.next_due_ns is None
     assert len(made.take(100, 200).rows) == 0
+
+
+def test_what_was_not_sent_is_due_once_more() -> None:
+    """A limited stream that could not send is due as often as it was asked to be."""
+    made = streams_on([(10, 0)], 1)
+    assert len(made.take(0, 100).rows) == 1
+    assert made.next_due_ns is None
+    made.give_back(0)
+    assert made.take(100, 200).times_ns.tolist() == [100]
+
+
+def test_rows_can_be_set_anew() -> None:
+    """A row goes on under another interval from another time on; rows in between that were never set are never due."""
+    made = PeriodicStreams()
+    made.set([2], [10], [5])
+    assert made.take(0, 20).times_ns.tolist() == [5, 15]
+    made.set([2, 0], [100, 7], [30, 40])
+    due = made.take(20, 50)
+    assert due.rows.tolist() == [2, 0, 0]
+    assert due.times_ns.tolist() == [30, 40, 47]

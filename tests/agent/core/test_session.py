@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.ledger import SENT, PathLedger
-from agent.core.outcome import Outcome
+from agent.core.ledger import SENT, PathLedger, Promise
+from agent.core.outcome import Limit, Operator, Outcome
 from agent.core.reflection import ReflectorMode
 from agent.core.session import ReplyFate
 from agent.core.steps import ClockPair
@@ -482,3 +482,31 @@ def test_differences_are_of_neighbours_only() -> None:
         assert session.ledger.forward.differences == (1, 3 * MS)
         assert session.ledger.reverse.differences == (1, 0)
         assert session.ledger.round_trip.differences == (1, 3 * MS)
+
+
+def test_a_session_goes_on_under_a_wider_window() -> None:
+    """When more must be remembered what is known and under way stays: replies still find their probe."""
+    session = Session(path_ledger(), 100 * MS, 16)
+    for _ in range(20):
+        answered = session.send(WALL_EPOCH_NS)
+        assert reply(session, *answered) is ReplyFate.COUNTED
+    under_way = [session.send(WALL_EPOCH_NS) for _ in range(5)]
+    session.sessions.change(session.ledger, 200 * MS, 10)
+    session.sessions.change(session.ledger, 200 * MS, 100)
+    assert reply(session, *answered) is ReplyFate.DUPLICATE
+    later = session.send(WALL_EPOCH_NS)
+    for sequence, wire in [*under_way, later]:
+        assert reply(session, sequence, wire) is ReplyFate.COUNTED
+    assert (session.ledger.sent, session.ledger.in_flight, session.ledger.broken_laws()) == (26, 0, [])
+
+
+def test_a_path_is_held_against_another_promise() -> None:
+    """Outcomes are counted against the limit of their time; what was counted before stays."""
+    session = Session(path_ledger(limit_ms=10), 100 * MS, 16)
+    reply(session, *session.send(WALL_EPOCH_NS))
+    tight = Promise(Limit(MS // 2, Operator.BELOW), 0)
+    session.ledger.promise(tight, tight, Limit(MS, Operator.BELOW))
+    reply(session, *session.send(WALL_EPOCH_NS))
+    assert session.ledger.forward.promise == tight
+    for _, counted in session.ledger.directions():
+        assert counted.outcomes[: Outcome.UNCERTAIN] == [1, 1]
