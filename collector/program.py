@@ -30,6 +30,7 @@ from collector.sources.agents import AgentsSource
 from collector.sources.prometheus import PrometheusSource
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, CollectorState, RecentBlocks
+from collector.store.lock import held_alone
 from collector.store.store import Store
 from collector.web.app import create_app
 from collector.web.view import fleet_view
@@ -85,36 +86,40 @@ class Collector:
         """Collect and judge until `stop` is set.
 
         Raises:
-            StoreError: the state file cannot be used.
+            StoreError: the state file cannot be used, or another collector uses it.
             HttpBindError: the address cannot be used.
         """
+        with held_alone(self._state_file):
+            store = await Store.open(self._state_file)
+            try:
+                await self._collect(store, stop)
+            finally:
+                await store.close()
+
+    async def _collect(self, store: Store, stop: asyncio.Event) -> None:
+        await self._recall(store)
         shown = fleet_view(self.fleet)
-        store = await Store.open(self._state_file)
-        try:
-            await self._recall(store)
-            alerts = Alerts(
-                self._webhooks,
-                self.fleet.alerts.alertmanagers,
-                store,
-                lambda: self.state.breaches,
-                shown.names(),
+        alerts = Alerts(
+            self._webhooks,
+            self.fleet.alerts.alertmanagers,
+            store,
+            lambda: self.state.breaches,
+            shown.names(),
+            shown.page_url,
+            time.time_ns,
+            random.Random(),
+        )
+        app = create_app(shown, self.state, alerts.counts)
+        async with _serving(app, self.fleet.listen), _running(alerts):
+            log.info(
+                "plan %s: %d agents, %d verdicts, source %s, page %s",
+                self.plan.version,
+                len(self.plan.agents),
+                len(self.plan.targets),
+                self.fleet.source.kind,
                 shown.page_url,
-                time.time_ns,
-                random.Random(),
             )
-            app = create_app(shown, self.state, alerts.counts)
-            async with _serving(app, self.fleet.listen), _running(alerts):
-                log.info(
-                    "plan %s: %d agents, %d verdicts, source %s, page %s",
-                    self.plan.version,
-                    len(self.plan.agents),
-                    len(self.plan.targets),
-                    self.fleet.source.kind,
-                    shown.page_url,
-                )
-                await self._work(store, alerts, stop)
-        finally:
-            await store.close()
+            await self._work(store, alerts, stop)
 
     async def _recall(self, store: Store) -> None:
         now_ns = time.time_ns()

@@ -54,7 +54,7 @@ class Remembered:
 class Store:
     """The collector's state in an SQLite file; also the outbox of `collector.alerts`.
 
-    Use `Store.open`; one collector per file.
+    Use `Store.open`; one collector per file, which `collector.store.lock` sees to.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -18,6 +18,7 @@ import aiohttp
 
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from collector.tables import aligned
+from deploy.quickstart.ports import CannotListenError, turn
 from deploy.quickstart.processes import ProcessDiedError, Processes, RelayControl, processes
 from deploy.quickstart.receiver import Receiver, receiving
 from deploy.quickstart.stage import SOURCE, Stage
@@ -62,20 +63,23 @@ async def play(chosen: argparse.Namespace) -> int:
     stop = stop_requested()
     # a closed terminal ends it as cleanly as Ctrl-C does
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop.set)
-    with tempfile.TemporaryDirectory(prefix="isochrone-") as name:
+    with tempfile.TemporaryDirectory(prefix="isochrone-") as name, await turn(stop) as holder:
+        if stop.is_set():
+            return ExitStatus.INTERRUPTED
         folder = Path(name)
         stage = Stage(folder, chosen.clock, prometheus=chosen.prometheus)
         terminal = Terminal(chosen.lang, stage.names)
         receiver = Receiver(stage.webhook_key, lambda message: _show_webhook(terminal, message))
-        hook = ("127.0.0.1", stage.port("127.0.0.1:9465"))
         async with (
             aiohttp.ClientSession(timeout=_ANSWER_WITHIN) as session,
-            receiving(receiver, *hook),
+            contextlib.AsyncExitStack() as served,
             processes(folder) as children,
         ):
             started_s = time.monotonic()
+            await _serve(receiver, stage.port("127.0.0.1:9465"), served)
             try:
                 relay = await stage.start(children, stop)
+                holder.close()
                 zh, en = _clock_words(chosen.clock)
                 terminal.say(f"网页：{stage.page}   （{zh}）", f"page: {stage.page}   ({en})")
                 synchronised = chosen.clock == "declared"
@@ -86,6 +90,15 @@ async def play(chosen: argparse.Namespace) -> int:
             except ProcessDiedError as error:
                 print(error, file=sys.stderr)
                 return ExitStatus.FAILED
+
+
+async def _serve(receiver: Receiver, port: int, served: contextlib.AsyncExitStack) -> None:
+    try:
+        await served.enter_async_context(receiving(receiver, "127.0.0.1", port))
+    except OSError as error:
+        raise CannotListenError(
+            f"webhook receiver: cannot listen on 127.0.0.1:{port}: {error.strerror}"
+        ) from error
 
 
 def _clock_words(clock: str) -> tuple[str, str]:

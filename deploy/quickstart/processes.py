@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import functools
 import json
 import os
@@ -16,10 +17,11 @@ from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _STOP_WITHIN_S: Final = 10.0
+_TAKEN: Final = os.strerror(errno.EADDRINUSE).casefold()
 
 
 class ProcessDiedError(Exception):
-    """A process of the quickstart ended by itself; the text holds the end of its log."""
+    """A process of the quickstart ended by itself; the text says why, or holds the end of its log."""
 
 
 class Processes:
@@ -60,7 +62,11 @@ class Processes:
         """
         for name, process in self._running.items():
             if process.returncode is not None:
-                tail = "\n".join(self._log(name).read_text(errors="replace").splitlines()[-15:])
+                lines = self._log(name).read_text(errors="replace").splitlines()
+                for line in lines:
+                    if _TAKEN in line.casefold():  # that says it all, and does not need the rest
+                        raise ProcessDiedError(f"{name}: {line}")
+                tail = "\n".join(lines[-15:])
                 raise ProcessDiedError(f"{name} ended with status {process.returncode}:\n{tail}")
 
     async def stop(self, names: Sequence[str] | None = None) -> dict[str, int]:

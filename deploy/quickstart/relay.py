@@ -39,6 +39,7 @@ from agent.runtime.lifecycle import ExitStatus, execute
 from agent.runtime.quantities import DurationNs, Endpoint
 from agent.runtime.settings import Settings, load
 from deploy.quickstart.departures import Departures
+from deploy.quickstart.ports import CannotListenError
 
 _EARLY_NS: Final = 70_000
 _LATE_NS: Final = 100_000
@@ -136,7 +137,10 @@ class _Link:
     def __init__(self, settings: LinkSettings) -> None:
         self.legs = {"forward": settings.forward, "reverse": settings.reverse}
         self.family = socket.AF_INET6 if ":" in settings.front.host else socket.AF_INET
-        self.front = TimestampedSocket(self.family, (settings.front.host, settings.front.port))
+        try:
+            self.front = TimestampedSocket(self.family, (settings.front.host, settings.front.port))
+        except OSError as error:
+            raise CannotListenError(f"cannot listen on {settings.front}: {error.strerror}") from error
         self.back_address = encode_address(settings.back.host, settings.back.port)
         self.backs: dict[bytes, TimestampedSocket] = {}
 

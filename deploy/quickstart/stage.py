@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from deploy.quickstart.processes import Processes, RelayControl
 HERE: Final = Path(__file__).parent
 SOURCE: Final = "wuhan"
 _PROMETHEUS_ADDRESS: Final = "127.0.0.1:9466"
+_ANSWER_WITHIN: Final = aiohttp.ClientTimeout(total=1)
 
 
 class Stage:
@@ -66,6 +68,8 @@ class Stage:
     async def start(self, children: Processes, stop: asyncio.Event) -> RelayControl:
         """Start all processes: whoever answers before whoever asks, for silence at the start would be loss.
 
+        When it is over, every address of this run is bound.
+
         Args:
             children: take the processes.
             stop: set, nobody is waited for any more.
@@ -79,11 +83,13 @@ class Stage:
         fleet = load(self.fleet_file, FleetSettings)
         for site in sorted(fleet.sites, key=lambda site: site.id == SOURCE):
             if site.id == SOURCE:
-                await self._ready(children, stop)
+                targets = (address for target, address in self.agents.items() if target != SOURCE)
+                await _answering([f"http://{address}/-/ready" for address in targets], children, stop)
             config = self.folder / f"{site.id}.yaml"
             config.write_text(yaml.safe_dump(agent_config(fleet, site)), encoding="utf-8")
             await children.start_python(f"agent-{site.id}", "agent", "run", "--config", config)
         await children.start_python("collector", "collector", "run", "--config", self.fleet_file)
+        last = [f"http://{self.agents[SOURCE]}/-/ready", f"{self.page}-/healthy"]
         if self._prometheus is not None:
             await children.start(
                 "prometheus",
@@ -92,18 +98,22 @@ class Stage:
                 f"--storage.tsdb.path={self.folder / 'tsdb'}",
                 f"--web.listen-address={self._prometheus}",
             )
+            last.append(f"http://{self._prometheus}/-/healthy")
+        await _answering(last, children, stop)
         control = RelayControl(relay)
         await control.order()
         return control
 
-    async def _ready(self, children: Processes, stop: asyncio.Event) -> None:
-        """Wait until all targets reflect."""
-        async with aiohttp.ClientSession() as session:
-            for site, address in self.agents.items():
-                while site != SOURCE and not stop.is_set():
-                    children.check()
-                    with contextlib.suppress(aiohttp.ClientError):
-                        async with session.get(f"http://{address}/-/ready") as response:
-                            if response.status == 200:
-                                break
-                    await asyncio.sleep(0.05)
+
+async def _answering(urls: Iterable[str], children: Processes, stop: asyncio.Event) -> None:
+    """Wait until all answer with 200, as long as the children live and `stop` is not set."""
+    async with aiohttp.ClientSession(timeout=_ANSWER_WITHIN) as session:
+        for url in urls:
+            while not stop.is_set():
+                children.check()
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.get(url) as response:
+                        if response.status == 200:
+                            break
+                await asyncio.sleep(0.05)
+    children.check()  # for it may be somebody else who answers

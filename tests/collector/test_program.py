@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from collector.sla.verdict import Verdict
 from collector.store.exceptions import StoreError
 from collector.store.store import Store
 from tests.support.counting import PATH
-from tests.support.processes import eventually, free_port
+from tests.support.processes import collector_command, eventually, free_port, running
 from tests.support.receiver import Receiver, receiving
 from tests.support.simulated import MetricsServer, SimulatedAgent, SimulatedPath, showing
 
@@ -226,6 +227,41 @@ async def test_a_state_file_of_something_else_is_not_overwritten(scene: Scene) -
         async with scene.collecting():
             pass
     assert file.read_text().startswith("my diary")
+
+
+async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene: Scene) -> None:
+    """The second of two processes says who has the file, status 2; readers read on; kill -9 leaves no lock."""
+
+    def command(port: int) -> list[str | Path]:
+        file = scene.folder / f"fleet-{port}.yaml"
+        file.write_text(scene.text.replace(f"listen: 127.0.0.1:{scene.port}", f"listen: 127.0.0.1:{port}"))
+        return collector_command("run", "--config", file)
+
+    async def evaluating(port: int) -> None:
+        async def ready() -> bool:
+            async with aiohttp.ClientSession() as session:
+                try:
+                    async with session.get(f"http://127.0.0.1:{port}/-/ready") as response:
+                        return response.status == 200
+                except aiohttp.ClientError:
+                    return False
+
+        await eventually(ready, "ready")
+
+    second_port = free_port()
+    async with running(command(scene.port), scene.folder / "first.log") as first:
+        await evaluating(scene.port)
+        async with running(command(second_port), scene.folder / "second.log") as second:
+            assert await asyncio.wait_for(second.wait(), 20) == 2
+        state = scene.folder / "state.sqlite"
+        said = (scene.folder / "second.log").read_text()
+        assert said == f"{state} is used by another collector (pid {first.pid})\n"
+        with contextlib.closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as reader:
+            assert reader.execute("select count(*) from about").fetchone() == (1,)
+        first.kill()
+        await first.wait()
+        async with running(command(second_port), scene.folder / "second.log"):
+            await evaluating(second_port)
 
 
 def test_a_secret_that_cannot_be_read_is_a_problem_of_the_configuration(scene: Scene) -> None:

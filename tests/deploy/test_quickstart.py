@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -9,12 +11,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from deploy.quickstart.ports import free_addresses, moved
+from deploy.quickstart.play import main
+from deploy.quickstart.ports import free_addresses, moved, turn
+from deploy.quickstart.processes import ProcessDiedError, processes
+from deploy.quickstart.stage import Stage
+from tests.support.processes import free_port
 from tests.support.requirements import require_binary
 
 
@@ -77,8 +84,8 @@ def test_too_short_for_the_story() -> None:
 def test_nothing_is_left_behind(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C or a closed terminal ends it with a summary and status 0; even killed, it leaves no process behind."""
     process = started(tmp_path)
+    page_of(process)
     assert process.stdout is not None
-    assert "page: http://127.0.0.1:" in process.stdout.readline()
     until(lambda: len(children_with(str(tmp_path))) >= 5, "all processes")
     until(lambda: "PASS" in process.stdout.readline(), "a verdict")  # type: ignore[union-attr]
     process.send_signal(number)
@@ -131,6 +138,160 @@ def test_a_process_that_dies(tmp_path: Path, victim: str) -> None:
         r"^(relay|agent-qingyang) ended with status -9|^the relay has ended", output, re.MULTILINE
     )
     until(lambda: not children_with(str(tmp_path)), "no process left behind")
+
+
+@pytest.mark.timeout(90)
+def test_two_at_once(tmp_path: Path) -> None:
+    """Both start, each with a page of its own, and end as if they were alone."""
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    both = [started(folder) for folder in folders]
+    try:
+        assert len({page_of(process) for process in both}) == 2
+        for process in both:
+            process.send_signal(signal.SIGINT)
+        for process in both:
+            output, _ = process.communicate(timeout=30)
+            assert process.returncode == 0, output
+            assert_adds_up(output)
+    finally:
+        for process in both:
+            process.kill()
+
+
+@pytest.mark.timeout(60)
+def test_ended_while_it_waits_for_its_turn(tmp_path: Path) -> None:
+    """Ctrl-C ends it quietly: it has started nothing."""
+    with asyncio.run(turn(asyncio.Event())):
+        process = started(tmp_path)
+        assert "waiting for another quickstart" in line_of(process.stdout)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert (process.returncode, output) == (130, "")
+    assert not list(tmp_path.iterdir())
+
+
+CHOOSER = """
+import asyncio, socket, sys
+from deploy.quickstart.ports import free_addresses, turn
+
+with asyncio.run(turn(asyncio.Event())):
+    address = free_addresses([sys.argv[1]])[sys.argv[1]]
+    print(address, flush=True)
+    sys.stdin.readline()
+    bound = socket.create_server(("127.0.0.1", int(address.rpartition(":")[2])))
+print("bound", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("killed", [False, True])
+def test_nobody_chooses_between_choosing_and_binding(killed: bool) -> None:
+    """Who comes second chooses when the first has bound, and another port; or when the first has been killed."""
+    wanted = f"127.0.0.1:{free_port()}"
+    with choosing(wanted) as first:
+        assert line_of(first.stdout) == wanted
+        with choosing(wanted) as second:
+            assert line_of(second.stderr) == "waiting for another quickstart to have started"
+            if killed:
+                first.kill()
+                assert line_of(second.stdout) == wanted
+            else:
+                order(first)
+                assert line_of(second.stdout) != wanted
+                order(second)
+                assert line_of(first.stdout) == line_of(second.stdout) == "bound"
+
+
+TAKEN = {
+    "127.0.0.1:8611": "relay",
+    "127.0.0.1:8622": "agent-yichang",
+    "127.0.0.1:9463": "agent-yichang",
+    "127.0.0.1:9461": "agent-wuhan",
+    "127.0.0.1:9460": "collector",
+    "127.0.0.1:9466": "prometheus",
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("address", TAKEN)
+async def test_an_address_taken_after_it_was_chosen_is_named(tmp_path: Path, address: str) -> None:
+    """One line says whose it was to be, and which."""
+    if TAKEN[address] == "prometheus":
+        require_binary("prometheus")
+    with await turn(asyncio.Event()):
+        stage = Stage(tmp_path, "declared", prometheus=TAKEN[address] == "prometheus")
+        with taken(stage.port(address)):
+            async with processes(tmp_path) as children:
+                with pytest.raises(ProcessDiedError) as caught:
+                    await stage.start(children, asyncio.Event())
+    assert str(caught.value).startswith(f"{TAKEN[address]}: ")
+    assert f"127.0.0.1:{stage.port(address)}" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.timeout(60)
+def test_the_webhook_receivers_address_taken_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the quickstart itself, in one line, with status 2."""
+    port = free_port()
+    monkeypatch.setattr(Stage, "port", lambda *_: port)
+    with taken(port):
+        assert main(["--lang", "en"]) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("waiting")]
+    assert line.startswith(f"webhook receiver: cannot listen on 127.0.0.1:{port}: ")
+
+
+@contextlib.contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Somebody else has a port, for TCP and UDP."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        # a server that has just gone may have left connections that hold its port against those who do not ask
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for one in (tcp, udp):
+            one.bind(("127.0.0.1", port))
+        tcp.listen()
+        yield
+
+
+@contextlib.contextmanager
+def choosing(address: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that takes its turn, says what it chose, and binds it when told to."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHOOSER, address], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(stream: IO[str] | None) -> str:
+    """The next line that a process says."""
+    assert stream is not None
+    return stream.readline().rstrip()
+
+
+def order(process: subprocess.Popen[str]) -> None:
+    """Let a process go on."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def page_of(process: subprocess.Popen[str]) -> str:
+    """The address of a run's page, as soon as it is there; another run may have to start first."""
+    line = line_of(process.stdout)
+    if line.startswith("waiting"):
+        line = line_of(process.stdout)
+    found = re.search(r"page: (http://127.0.0.1:\d+/)", line)
+    assert found, line
+    return found[1]
 
 
 def started(folder: Path, *options: str) -> subprocess.Popen[str]:
