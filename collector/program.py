@@ -157,7 +157,12 @@ class Collector:
             after = before.after(reading)
             self.state.sources[reading.site] = after
             if before.up is not after.up or (not after.up and before.reason != after.reason):
-                log.info("agent of %s: %s", reading.site, after.reason or "read")
+                log.log(
+                    logging.INFO if after.up else logging.WARNING,
+                    "agent of %s: %s",
+                    reading.site,
+                    after.reason or "read",
+                )
             self._blocks.add(await store.ingest(reading.readings))
             self.state.latest.update((one.path, one) for one in reading.readings)
 

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from agent.core import metrics
+from agent.runtime.lifecycle import ExitStatus
 from tests.support.exposition import assert_law, total, value
 from tests.support.processes import agent_command, eventually, free_port, running
 from tests.support.requirements import require_binary
@@ -191,6 +192,41 @@ async def test_probe_stamp(pair: Pair) -> None:
     assert people.returncode == 0
     assert "3 sent, 3 answered, 0 lost" in people.stdout
     assert "within/within" in people.stdout
+
+
+@pytest.mark.parametrize("count", [5, 2000])
+async def test_nobody_reads_on(pair: Pair, count: int) -> None:
+    """A reader that has had enough (`| head -2`) ends the probing soon, without a word of complaint."""
+    async with pair.start("target"):
+        process = await asyncio.create_subprocess_exec(
+            *agent_command(
+                "probe", "stamp", f"127.0.0.1:{pair.reflector}", "--count", str(count), "--interval", "1ms"
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        process.stdout._transport.close()  # type: ignore[attr-defined]
+        _, complaint = await asyncio.wait_for(process.communicate(), 15)
+    assert process.returncode in (ExitStatus.OK, ExitStatus.FAILED)
+    assert complaint == b""
+
+
+def test_a_full_disk_is_said() -> None:
+    """What cannot be written is said in one line, not in a traceback."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            list(
+                map(str, agent_command("probe", "stamp", "127.0.0.1:9", "--count", "1", "--timeout", "50ms"))
+            ),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert (done.returncode, done.stderr) == (ExitStatus.USAGE, "cannot write: No space left on device\n")
 
 
 def test_probe_of_silence() -> None:
