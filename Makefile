@@ -4,6 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=deploy/constraints.txt $(BIN)/pip install --quiet
 
+# A variable's value where the person gave it to make: what stands in the environment, such as a desktop's LANGUAGE, is
+# not meant for us.
+asked = $(if $(filter command line,$(origin $(1))),$($(1)))
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench format clean constraints
 
@@ -15,8 +19,9 @@ help: ## list what can be made
 	@echo "  make run PROMETHEUS=1             a real Prometheus between agents and collector (prometheus on the PATH)"
 
 run: $(VENV)/.run ## watch real packets measured, judged and alerted on, on loopback
-	@exec $(BIN)/python -m deploy.quickstart \
-	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLOCK),--clock $(CLOCK)) $(if $(PROMETHEUS),--prometheus) $(if $(LANGUAGE),--lang $(LANGUAGE))
+	@exec $(BIN)/python -m deploy.quickstart $(if $(call asked,SECONDS),--seconds $(SECONDS)) \
+	  $(if $(call asked,CLOCK),--clock $(CLOCK)) $(if $(filter-out 0 no,$(call asked,PROMETHEUS)),--prometheus) \
+	  $(if $(call asked,LANGUAGE),--lang $(LANGUAGE))
 
 test: $(VENV)/.dev ## run the tests; what needs a missing system package is skipped and named
 	$(BIN)/pytest $(ARGS)

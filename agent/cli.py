@@ -55,9 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Send STAMP probes and print what is known of each. Exit status 1 where no reply came, or where "
         "--limit is given and a packet was over it.",
     )
-    stamp.add_argument(
-        "target", type=_argument(lambda text: Endpoint.parse(text, DEFAULT_PORT)), metavar="HOST[:PORT]"
-    )
+    stamp.add_argument("target", type=_argument(_target), metavar="HOST[:PORT]")
     stamp.add_argument("--count", type=_count, default=5, metavar="N", help="probes to send (default 5)")
     stamp.add_argument(
         "--interval", type=_argument(parse_duration), default="200ms", metavar="TIME", help="default 200ms"
@@ -94,9 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "privilege, except with the --source-port of a running session. Exit status 1 where the target was not "
         "reached.",
     )
-    route.add_argument(
-        "target", type=_argument(lambda text: Endpoint.parse(text, DEFAULT_PORT)), metavar="HOST[:PORT]"
-    )
+    route.add_argument("target", type=_argument(_target), metavar="HOST[:PORT]")
     route.add_argument(
         "--count", type=_whole(1, 100), default=3, metavar="N", help="probes for each hop (default 3)"
     )
@@ -133,6 +129,13 @@ def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return parsed
+
+
+def _target(text: str) -> Endpoint:
+    target = Endpoint.parse(text, DEFAULT_PORT)
+    if target.port == 0:
+        raise ValueError(f"{text}: nobody can be reached at port 0")
+    return target
 
 
 def _count(text: str) -> int:

@@ -197,7 +197,11 @@ def _heading(shot: OneShot, clock: LocalClock) -> str:
         quality = f"not synchronised ({clock.quality.explanation}): one-way delays are bounds only"
     else:
         quality = f"{clock.quality.source}, off by at most {bound_ns / 1e6:.3f} ms"
-    return f"STAMP {shot.target}, {shot.count} probes; local clock {quality}"
+    probes = "1 probe" if shot.count == 1 else f"{shot.count} probes"
+    return (
+        f"STAMP {shot.target}, {probes}; local clock {quality}\n"
+        "number 1 is left out, to tell a reflector that counts by itself from one that copies"
+    )
 
 
 def _line(measured: Measurement, judged: bool) -> str:
@@ -224,7 +228,17 @@ def _range(bounds: tuple[float, float]) -> str:
 def _closing(summary: dict[str, Any]) -> str:
     lost = Counter({name: counts["lost"] for name, counts in summary["directions"].items()})
     totals = f"{summary['sent']} sent, {summary['answered']} answered, {lost['round_trip']} lost"
-    lines = [f"{totals} (there {lost['forward']}, back {lost['reverse']}), law {summary['law']}"]
+    where = [
+        f"{number} {place}"
+        for number, place in (
+            (lost["forward"], "on the way there"),
+            (lost["reverse"], "on the way back"),
+            (summary["directions"]["forward"]["unattributed"], "nobody knows where"),
+        )
+        if number
+    ]
+    lines = [f"{totals}{' (' + ', '.join(where) + ')' if where else ''}, law {summary['law']}"]
+    lines += [f"{count} not sent: {reason}" for reason, count in summary["not_sent"].items()]
     for name, counts in summary["directions"].items():
         delay = counts["delay"]
         if delay is not None:

@@ -14,13 +14,17 @@ from agent.core.stamp import DEFAULT_PORT
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
+    IntervalNs,
     LimitText,
+    TimeoutNs,
     endpoint_with_default_port,
     format_duration,
 )
 from agent.runtime.settings import Settings
 
 MAX_PATHS = 65_535
+MAX_REMEMBERED = 4_000_000
+"""Some 140 MB of rings."""
 """As many as there are session identifiers (RFC 8972, section 3)."""
 
 Location = tuple[str | int, ...]
@@ -140,8 +144,8 @@ class PathSettings(Settings):
     provider: str = ""
     kind: Literal["stamp"] = "stamp"
     address: Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
-    interval: DurationNs = 100_000_000
-    timeout: DurationNs = 1_000_000_000
+    interval: IntervalNs = 100_000_000
+    timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
     limits: LimitsSettings
     floors: FloorsSettings = FloorsSettings()
@@ -167,6 +171,8 @@ class PathSettings(Settings):
 
     def located_problems(self) -> Iterator[tuple[Location, str]]:
         """What this path promises against physics, or leaves unsaid; locations are within the path."""
+        if self.address.port == 0:
+            yield ("address",), f"{self.address}: nobody can be reached at port 0"
         if self.limits == LimitsSettings():
             yield (
                 ("limits",),
@@ -205,6 +211,11 @@ class AgentSettings(Settings):
         """Limits that physics forbids, paths that the metrics could not tell apart, and a file that does nothing."""
         if not self.paths and self.reflector is None:
             yield ((), "nothing to do: neither paths nor a reflector")
+        remembered = sum(4 * path.timeout // path.interval for path in self.paths)
+        if remembered > MAX_REMEMBERED:
+            wanted = f"{remembered} probes would have to be remembered, of each path those of four timeouts"
+            remedies = "shorten timeouts, lengthen intervals, or divide the paths among agents"
+            yield ("paths",), f"{wanted}; at most {MAX_REMEMBERED}: {remedies}"
         first: dict[tuple[str, str, str, str, int], int] = {}
         for index, path in enumerate(self.paths):
             for location, message in path.located_problems():

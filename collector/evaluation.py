@@ -32,6 +32,7 @@ def _judge(target: Target, blocks: RecentBlocks, state: CollectorState, now_ns: 
     round_trips = window_sum(path_blocks, Direction.ROUND_TRIP, None, end_ns, target.window_ns)
     facts = AgentFacts(
         up=status.up,
+        silence=status.reason,
         limit=None if latest is None else latest.limits.get(target.direction),
         clock_bound_ns=status.clock_bound_ns,
         resolved=latest is None or latest.resolved,

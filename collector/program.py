@@ -20,7 +20,7 @@ from aiohttp import web
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
 from collector.alerts.service import Alerts
-from collector.alerts.targets import webhook_targets
+from collector.alerts.targets import webhook_target
 from collector.evaluation import evaluate
 from collector.fleet.plan import compile_plan
 from collector.fleet.settings import AgentsSourceSettings, FleetSettings
@@ -70,7 +70,7 @@ class Collector:
         fleet_file: where it is; files it names are relative to its folder.
 
     Raises:
-        ConfigError: a secret's file cannot be used.
+        UnusableFile: a secret's file cannot be used.
     """
 
     def __init__(self, fleet: FleetSettings, fleet_file: Path) -> None:
@@ -78,7 +78,9 @@ class Collector:
         self.plan = compile_plan(fleet)
         self.state = CollectorState(sources=dict.fromkeys(self.plan.agents, NEVER_READ))
         self._state_file = fleet_file.parent / fleet.state
-        self._webhooks = webhook_targets(fleet.alerts.webhooks, fleet_file)
+        self._webhooks = tuple(
+            webhook_target(webhook, fleet_file.parent) for webhook in fleet.alerts.webhooks
+        )
         self._blocks = RecentBlocks()
         self._memory_ns = self.plan.longest_window_ns + _READINGS_BEYOND_WINDOW * fleet.source.interval
 

@@ -96,6 +96,24 @@ def format_limit(limit: Limit) -> str:
 DurationNs = Annotated[int, BeforeValidator(parse_duration), Accepts(_DURATIONS)]
 """A duration in ns, written `50us`, `200ms`, `1s`, `5m`, `1h` or `2d`."""
 
+
+def _bounded(least_ns: int, most_ns: int) -> BeforeValidator:
+    def parse(value: Any) -> int:
+        duration_ns = parse_duration(value)
+        if not least_ns <= duration_ns <= most_ns:
+            bounds = f"at least {format_duration(least_ns)} and at most {format_duration(most_ns)}"
+            raise ValueError(f"{quoted(value)} is out of range: {bounds}")
+        return duration_ns
+
+    return BeforeValidator(parse)
+
+
+IntervalNs = Annotated[int, _bounded(1_000_000, 3_600_000_000_000), Accepts(_DURATIONS)]
+"""From probe to probe of a path: packets leave in bunches of a millisecond, so more than one in each tells nothing."""
+
+TimeoutNs = Annotated[int, _bounded(1_000_000, 60_000_000_000), Accepts(_DURATIONS)]
+"""After which a probe is lost: nothing that is late by a minute keeps a promise of milliseconds."""
+
 LimitText = Annotated[Limit, BeforeValidator(parse_limit), Accepts(_LIMITS)]
 """A limit, written `< 1ms` or `<= 10ms`."""
 

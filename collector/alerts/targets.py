@@ -5,14 +5,13 @@ A secret in a configuration file ends up in its repository; in a file of its own
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from agent.runtime.exceptions import ConfigError, Problem
+from agent.runtime.exceptions import IsochroneError
 from collector.alerts.signature import parse_secret
 from collector.alerts.webhook import WebhookTarget
+from collector.urls import split
 
 _MAX_FILE_OCTETS = 64 << 10
 
@@ -37,55 +36,42 @@ class WebhookSettings(Protocol):
         """The file that holds the secrets, one a line; several while one is being replaced."""
 
 
-def webhook_targets(webhooks: Sequence[WebhookSettings], fleet_file: Path) -> tuple[WebhookTarget, ...]:
-    """The receivers, their files read.
+class UnusableFile(IsochroneError):
+    """A file that a receiver needs is no good.
+
+    Attributes:
+        key: which of the receiver's keys names it.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def webhook_target(webhook: WebhookSettings, folder: Path) -> WebhookTarget:
+    """A receiver, its files read.
 
     Args:
-        webhooks: as in the fleet file.
-        fleet_file: paths of files are relative to its folder.
+        webhook: as in the fleet file.
+        folder: what the paths of its files are relative to.
 
     Raises:
-        ConfigError: every file that cannot be used; what is in the files is not shown.
+        UnusableFile: one of its files cannot be used; what is in it is not shown.
     """
-    problems: list[Problem] = []
-    targets: list[WebhookTarget] = []
-    for index, webhook in enumerate(webhooks):
-        where = f"alerts.webhooks[{index}]"
-        url = webhook.url or ""
-        keys: tuple[bytes, ...] = ()
-        try:
-            key = f"{where}.url_file"
-            if webhook.url_file is not None:
-                url = check_url("".join(_lines_of(fleet_file.parent / webhook.url_file)))
-            key = f"{where}.secret_file"
-            if webhook.secret_file is not None:
-                lines = _lines_of(fleet_file.parent / webhook.secret_file)
-                keys = tuple(parse_secret(line) for line in lines)
-        except OSError as error:
-            problems.append(Problem(str(fleet_file), 0, key, f"cannot be read: {error.strerror}"))
-        except ValueError as error:
-            problems.append(Problem(str(fleet_file), 0, key, str(error)))
-        else:
-            targets.append(WebhookTarget(webhook.name, url, keys))
-    if problems:
-        raise ConfigError(problems)
-    return tuple(targets)
-
-
-def check_url(url: str) -> str:
-    """The address, if something can be posted to it.
-
-    Raises:
-        ValueError: it cannot. The address is not part of the message: it may be a secret.
-    """
+    url, keys = webhook.url or "", tuple[bytes, ...]()
+    key = "url_file"
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in url):
-        raise ValueError("is no address to post to: http:// or https:// and a host are needed")
-    return url
+        if webhook.url_file is not None:
+            url = "".join(_lines_of(folder / webhook.url_file))
+            split(url)
+        key = "secret_file"
+        if webhook.secret_file is not None:
+            keys = tuple(parse_secret(line) for line in _lines_of(folder / webhook.secret_file))
+    except OSError as error:
+        raise UnusableFile(key, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UnusableFile(key, str(error)) from error
+    return WebhookTarget(webhook.name, url, keys)
 
 
 def _lines_of(path: Path) -> list[str]:

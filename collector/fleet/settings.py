@@ -14,16 +14,19 @@ from agent.core.stamp import DEFAULT_PORT
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
+    IntervalNs,
     LimitText,
+    TimeoutNs,
     endpoint_with_default_port,
     format_duration,
 )
 from agent.runtime.settings import Settings
 from agent.runtime.yaml_lines import Location
+from collector.alerts.targets import UnusableFile, webhook_target
 from collector.sla.confidence import clean_packets_needed
+from collector.urls import Url
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s]*$")]
 ProbeAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
 
 
@@ -89,8 +92,8 @@ class FleetPathSettings(Settings):
     target: Identifier
     tier: Identifier
     kind: Literal["stamp"] = "stamp"
-    interval: DurationNs = 100_000_000
-    timeout: DurationNs = 1_000_000_000
+    interval: IntervalNs = 100_000_000
+    timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
     provider: str | None = None
     address: ProbeAddress | None = None
@@ -183,12 +186,26 @@ class FleetSettings(Settings):
     def problems(self) -> Iterator[tuple[Location, str]]:
         """What does not fit together, and what physics forbids."""
         yield from self._duplicates()
+        yield from self._ports()
         yield from self._clocks()
         yield from self._paths()
         yield from self._objectives()
         for index, webhook in enumerate(self.alerts.webhooks):
             if (webhook.url is None) == (webhook.url_file is None):
                 yield ("alerts", "webhooks", index), "one of url and url_file is needed"
+
+    def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
+        """Files of secrets that cannot be used, and a state file that cannot be written."""
+        for index, webhook in enumerate(self.alerts.webhooks):
+            try:
+                webhook_target(webhook, folder)
+            except UnusableFile as error:
+                yield ("alerts", "webhooks", index, error.key), str(error)
+        state = folder / self.state
+        if state.is_dir():
+            yield ("state",), f"{self.state} is a folder: a file is needed"
+        elif not state.parent.is_dir():
+            yield ("state",), f"{self.state} is in no folder that exists"
 
     def warnings(self) -> Iterator[str]:
         """What is allowed and yet probably not meant."""
@@ -240,6 +257,16 @@ class FleetSettings(Settings):
         for index, webhook in enumerate(self.alerts.webhooks):
             if names[webhook.name] > 1:
                 yield ("alerts", "webhooks", index, "name"), f"{webhook.name} names two webhooks"
+
+    def _ports(self) -> Iterator[tuple[Location, str]]:
+        for index, site in enumerate(self.sites):
+            for name in ("agent", "reflector"):
+                endpoint = getattr(site, name)
+                if endpoint is not None and endpoint.port == 0:
+                    yield ("sites", index, name), f"{endpoint}: nobody can be reached at port 0"
+        for index, path in enumerate(self.paths):
+            if path.address is not None and path.address.port == 0:
+                yield ("paths", index, "address"), f"{path.address}: nobody can be reached at port 0"
 
     def _clocks(self) -> Iterator[tuple[Location, str]]:
         for index, site in enumerate(self.sites):
@@ -298,6 +325,11 @@ class FleetSettings(Settings):
                 if tier not in self.tiers:
                     where: Location = ("objectives", index, "tiers", number)
                     yield where, f"{tier} is no tier; tiers: {', '.join(self.tiers)}"
+            if objective.window < self.evaluation_interval:
+                window, evaluated = map(format_duration, (objective.window, self.evaluation_interval))
+                unjudged = "what happens between two evaluations would never be judged"
+                where = ("objectives", index, "window")
+                yield where, f"{window} is shorter than evaluation_interval, {evaluated}: {unjudged}"
             if objective.window < 2 * self.source.interval:
                 window, interval = format_duration(objective.window), format_duration(self.source.interval)
                 yield (

@@ -54,6 +54,7 @@ class AgentFacts:
         clock_bound_ns: what its clock vouches for; None: nothing.
         resolved: whether it knows the target's address.
         round_trips: what round trips were measured in the window, per bucket of the delay histogram.
+        silence: why nothing is read of it; empty where something is.
     """
 
     up: bool
@@ -61,6 +62,7 @@ class AgentFacts:
     clock_bound_ns: int | None
     resolved: bool = True
     round_trips: tuple[int, ...] = ()
+    silence: str = ""
 
 
 def judge(
@@ -153,8 +155,8 @@ def _unobserved(objective: Objective, window: WindowSum, agent: AgentFacts) -> R
     if not agent.up:
         return Reason(
             "agent_silent",
-            f"代理没有应答，时间窗只覆盖了 {window.coverage:.0%}",
-            f"the agent does not answer, {window.coverage:.0%} of the window is covered",
+            f"读不到代理的数据（{agent.silence}），时间窗只覆盖了 {window.coverage:.0%}",
+            f"nothing is read of the agent ({agent.silence}), {window.coverage:.0%} of the window is covered",
         )
     if window.coverage < objective.min_coverage:
         return Reason(

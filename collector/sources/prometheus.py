@@ -7,6 +7,7 @@ one moment; there is no rate, no increase, nothing extrapolated.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,11 @@ class PrometheusSource:
         now_s = self._now_ns() / 1e9
         data = {"query": self._query, "time": f"{now_s:.3f}"}
         async with self._session.post(f"{self._url}/api/v1/query", data=data) as response:
-            body = await response.json(content_type=None)
+            text = await response.text(errors="replace")
+        try:
+            body = json.loads(text)
+        except ValueError:
+            raise ValueError(f"{response.status}: no query API answers there") from None
         if not isinstance(body, dict) or body.get("status") != "success":
             error = body.get("error", "no query API") if isinstance(body, dict) else "no query API"
             raise ValueError(f"{response.status}: {error}")

@@ -23,12 +23,11 @@ from deploy.quickstart.processes import ProcessDiedError, Processes, RelayContro
 from deploy.quickstart.receiver import Receiver, receiving
 from deploy.quickstart.stage import SOURCE, Stage
 from deploy.quickstart.story import DEGRADED, HEALTHY, HUB, Act, Chapter, Observation, Story
+from deploy.quickstart.summary import Ending
 from deploy.quickstart.tally import Tally
 from deploy.quickstart.terminal import LANGUAGES, Terminal
 
-FIRST_VERDICTS_WITHIN_S: Final = 20.0
 _EVERY_S: Final = 1.0
-_LATE_SHARE: Final = 0.02
 _ANSWER_WITHIN: Final = aiohttp.ClientTimeout(total=5)
 
 _PASS: Final = {
@@ -115,19 +114,6 @@ def _show_webhook(terminal: Terminal, message: dict[str, Any]) -> None:
     terminal.say(f"收到 webhook：{summary['zh']}", f"webhook received: {summary['en']}")
 
 
-def _counted(tally: Tally | None, broken: Sequence[str]) -> list[tuple[str, str]]:
-    """The counts, so that a reader can add them up, and the law."""
-    if tally is None:
-        return [("sent", "not known"), ("conservation law", "not checked: the source agent does not answer")]
-    law = "; ".join(broken) or "held, also when drained: every probe counted once, none left in flight"
-    return [
-        ("sent", str(sum(tally.sent.values()))),
-        *((f"  {target} in flight", str(number)) for target, number in tally.in_flight.items()),
-        *((f"  {' '.join(key)}", str(number)) for key, number in tally.outcomes.items() if number),
-        ("conservation law", f"BROKEN: {law}" if broken else law),
-    ]
-
-
 class Run:
     """One run: observes, tells the story what is seen, does what it asks for, shows it."""
 
@@ -170,39 +156,18 @@ class Run:
         broken = [] if tally is None else tally.broken_laws()
         # an agent that has drained checks the law once more, on its last counts: its status is what it found
         broken += [f"{name} ended with status {status}" for name, status in statuses.items() if status]
-        first = self._story.first_verdicts_s
-        closed = sum(breach["state"] == "closed" for breach in self._breaches)
-        lateness = (
-            f"{accuracy['late']} of {accuracy['stamped']} timed more than 0.1 ms late, "
-            f"the latest by {accuracy['worst_us'] / 1000:.2f} ms"
+        ending = Ending(
+            tally,
+            broken,
+            self._story,
+            self._breaches,
+            len(self._receiver.messages),
+            self._receiver.refused,
+            accuracy,
+            by_hand=ended_by_hand,
         )
-        lines = [
-            *_counted(tally, broken),
-            ("breaches", f"{len(self._breaches)} opened, {closed} closed"),
-            ("webhooks", f"{len(self._receiver.messages)} delivered, {self._receiver.refused} badly signed"),
-            ("first verdicts", "none" if first is None else f"{first:.1f} s after the start"),
-            ("emulator", f"{accuracy['carried']} packets; {lateness}"),
-        ]
-        law_held = tally is None or not broken
-        faults = self._faults(law_held=law_held)
-        if faults and accuracy["late"] > _LATE_SHARE * accuracy["stamped"]:
-            faults.append("the emulator was kept waiting: is this machine too busy to emulate distance?")
-        if not ended_by_hand:
-            lines += [("story", fault) for fault in faults] or [("story", "held")]
-        print("\n" + aligned(lines))
-        return ExitStatus.FAILED if (faults and not ended_by_hand) or not law_held else ExitStatus.OK
-
-    def _faults(self, *, law_held: bool) -> list[str]:
-        """What was not as it should be."""
-        story = self._story
-        faults = [f"NOT as told: {fault}" for fault in story.faults]
-        if story.chapter is not Chapter.DONE:
-            faults.append(f"NOT played to its end, it stopped at: {story.chapter.value}")
-        if story.first_verdicts_s is None or story.first_verdicts_s > FIRST_VERDICTS_WITHIN_S:
-            faults.append(f"NOT in time: first verdicts were promised within {FIRST_VERDICTS_WITHIN_S:.0f} s")
-        if not law_held:
-            faults.append("NOT conserved: an agent's counts do not add up")
-        return faults
+        print("\n" + aligned(ending.lines(self._terminal.lang)))
+        return ExitStatus.OK if ending.held() else ExitStatus.FAILED
 
     async def _observe(self) -> None:
         try:

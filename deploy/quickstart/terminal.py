@@ -92,6 +92,8 @@ class Terminal:
 
 
 def _clipped(line: str, room: int) -> str:
-    while width(line) > room:
+    if width(line) <= room:
+        return line
+    while width(line) > room - 1:
         line = line[:-1]
-    return line
+    return f"{line}…"

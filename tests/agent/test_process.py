@@ -273,7 +273,8 @@ def test_check_says_everything(tmp_path: Path) -> None:
     done = command("check", "--config", bad)
     assert done.returncode == 2
     lines = done.stderr.splitlines()
-    assert [line.split(":")[1] for line in lines] == ["2", "6", "8"]
+    assert [line.split(":")[1] for line in lines] == ["2", "6", "8", "11"]
+    assert "impossible" in lines[-1]
     good = tmp_path / "good.yaml"
     good.write_text(
         "site: s\npaths:\n- target: a\n  address: a\n  interval: 2s\n  limits: {forward: '< 1ms'}\n"

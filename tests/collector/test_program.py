@@ -265,8 +265,9 @@ async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene:
 
 
 def test_a_secret_that_cannot_be_read_is_a_problem_of_the_configuration(scene: Scene) -> None:
-    """Found before anything starts."""
+    """Found before anything starts, with its line."""
     text = scene.text.replace('/hook"', '/hook", secret_file: nowhere.secret')
-    fleet = parse(text, FleetSettings, "fleet.yaml")
-    with pytest.raises(ConfigError, match=r"webhooks\[0\]\.secret_file"):
-        Collector(fleet, scene.folder / "fleet.yaml")
+    with pytest.raises(
+        ConfigError, match=r"fleet.yaml:\d+: alerts.webhooks\[0\]\.secret_file: cannot be read"
+    ):
+        parse(text, FleetSettings, "fleet.yaml", scene.folder)

@@ -68,7 +68,7 @@ def test_without_any_clock() -> None:
 def test_through_prometheus() -> None:
     """With a real Prometheus between agents and collector the same story holds."""
     require_binary("prometheus")
-    assert_held(play("--seconds", "70", "--prometheus"))
+    assert_held(play("--seconds", "70", "--prometheus", "--lang", "en"))
 
 
 @pytest.mark.timeout(60)
@@ -106,7 +106,7 @@ def test_ended_while_it_starts(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 0, output
     assert "Traceback" not in output
-    assert re.search(r"^conservation law", output, re.MULTILINE)
+    assert re.search(r"^(conservation law|守恒律)", output, re.MULTILINE)
     assert not list(tmp_path.iterdir())
     until(lambda: not children_with(str(tmp_path)), "no process left behind")
 
@@ -317,7 +317,8 @@ def until(condition: Callable[[], bool], what: str, wait_s: float = 20) -> None:
 def assert_adds_up(output: str) -> None:
     """The printed outcomes of each direction and what is in flight make up what was sent."""
     (sent,) = re.findall(r"^sent +(\d+)$", output, re.MULTILINE)
-    in_flight = sum(map(int, re.findall(r"^  \w+ in flight +(\d+)$", output, re.MULTILINE)))
+    under_way = r"^  \w+ (?:in flight before the end|停止前在途) +(\d+)$"
+    in_flight = sum(map(int, re.findall(under_way, output, re.MULTILINE)))
     sums = dict.fromkeys(("forward", "reverse", "round_trip"), in_flight)
     for direction, number in re.findall(r"^  \w+ (\w+) (?:\w+) +(\d+)$", output, re.MULTILINE):
         if direction in sums:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agent.runtime.exceptions import ConfigError
-from collector.fleet.settings import PrometheusSourceSettings
+from agent.runtime.settings import parse
+from collector.fleet.settings import FleetSettings, PrometheusSourceSettings
 from tests.support.fleets import FLEET, changed, fleet
 
 
@@ -218,3 +221,80 @@ def test_a_page_without_an_address_is_warned_of() -> None:
     assert ["external_url" in warning for warning in fleet(everywhere).warnings()] == [True]
     named = everywhere + "external_url: https://isochrone.example\n"
     assert list(fleet(named).warnings()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "what"),
+    [
+        ("interval: 50ms", "interval: 1ns", "paths[1].interval", "at least 1ms and at most 1h"),
+        ("timeout: 2s", "timeout: 400d", "paths[1].timeout", "at least 1ms and at most 1m"),
+        ("window: 5m", "window: 25s", "objectives[0].window", "shorter than evaluation_interval, 1m"),
+        ('"127.0.0.1:8623"', '"127.0.0.1:0"', "sites[2].reflector", "nobody can be reached at port 0"),
+        ('"127.0.0.1:8613"', '"127.0.0.1:0"', "paths[1].address", "nobody can be reached at port 0"),
+        (
+            "source: {kind: agents",
+            'external_url: "http://[::1/x"\nsource: {kind: agents',
+            "external_url",
+            "no address",
+        ),
+        (
+            "source: {kind: agents",
+            'external_url: "http://a:99999"\nsource: {kind: agents',
+            "external_url",
+            "no address",
+        ),
+        (
+            "source: {kind: agents",
+            'external_url: "http://me:pw@a/"\nsource: {kind: agents',
+            "external_url",
+            "belongs in a file",
+        ),
+    ],
+)
+def test_what_could_never_work_is_refused(old: str, new: str, where: str, what: str) -> None:
+    """Beyond what a machine, a port or a window can be, with what would be accepted."""
+    text = changed(old, new) + "evaluation_interval: 1m\n"
+    with pytest.raises(ConfigError) as refused:
+        fleet(text)
+    (problem,) = refused.value.problems
+    assert problem.key == where
+    assert what in problem.message
+    assert "pw" not in str(refused.value)
+
+
+def test_a_wrong_key_hides_nothing(tmp_path: Path) -> None:
+    """Wrong values, what does not fit together and unusable files are told at once, each with its line."""
+    text = FLEET.replace("provider: unicom", "provder: unicom").replace(
+        "target: guanggu, tier", "target: atlantis, tier"
+    )
+    text = text.replace('limit: "<= 10ms"', 'limit: "<= 1ms"').replace("fibre_km: 30", "interval: 30")
+    text += (
+        "state: nowhere/state.sqlite\nalerts: {webhooks: [{name: noc, url: 'http://a', secret_file: none}]}\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        parse(text, FleetSettings, "fleet.yaml", tmp_path)
+    found = {problem.key: problem.line for problem in refused.value.problems}
+    assert set(found) == {
+        "paths[0].target",
+        "paths[1]",
+        "paths[1].provder",
+        "paths[2].interval",
+        "state",
+        "alerts.webhooks[0].secret_file",
+    }
+    assert all(found.values())
+
+
+def test_a_folder_is_no_state_file(tmp_path: Path) -> None:
+    """What cannot become the state file is refused before anything starts."""
+    with pytest.raises(ConfigError, match=r"state: \. is a folder"):
+        parse(FLEET + "state: .\n", FleetSettings, "fleet.yaml", tmp_path)
+
+
+def test_very_many_problems_are_cut_short() -> None:
+    """A file with nothing but mistakes is answered soon and in a hundred lines, and how many more there are."""
+    text = FLEET + "".join(f"unknown{number}: {number}\n" for number in range(20_000))
+    with pytest.raises(ConfigError) as refused:
+        fleet(text)
+    assert len(refused.value.problems) <= 102
+    assert "more problems" in str(refused.value)

@@ -16,7 +16,7 @@ from tests.support.counting import CITY_LIMIT, HUB_LIMIT, MS, PATH, SECOND_NS, c
 
 UP = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=50_000)
 UNSYNCHRONISED = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=None)
-DOWN = AgentFacts(up=False, limit=HUB_LIMIT, clock_bound_ns=50_000)
+DOWN = AgentFacts(up=False, limit=HUB_LIMIT, clock_bound_ns=50_000, silence="does not answer")
 
 
 def verdict_on(
