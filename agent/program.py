@@ -88,7 +88,14 @@ class Agent:
         self.reflector = (
             None
             if settings.reflector is None
-            else StampReflector(settings.reflector.listen, settings.reflector.sessions, self.clock)
+            else StampReflector(
+                settings.reflector.listen,
+                settings.reflector.sessions,
+                self.clock,
+                settings.reflector.rules(),
+                max_sessions=settings.reflector.max_sessions,
+                cpu_percent=settings.reflector.cpu,
+            )
         )
         self._ready = False
         self._reloading: set[asyncio.Task[None]] = set()

@@ -7,15 +7,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE, AdmissionRules, PacketRate
 from agent.core.ledger import Ledgers, PathLabels, PathLedger, Promise
+from agent.core.networks import Network
 from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
 from agent.core.stamp import DEFAULT_PORT
+from agent.net.datagram import MAX_PAYLOAD
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
     IntervalNs,
     LimitText,
+    NetworkText,
+    PercentText,
+    RateText,
     TimeoutNs,
     endpoint_with_default_port,
     format_duration,
@@ -83,18 +89,88 @@ ClockSettings = Annotated[
 ]
 
 
+class ReflectorRateSettings(Settings):
+    """How often the reflector answers; what comes beyond is dropped and counted.
+
+    Attributes:
+        per_source: packets a second of one IPv4 address, or of one IPv6 /64.
+        burst: packets at once of one source.
+        overall: written `global`; packets a second of all sources together. Its last quarter is kept for sources that
+            have been coming for a while and stay within half of their own.
+        overall_burst: written `global_burst`; packets at once of all sources.
+    """
+
+    per_source: RateText = USUAL_PER_SOURCE.per_second
+    burst: Annotated[int, Field(ge=2, le=1_000_000)] = USUAL_PER_SOURCE.burst
+    overall: Annotated[RateText, Field(alias="global")] = USUAL_OVERALL.per_second
+    overall_burst: Annotated[int, Field(alias="global_burst", ge=2, le=10_000_000)] = USUAL_OVERALL.burst
+
+
 class ReflectorSettings(Settings):
-    """Where this agent answers probes.
+    """Where this agent answers probes, and whose.
 
     Attributes:
         listen: addresses and UDP ports.
         sessions: stateful counts what arrives, which proves the direction of a loss; stateless copies numbers.
+        allow: networks that are answered; nobody else is, not even this host.
+        rate: how often.
+        max_sessions: how many sessions are remembered where they are stateful.
+        cpu: of one core, what answering may cost.
+        twamp_light: networks, allowed ones, whose requests may be shorter than the replies to them.
     """
 
     listen: Annotated[
         tuple[Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)], ...], Field(min_length=1)
     ]
     sessions: ReflectorMode = ReflectorMode.STATEFUL
+    allow: tuple[NetworkText, ...] = ()
+    rate: ReflectorRateSettings = ReflectorRateSettings()
+    max_sessions: Annotated[int, Field(ge=2, le=10_000_000)] = 65_536
+    cpu: PercentText = 50
+    twamp_light: tuple[NetworkText, ...] = ()
+
+    def rules(self) -> AdmissionRules:
+        """Who is answered, and how often."""
+        rate = self.rate
+        return AdmissionRules(
+            self.allow,
+            self.twamp_light,
+            PacketRate(rate.per_source, rate.burst),
+            PacketRate(rate.overall, rate.overall_burst),
+            longest=MAX_PAYLOAD,
+        )
+
+    def located_problems(self) -> Iterator[tuple[Location, str]]:
+        """A reflector for nobody, and peers that it is configured for and yet refuses; locations are within it."""
+        if not self.allow:
+            example = "[10.0.0.0/8, 127.0.0.1, ::1]"
+            yield (
+                ("allow",),
+                f"nobody would be answered: list all networks that may probe this agent, such as {example}",
+            )
+        for index, peers in enumerate(self.twamp_light):
+            if self.allow and not any(_is_within(peers, allowed) for allowed in self.allow):
+                yield ("twamp_light", index), f"{peers} is in no network of allow"
+
+    def warnings(self) -> Iterator[str]:
+        """What is allowed and yet probably not meant."""
+        for index, allowed in enumerate(self.allow):
+            if allowed.prefixlen == 0:
+                yield f"reflector.allow[{index}]: {allowed} is everybody, and sources are easily made up"
+        for index, endpoint in enumerate(self.listen):
+            version = 6 if ":" in endpoint.host else 4
+            if not any(allowed.version == version for allowed in self.allow):
+                yield f"reflector.listen[{index}]: {endpoint} answers nobody: allow has no network of IPv{version}"
+
+
+def _is_within(inner: Network, outer: Network) -> bool:
+    """Whether every address of one network is in the other."""
+    return (
+        inner.version == outer.version
+        and inner.prefixlen >= outer.prefixlen
+        and inner.network_address.packed >= outer.network_address.packed
+        and inner.broadcast_address.packed <= outer.broadcast_address.packed
+    )
 
 
 class LimitsSettings(Settings):
@@ -216,6 +292,9 @@ class AgentSettings(Settings):
             wanted = f"{remembered} probes would have to be remembered, of each path those of four timeouts"
             remedies = "shorten timeouts, lengthen intervals, or divide the paths among agents"
             yield ("paths",), f"{wanted}; at most {MAX_REMEMBERED}: {remedies}"
+        if self.reflector is not None:
+            for location, message in self.reflector.located_problems():
+                yield ("reflector", *location), message
         first: dict[tuple[str, str, str, str, int], int] = {}
         for index, path in enumerate(self.paths):
             for location, message in path.located_problems():
@@ -230,6 +309,8 @@ class AgentSettings(Settings):
 
     def warnings(self) -> Iterator[str]:
         """What is allowed and yet probably not meant."""
+        if self.reflector is not None:
+            yield from self.reflector.warnings()
         for index, path in enumerate(self.paths):
             if path.timeout <= path.interval:
                 yield (

@@ -40,6 +40,13 @@ def ntp_from_ns(wall_ns: int) -> int:
     return (((seconds + NTP_UNIX_OFFSET_S) << 32) + ((nanos << 32) + SECOND_NS // 2) // SECOND_NS) % _ERA
 
 
+def ntp_from_ns_of(wall_ns: Integers) -> NDArray[np.uint64]:
+    """Encode many times as `ntp_from_ns` does."""
+    seconds, nanos = np.divmod(wall_ns, SECOND_NS)
+    fractions = ((nanos << 32) + SECOND_NS // 2) // SECOND_NS
+    return ((seconds + NTP_UNIX_OFFSET_S).astype(np.uint64) << np.uint64(32)) + fractions.astype(np.uint64)
+
+
 def ns_from_ntp(stamp: int, near_ns: int) -> int:
     """Decode a 64-bit NTP timestamp to Unix wall time (ns).
 

@@ -82,6 +82,7 @@ class Protocol:
         arrival_octets: how much control data that is.
         stamp: layout of a transmit time: level, type, seconds, nanoseconds; level, type, origin, number of its error.
         stamp_octets: how much control data that is.
+        arrival_columns: `arrival` for arrays.
     """
 
     name_octets: int
@@ -94,6 +95,7 @@ class Protocol:
     arrival_octets: int
     stamp: struct.Struct
     stamp_octets: int
+    arrival_columns: np.dtype[np.void]
 
     @property
     def any_source(self) -> bytes:
@@ -112,6 +114,19 @@ class Protocol:
             return self._source(bytes(4) + info[4:8] + bytes(4))
         return self._source(info if info.startswith(_LINK_LOCAL) else info[:16] + bytes(4))
 
+    def answers(self, infos: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The same of many packet infos: (n, octets of the message), from (n, octets of an info)."""
+        made = np.empty((len(infos), len(self.any_source)), np.uint8)
+        made[:] = np.frombuffer(self.any_source, np.uint8)
+        data = made[:, _HEADER.size : _HEADER.size + self.info_octets]
+        if self is IPV4:
+            data[:, 4:8] = infos[:, 4:8]
+        else:
+            data[:, :16] = infos[:, :16]
+            (local,) = np.nonzero((infos[:, :2] == np.frombuffer(_LINK_LOCAL, np.uint8)).all(axis=1))
+            data[local, 16:] = infos[local, 16:]
+        return made
+
     def _source(self, info: bytes) -> bytes:
         return _HEADER.pack(_HEADER.size + len(info), self.level, self.packet_info) + info + bytes(4)
 
@@ -129,6 +144,52 @@ _STAMP_COLUMNS: Final = np.dtype(
     }
 )
 
+
+def _arrival_columns(info_octets: int, ttl_at: int) -> np.dtype[np.void]:
+    info_at = _STAMP_OCTETS
+    return np.dtype(
+        {
+            "names": [
+                "level",
+                "kind",
+                "seconds",
+                "nanos",
+                "info_level",
+                "info_kind",
+                "info",
+                "ttl_level",
+                "ttl_kind",
+                "ttl",
+            ],
+            "formats": [
+                "=i4",
+                "=i4",
+                "=i8",
+                "=i8",
+                "=i4",
+                "=i4",
+                ("u1", (info_octets,)),
+                "=i4",
+                "=i4",
+                "=i4",
+            ],
+            "offsets": [
+                8,
+                12,
+                16,
+                24,
+                info_at + 8,
+                info_at + 12,
+                info_at + 16,
+                ttl_at + 8,
+                ttl_at + 12,
+                ttl_at + 16,
+            ],
+            "itemsize": CONTROL_OCTETS,
+        }
+    )
+
+
 IPV4: Final = Protocol(
     name_octets=16,
     level=_IPPROTO_IP,
@@ -140,6 +201,7 @@ IPV4: Final = Protocol(
     arrival_octets=120,
     stamp=struct.Struct(_ANY_STAMP + "8xii4xB7xI" + "16x" + "80x"),
     stamp_octets=112,
+    arrival_columns=_arrival_columns(info_octets=12, ttl_at=96),
 )
 IPV6: Final = Protocol(
     name_octets=28,
@@ -152,6 +214,7 @@ IPV6: Final = Protocol(
     arrival_octets=128,
     stamp=struct.Struct(_ANY_STAMP + "8xii4xB7xI" + "28x4x" + "64x"),
     stamp_octets=128,
+    arrival_columns=_arrival_columns(info_octets=20, ttl_at=104),
 )
 
 
@@ -246,6 +309,42 @@ def receive_stamps_of(control: bytearray, results: NDArray[Any]) -> Integers:
         rows["seconds"] * SECOND_NS + rows["nanos"],
         0,
     )
+
+
+def arrivals_of(
+    protocol: Protocol, control: bytearray, results: NDArray[Any]
+) -> tuple[Integers, NDArray[np.int64], NDArray[np.uint8]]:
+    """What `read_arrivals` reads, as arrays.
+
+    The other arguments are as for `receive_stamps_of`.
+
+    Returns:
+        (n,) receive times (ns), 0 where there is none; (n,) TTLs or hop limits, -1 where there is none; and packet
+        infos, (n, `info_octets`), zeros where there is none.
+    """
+    rows = np.frombuffer(control, protocol.arrival_columns, len(results))
+    expected = (
+        (results["control_octets"] == protocol.arrival_octets)
+        & (rows["kind"] == SO_TIMESTAMPING)
+        & (rows["level"] == SOL_SOCKET)
+        & (rows["info_level"] == protocol.level)
+        & (rows["info_kind"] == protocol.packet_info)
+        & (rows["ttl_level"] == protocol.level)
+        & (rows["ttl_kind"] == protocol.ttl)
+        & (rows["seconds"] != 0)
+    )
+    received_ns = rows["seconds"] * SECOND_NS + rows["nanos"]
+    ttls = rows["ttl"].astype(np.int64)
+    infos: NDArray[np.uint8] = rows["info"]
+    if not expected.all():
+        infos = infos.copy()
+        for at in np.flatnonzero(~expected).tolist():
+            octets = int(results["control_octets"][at])
+            stamp, ttl, info = _walk_arrival(protocol, control, at * CONTROL_OCTETS, octets)
+            received_ns[at] = stamp or 0
+            ttls[at] = -1 if ttl is None else ttl
+            infos[at] = np.frombuffer(info or bytes(protocol.info_octets), np.uint8)
+    return received_ns, ttls, infos
 
 
 def transmit_stamps_of(

@@ -33,9 +33,14 @@ _MEMINFO: Final = struct.Struct("=9I")
 _MEMINFO_DROPS: Final = 8
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS)
 
+_FEW: Final = 8
+"""Up to so many at a time are read faster one by one than as arrays."""
+
 BATCH: Final = 64
 MAX_PAYLOAD: Final = 2048
 _RECEIVE_BUFFER_OCTETS: Final = 4 << 20
+_ANSWERING_BUFFER_OCTETS: Final = 16 << 20
+"""Whoever answers does not choose what comes: a moment without the CPU must not be loss."""
 
 
 class Datagram(NamedTuple):
@@ -76,6 +81,25 @@ class Arrivals(NamedTuple):
     received_ns: Integers
 
 
+class Requests(NamedTuple):
+    """Received datagrams that are to be answered, as arrays, valid until the next receive on the same socket.
+
+    Attributes:
+        payloads, octets, sources, received_ns: as of `Arrivals`; the payloads may be written to.
+        ttls: (n,), TTL or hop limit with which each arrived, -1 where not known.
+        answers: (n, octets of a control message), where to answer from, as `Datagram.local` has it.
+        truncated: (n,), whether a payload was longer than what fits.
+    """
+
+    payloads: NDArray[np.uint8]
+    octets: NDArray[np.uint32]
+    sources: NDArray[np.uint8]
+    received_ns: Integers
+    ttls: Integers
+    answers: NDArray[np.uint8]
+    truncated: NDArray[np.bool_]
+
+
 class Sending(NamedTuple):
     """What became of neighbouring datagrams of a prepared batch.
 
@@ -94,7 +118,10 @@ class Prepared:
 
     Attributes:
         payloads: (size, octets of a payload), to be written.
+        lengths: (size,), how many octets of each payload are sent; all, unless written.
         destinations: (size, octets of an address), to be written, as `encode_address` gives them.
+        sources: (size, octets of a control message), where to send from, as `Requests.answers` has it; may be written
+            where the socket answers, and is otherwise empty.
     """
 
     def __init__(self, socket_: TimestampedSocket, size: int, payload_octets: int) -> None:
@@ -102,7 +129,21 @@ class Prepared:
         self._batch = socket_.outgoing(size, payload_octets)
         self._numbers = 0
         self.payloads = self._batch.payload_rows
+        self.lengths = self._batch.lengths
         self.destinations = self._batch.name_rows
+        self.sources = self._batch.control_rows[:, socket_.id_message_octets :]
+
+    def put(self, index: int, payload: bytes | bytearray, destination: bytes, source: bytes) -> None:
+        """Write one datagram; `source` as `TimestampedSocket.send` takes it, on a socket that answers."""
+        batch = self._batch
+        at, octets = index * batch.payload_octets, len(payload)
+        batch.payload[at : at + octets] = payload
+        batch.lengths[index] = octets
+        at = index * batch.name_octets
+        batch.names[at : at + batch.name_octets] = destination
+        at = (index + 1) * batch.control_octets
+        source = source or self._socket.any_source
+        batch.control[at - len(source) : at] = source
 
     def number(self, count: int) -> None:
         """Choose the numbers of the first `count` datagrams; each is sent at most once under them."""
@@ -172,6 +213,8 @@ class TimestampedSocket:
 
     Attributes:
         batch, payload_octets: the same.
+        any_source: as `Datagram.local`, the routing's choice.
+        id_message_octets: how much of an outgoing datagram's control data chooses its number.
 
     Raises:
         OSError: the address cannot be bound.
@@ -212,17 +255,18 @@ class TimestampedSocket:
 
     def _load_buffers(self) -> None:
         protocol = self._protocol
-        self._any_source = protocol.any_source if self._answering else b""
-        self._id_message_octets = control.TRANSMIT_ID_OCTETS if self._chosen_ids else 0
+        self.any_source = protocol.any_source if self._answering else b""
+        self.id_message_octets = control.TRANSMIT_ID_OCTETS if self._chosen_ids else 0
         self._outgoing = self.outgoing(self.batch, self.payload_octets)
         self._incoming = IncomingBatch(self.batch, protocol.name_octets, self.payload_octets, CONTROL_OCTETS)
         self._errors = IncomingBatch(self.batch, protocol.name_octets, 0, CONTROL_OCTETS)
         self._received = memoryview(self._incoming.payload)
+        self._fetched = 0
         self._answer = functools.lru_cache(maxsize=256)(protocol.answer)
 
     def outgoing(self, size: int, payload_octets: int) -> OutgoingBatch:
         """Room for datagrams to be sent by `send_loaded`."""
-        message = (control.transmit_id_message(0) if self._chosen_ids else b"") + self._any_source
+        message = (control.transmit_id_message(0) if self._chosen_ids else b"") + self.any_source
         batch = OutgoingBatch(size, self._protocol.name_octets, payload_octets, len(message))
         batch.control[: size * len(message)] = message * size
         return batch
@@ -285,9 +329,19 @@ class TimestampedSocket:
 
     def receive(self) -> list[Datagram]:
         """Take up to `batch` queued datagrams; fewer mean that the queue was empty. Read them before the next call."""
+        self.fetch()
+        return self.fetched()
+
+    def fetch(self) -> int:
+        """Take up to `batch` queued datagrams, and say how many; `fetched` or `fetched_requests` gives them."""
+        self._fetched = self._incoming.fill(self._socket.fileno(), 0)
+        return self._fetched
+
+    def fetched(self) -> list[Datagram]:
+        """What the last `fetch` took."""
         batch, received, room = self._incoming, self._received, self.payload_octets
         names, name_octets = batch.names, batch.name_octets
-        sizes = list(batch.receive(self._socket.fileno(), 0))
+        sizes = list(batch.read(self._fetched))
         stamps: Sequence[int | None]
         ttls: Iterable[int | None] = itertools.repeat(None)
         answers: Iterable[bytes] = itertools.repeat(b"")
@@ -325,6 +379,23 @@ class TimestampedSocket:
         count = len(results)
         return Arrivals(batch.payload_rows[:count], results["octets"], batch.name_rows[:count], stamps)
 
+    def fetched_requests(self) -> Requests:
+        """What the last `fetch` took, as arrays, on a socket that answers."""
+        batch, count = self._incoming, self._fetched
+        results = batch.results[:count]
+        stamps, ttls, infos = control.arrivals_of(self._protocol, batch.control, results)
+        if count:
+            self._last_arrival_stamped = bool(stamps[-1])
+        return Requests(
+            batch.payload_rows[:count],
+            results["octets"],
+            batch.name_rows[:count],
+            stamps,
+            ttls,
+            self._protocol.answers(infos),
+            results["flags"] & control.MSG_TRUNC != 0,
+        )
+
     def transmit_stamp_arrays(self) -> tuple[Integers, Integers]:
         """The same as `transmit_stamps`, as arrays of numbers and of times."""
         if not self._chosen_ids:
@@ -348,20 +419,27 @@ class TimestampedSocket:
         return stamps
 
     def _take_stamps(self) -> list[TransmitStamp]:
-        batch, number_of, now_ns = self._errors, self._ids.stamped, time.monotonic_ns()
-        sizes = batch.receive(self._socket.fileno(), control.MSG_ERRQUEUE)
+        batch = self._errors
+        count = batch.fill(self._socket.fileno(), control.MSG_ERRQUEUE)
+        if count > _FEW and self._chosen_ids:
+            wires, times = control.transmit_stamps_of(self._protocol, batch.control, batch.results[:count])
+            return list(map(TransmitStamp, self._ids.unfold(wires).tolist(), times.tolist()))
+        number_of, now_ns = self._ids.stamped, time.monotonic_ns()
         return [
             TransmitStamp(number, stamped_ns)
-            for wire, stamped_ns in control.read_transmit_stamps(self._protocol, batch.control, sizes)
+            for wire, stamped_ns in control.read_transmit_stamps(
+                self._protocol, batch.control, batch.read(count)
+            )
             if (number := number_of(wire, now_ns)) is not None
         ]
 
     def _configure(self, dscp: int) -> None:
         option = self._socket.setsockopt
+        room = _ANSWERING_BUFFER_OCTETS if self._answering else _RECEIVE_BUFFER_OCTETS
         try:
-            option(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_OCTETS)
+            option(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
         except PermissionError:
-            option(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
+            option(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         if self._protocol is IPV6:
             option(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             option(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
@@ -449,9 +527,9 @@ class TimestampedSocket:
 
     def _answer_from(self, sources: Sequence[bytes]) -> None:
         """Write the control messages that choose the source addresses of the outgoing datagrams."""
-        octets = len(self._any_source)
-        step = self._id_message_octets + octets
-        at = self._id_message_octets
+        octets = len(self.any_source)
+        step = self.id_message_octets + octets
+        at = self.id_message_octets
         for source in sources:
-            self._outgoing.control[at : at + octets] = source or self._any_source
+            self._outgoing.control[at : at + octets] = source or self.any_source
             at += step

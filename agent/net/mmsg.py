@@ -50,7 +50,8 @@ class _Batch:
     `control`; its payload begins at `i * payload_octets` of `payload`.
 
     Attributes:
-        name_rows, payload_rows: the same memory as arrays of octets, one row per message.
+        name_rows, payload_rows, control_rows: the same memory as arrays of octets, one row per message.
+        lengths: how many octets of each payload there are, or may be.
     """
 
     def __init__(self, size: int, name_octets: int, payload_octets: int, control_octets: int) -> None:
@@ -63,7 +64,9 @@ class _Batch:
         self.control = bytearray(size * max(control_octets, 1))
         self.name_rows = np.frombuffer(self.names, np.uint8).reshape(size, name_octets)
         self.payload_rows = np.frombuffer(self.payload, np.uint8).reshape(size, max(payload_octets, 1))
+        self.control_rows = np.frombuffer(self.control, np.uint8).reshape(size, max(control_octets, 1))
         self._vectors = bytearray(size * _VECTOR.size)
+        self.lengths = np.frombuffer(self._vectors, np.uint64).reshape(size, 2)[:, 1]
         self._headers = bytearray(size * _HEADER_OCTETS)
         names_at, self._payload_at, control_at, vectors_at, self._headers_at = (
             ctypes.addressof(ctypes.c_char.from_buffer(buffer))
@@ -99,6 +102,7 @@ class IncomingBatch(_Batch):
         self.results: NDArray[Any] = np.frombuffer(self._headers, _RESULTS)
         self._result_octets = memoryview(self._headers)
         self._fresh_headers = bytes(self._headers)
+        self._used_octets = 0
 
     def fill(self, descriptor: int, flags: int) -> int:
         """Take what is queued, at most `size` messages, without waiting, and say how many that were.
@@ -106,10 +110,13 @@ class IncomingBatch(_Batch):
         Raises:
             OSError: any refusal but "nothing is queued".
         """
-        self._headers[:] = self._fresh_headers
+        used = self._used_octets
+        self._headers[:used] = self._fresh_headers[:used]
         count = int(_libc.recvmmsg(descriptor, self._headers_at, self.size, flags, None))
         if count >= 0:
+            self._used_octets = count * _HEADER_OCTETS
             return count
+        self._used_octets = 0
         code = ctypes.get_errno()
         if code in (errno.EAGAIN, errno.EINTR):
             return 0
@@ -122,7 +129,10 @@ class IncomingBatch(_Batch):
             For each message in order: octets of its address, octets of its control data, its flags as in struct
             msghdr, and octets of its payload.
         """
-        count = self.fill(descriptor, flags)
+        return self.read(self.fill(descriptor, flags))
+
+    def read(self, count: int) -> Iterator[tuple[int, ...]]:
+        """The same of the first `count` messages that `fill` has taken."""
         return _RESULT.iter_unpack(self._result_octets[: count * _HEADER_OCTETS])
 
 

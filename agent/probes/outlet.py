@@ -26,6 +26,7 @@ from agent.probes.destinations import Destinations
 _SPARE: Final = 4
 _AWAITED_STAMPS: Final = 1 << 15
 _OVERDUE_NS: Final = 20_000_000
+_NOTHING: Final[Integers] = np.zeros(0, np.int64)
 OVERDUE: Final = 0
 """Stands among error numbers for what was left out because it was late."""
 
@@ -113,6 +114,9 @@ class Outlet(abc.ABC):
         # by the low bits of its number, the probe whose transmit time is awaited
         self._awaited_id: Integers = np.full(_AWAITED_STAMPS, -1, np.int64)
         self._awaited = Probes(np.zeros(_AWAITED_STAMPS, np.int64), np.zeros(_AWAITED_STAMPS, np.int64))
+        # transmit times of packets that left after `settle` was called last
+        self._last_awaited = -1
+        self._early: tuple[Integers, Integers] = (_NOTHING, _NOTHING)
 
     @abc.abstractmethod
     def write(self, packets: Packets, probes: Probes) -> None:
@@ -213,15 +217,22 @@ class Outlet(abc.ABC):
     def _await_stamps(self, ids: Integers, probes: Probes) -> None:
         places = ids % _AWAITED_STAMPS
         self._awaited_id[places] = ids
+        self._last_awaited = int(ids[-1])
         self._awaited.rows[places], self._awaited.sequences[places] = probes
 
     def take_stamps(self, sessions: SenderSessions) -> int:
         """Hand the transmit times that have come to their sessions; gives how many came."""
         ids, transmitted_ns = self.socket.transmit_stamp_arrays()
+        taken = len(ids)
+        ids, transmitted_ns = (
+            np.concatenate(both) for both in zip(self._early, (ids, transmitted_ns), strict=True)
+        )
         if len(ids):
+            early = ids > self._last_awaited
+            self._early = ids[early], transmitted_ns[early]
             places = ids % _AWAITED_STAMPS
             awaited = self._awaited_id[places] == ids
             places = places[awaited]
             probes = Probes(self._awaited.rows[places], self._awaited.sequences[places])
             self.lags.observe(*sessions.transmitted(probes, transmitted_ns[awaited]).tolist())
-        return len(ids)
+        return taken

@@ -2,7 +2,7 @@
 
 Time goes in beats. On each beat the packets that are due until the next one are written beforehand, what has come in
 is taken, and what has timed out is given up. A thread of its own sends the packets when they are due
-(`agent.probes.pump`): those within the same millisecond, or quarter of the shortest interval, leave together, and what
+(`agent.probes.pump`): those within the same millisecond, or half of the shortest interval, leave together, and what
 is overdue is not sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
 
 Paths of one address family and code point share a socket.
@@ -37,7 +37,7 @@ from agent.probes.resolution import Resolver, family_of
 from agent.settings import PathSettings
 
 _BUNCH_NS: Final = 1_000_000
-_BUNCHES_PER_INTERVAL: Final = 4
+_BUNCHES_PER_INTERVAL: Final = 2
 _LONGEST_BEAT_NS: Final = 50_000_000
 _SHORTEST_BEAT_NS: Final = 1_000_000
 _QUEUED_OCTETS: Final = 2 * 1024

@@ -1,15 +1,18 @@
-"""The scalar types of configuration files: durations, limits and endpoints, each from one readable word."""
+"""The scalar types of configuration files: durations, limits, rates, networks and endpoints, each from one readable
+word."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler
+from pydantic import BeforeValidator, GetCoreSchemaHandler, PlainValidator
 from pydantic_core import CoreSchema, core_schema
 
+from agent.core.networks import Network
 from agent.core.outcome import Limit, Operator
 from agent.runtime.wording import Accepts, quoted
 
@@ -36,6 +39,12 @@ _ENDPOINT: Final = re.compile(
     r"(?:\[(?P<ipv6>[^\s\[\]]+)\]|(?P<host>[^\s:\[\]/@?#]+))(?P<port>:[0-9]{1,5})?\Z"
 )
 _ENDPOINTS: Final = "HOST:PORT such as 192.0.2.1:862 or [2001:db8::1]:862"
+_RATE: Final = re.compile(r"(?P<count>[0-9]{1,9}) ?/ ?s\Z")
+_RATES: Final = "packets a second such as 2000/s, 1/s to 10000000/s"
+_MAX_RATE: Final = 10_000_000
+_PERCENTAGE: Final = re.compile(r"(?P<number>[0-9]{1,3}) ?%\Z")
+_PERCENTAGES: Final = "a share such as 50%, 1% to 100%"
+_NETWORKS: Final = "a network such as 192.0.2.0/24 or 2001:db8::/32, or an address"
 _MAX_HOST_LENGTH: Final = 253
 _MAX_PORT: Final = 65_535
 
@@ -93,6 +102,51 @@ def format_limit(limit: Limit) -> str:
     return f"{limit.operator} {format_duration(limit.limit_ns)}"
 
 
+def parse_rate(value: Any) -> int:
+    """Packets a second of a text such as `2000/s`.
+
+    Raises:
+        ValueError: anything else, with what would be accepted.
+    """
+    match = _RATE.match(value.strip()) if isinstance(value, str) else None
+    if match is None or not 1 <= int(match["count"]) <= _MAX_RATE:
+        raise ValueError(f"{quoted(value)} is no rate: {_RATES}")
+    return int(match["count"])
+
+
+def parse_percentage(value: Any) -> int:
+    """Percent of a text such as `50%`.
+
+    Raises:
+        ValueError: anything else, with what would be accepted.
+    """
+    match = _PERCENTAGE.match(value.strip()) if isinstance(value, str) else None
+    if match is None or not 1 <= int(match["number"]) <= 100:
+        raise ValueError(f"{quoted(value)} is no share: {_PERCENTAGES}")
+    return int(match["number"])
+
+
+def parse_network(value: Any) -> Network:
+    """A network of its CIDR notation; an address stands for itself alone.
+
+    Raises:
+        ValueError: anything else, with what would be accepted.
+    """
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{quoted(value)} is no network: {_NETWORKS}")
+    try:
+        return ipaddress.ip_network(value.strip())
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(value.strip(), strict=False)
+    except ValueError:
+        raise ValueError(f"{quoted(value)} is no network: {_NETWORKS}") from None
+    raise ValueError(f"{quoted(value)} has bits set beyond its prefix: the network is {meant}")
+
+
 DurationNs = Annotated[int, BeforeValidator(parse_duration), Accepts(_DURATIONS)]
 """A duration in ns, written `50us`, `200ms`, `1s`, `5m`, `1h` or `2d`."""
 
@@ -116,6 +170,15 @@ TimeoutNs = Annotated[int, _bounded(1_000_000, 60_000_000_000), Accepts(_DURATIO
 
 LimitText = Annotated[Limit, BeforeValidator(parse_limit), Accepts(_LIMITS)]
 """A limit, written `< 1ms` or `<= 10ms`."""
+
+RateText = Annotated[int, BeforeValidator(parse_rate), Accepts(_RATES)]
+"""Packets a second, written `2000/s`."""
+
+PercentText = Annotated[int, BeforeValidator(parse_percentage), Accepts(_PERCENTAGES)]
+"""A share in percent, written `50%`."""
+
+NetworkText = Annotated[Network, PlainValidator(parse_network), Accepts(_NETWORKS)]
+"""A network, written in CIDR notation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
+from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE
 from agent.core.geo import fibre_floor_ns
 from agent.core.outcome import ONE_WAY, Direction
+from agent.core.timestamps import SECOND_NS
 from agent.runtime.quantities import format_duration, format_limit
 from collector.fleet.settings import FleetPathSettings, FleetSettings, ObjectiveSettings, SiteSettings
 from collector.sla.breach import Hysteresis
@@ -120,9 +123,36 @@ def _agent_work(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
         config["clock"]["error_bound"] = format_duration(site.clock.error_bound)
     if site.clock.ptp_domain is not None:
         config["clock"]["ptp_domain"] = site.clock.ptp_domain
-    if site.reflector is not None:
-        config["reflector"] = {"listen": [str(site.reflector)]}
+    if site.reflector is not None and (reflector := _reflector(fleet, site)):
+        config["reflector"] = {"listen": [str(site.reflector)], **reflector}
     config["paths"] = [_agent_path(fleet, path) for path in fleet.paths if path.source == site.id]
+    return config
+
+
+def _reflector(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
+    """Whom a site's reflector answers and how often; nothing where that is nobody, and the reflector stays off.
+
+    What is planned must never be what it refuses: its limits are at least twice the planned rate, from a single source
+    too, for several agents may share an address.
+    """
+    paths = [path for path in fleet.paths if path.target == site.id]
+    sources = [source for path in paths if (source := fleet.site(path.source)) is not None]
+    allowed = {*fleet.reflector_allow, *(network for source in sources for network in source.sources())}
+    if not allowed:
+        return {}
+    by_family = sorted(allowed, key=lambda network: (network.version, network.network_address.packed))
+    config: dict[str, Any] = {"allow": [str(network) for network in by_family]}
+    least = 2 * ceil(sum(SECOND_NS / path.interval for path in paths))
+    rate: dict[str, Any] = {}
+    for usual, per_second, burst in (
+        (USUAL_PER_SOURCE, "per_source", "burst"),
+        (USUAL_OVERALL, "global", "global_burst"),
+    ):
+        if least > usual.per_second:
+            rate[per_second] = f"{least}/s"
+            rate[burst] = usual.burst * least // usual.per_second
+    if rate:
+        config["rate"] = rate
     return config
 
 

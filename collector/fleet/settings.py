@@ -10,15 +10,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent.core.geo import fibre_floor_ns, great_circle_km
+from agent.core.networks import Network
 from agent.core.stamp import DEFAULT_PORT
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
     IntervalNs,
     LimitText,
+    NetworkText,
     TimeoutNs,
     endpoint_with_default_port,
     format_duration,
+    parse_network,
 )
 from agent.runtime.settings import Settings
 from agent.runtime.yaml_lines import Location
@@ -53,6 +56,7 @@ class SiteSettings(Settings):
         provider: the network operator that serves it.
         agent: HOST:PORT of its agent's HTTP server; none: nobody probes from here.
         reflector: HOST[:PORT] where it answers probes.
+        probes_from: networks that its probes come from; default: the address of its agent.
     """
 
     id: Identifier
@@ -63,7 +67,18 @@ class SiteSettings(Settings):
     district: str = ""
     agent: Endpoint | None = None
     reflector: ProbeAddress | None = None
+    probes_from: tuple[NetworkText, ...] = ()
     clock: SiteClockSettings = SiteClockSettings()
+
+    def sources(self) -> tuple[Network, ...]:
+        """Networks that its probes come from, as far as they are known."""
+        if self.probes_from or self.agent is None:
+            return self.probes_from
+        try:
+            address = parse_network(self.agent.host)
+        except ValueError:
+            return ()  # a name, which says nothing of what probes come from
+        return () if address.network_address.is_unspecified else (address,)
 
 
 class TierSettings(Settings):
@@ -169,6 +184,7 @@ class FleetSettings(Settings):
         listen: where the page, the metrics and the API are served.
         external_url: how people reach the page; default: `listen`.
         state: SQLite file, relative to the fleet file.
+        reflector_allow: networks that every reflector answers, besides those that the probes come from.
     """
 
     listen: Endpoint
@@ -176,6 +192,7 @@ class FleetSettings(Settings):
     state: Path = Path("state.sqlite")
     source: SourceSettings = AgentsSourceSettings(kind="agents")
     sites: Annotated[tuple[SiteSettings, ...], Field(min_length=1)]
+    reflector_allow: tuple[NetworkText, ...] = ()
     tiers: Annotated[dict[Identifier, TierSettings], Field(min_length=1)]
     paths: tuple[FleetPathSettings, ...] = ()
     objectives: tuple[ObjectiveSettings, ...] = ()
@@ -189,6 +206,7 @@ class FleetSettings(Settings):
         yield from self._ports()
         yield from self._clocks()
         yield from self._paths()
+        yield from self._sources()
         yield from self._objectives()
         for index, webhook in enumerate(self.alerts.webhooks):
             if (webhook.url is None) == (webhook.url_file is None):
@@ -214,6 +232,10 @@ class FleetSettings(Settings):
                 times = f"timeout {format_duration(path.timeout)}, interval {format_duration(path.interval)}"
                 yield f"paths[{index}]: {times}: the direction of a loss can rarely be proven unless timeout is above"
         yield from self._too_few_packets()
+        probed = {path.target for path in self.paths}
+        for site in self.sites:
+            if site.reflector is not None and site.id not in probed and not self.reflector_allow:
+                yield f"{site.id}: nobody probes its reflector, which stays off; others need reflector_allow"
         if self.external_url is None and self.listen.host in ("0.0.0.0", "::"):  # noqa: S104 - recognised, not bound
             yield f"listen {self.listen} is no address to visit: set external_url, which alerts link to"
 
@@ -306,6 +328,24 @@ class FleetSettings(Settings):
             first.setdefault(key, index)
             if source is not None and target is not None and tier is not None:
                 yield from self._physics(index, path, tier)
+
+    def _sources(self) -> Iterator[tuple[Location, str]]:
+        """Probes that the target's reflector would refuse, for nobody knows where they come from."""
+        told: set[tuple[str, int]] = set()
+        for path in self.paths:
+            source, target = self.site(path.source), self.site(path.target)
+            if source is None or source.agent is None or target is None or target.reflector is None:
+                continue
+            version = 6 if ":" in target.reflector.host else 4
+            known = (*source.sources(), *self.reflector_allow)
+            if (source.id, version) in told or any(network.version == version for network in known):
+                continue
+            told.add((source.id, version))
+            unknown = (
+                f"{target.id} would refuse its probes: which IPv{version} address they come from is not known"
+            )
+            remedy = "give probes_from, such as [192.0.2.1], or reflector_allow for all sites"
+            yield ("sites", self.sites.index(source)), f"{unknown}; {remedy}"
 
     def _physics(
         self, index: int, path: FleetPathSettings, tier: TierSettings

@@ -20,7 +20,7 @@ from agent.settings import AgentSettings
 def configured(folder: Path, clock: str) -> AgentSettings:
     """The settings of an agent with this clock."""
     file = folder / "agent.yaml"
-    file.write_text(f"site: wuhan\nreflector: {{listen: ['127.0.0.1:8620']}}\n{clock}\n")
+    file.write_text(f"site: wuhan\nreflector: {{listen: ['127.0.0.1:8620'], allow: [127.0.0.1]}}\n{clock}\n")
     return load(file, AgentSettings)
 
 

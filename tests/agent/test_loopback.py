@@ -23,11 +23,11 @@ from agent.probes.stamp import StampOutlet
 from agent.program import Agent, RestartNeeded
 from agent.reflector.stamp import ReflectorBindError, StampReflector
 from agent.runtime.exceptions import ConfigError
-from agent.runtime.quantities import Endpoint
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings, PathSettings
 from tests.support.exposition import assert_law, value
 from tests.support.processes import eventually, free_port
+from tests.support.reflectors import reflector_on
 
 MS = 1_000_000
 
@@ -46,13 +46,6 @@ def path(address: str, **changes: object) -> PathSettings:
             **changes,
         }
     )
-
-
-def reflector_on(
-    host: str, mode: ReflectorMode = ReflectorMode.STATEFUL, clock: Clock | None = None
-) -> StampReflector:
-    """A reflector on a port of the kernel's choice."""
-    return StampReflector([Endpoint(host=host, port=0)], mode, LocalClock(clock or DeclaredClock(50_000)))
 
 
 async def measure(prober: Prober, *reflectors: StampReflector) -> None:
@@ -179,7 +172,7 @@ async def test_garbage_moves_counters_and_nothing_else() -> None:
             noise.send([(garbage, target, b"")])
         await asyncio.sleep(0)
     await prober.idle()
-    await eventually(lambda: _is(reflector.results["malformed"] == short), "all garbage seen")
+    await eventually(lambda: _is(reflector.results["too_short"] == short), "all garbage seen")
     await prober.stop()
     reflector.close()
     noise.close()
@@ -225,7 +218,7 @@ async def test_one_agent_probes_itself() -> None:
         listen: 127.0.0.1:{http}
         clock: {{source: declared, error_bound: 50us}}
         plan_version: v7
-        reflector: {{listen: ["127.0.0.1:{port}"]}}
+        reflector: {{listen: ["127.0.0.1:{port}"], allow: [127.0.0.1]}}
         paths:
           - target: self
             tier: city
@@ -278,9 +271,7 @@ async def test_port_in_use_is_said() -> None:
     first = reflector_on("127.0.0.1")
     port = first.sockets[0].address[1]
     with pytest.raises(ReflectorBindError, match=rf"cannot listen on 127\.0\.0\.1:{port}.*in use"):
-        StampReflector(
-            [Endpoint(host="127.0.0.1", port=port)], ReflectorMode.STATEFUL, LocalClock(DeclaredClock(1))
-        )
+        reflector_on("127.0.0.1", port=port)
     first.close()
 
 

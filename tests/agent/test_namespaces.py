@@ -15,7 +15,7 @@ from tests.support.processes import eventually, running
 REFLECTOR = """
 site: right
 clock: {source: declared, error_bound: 50us}
-reflector: {listen: ["0.0.0.0:8620", "[::]:8620"]}
+reflector: {listen: ["0.0.0.0:8620", "[::]:8620"], allow: [0.0.0.0/0, "::/0"]}
 """
 LINKS = """
 links:

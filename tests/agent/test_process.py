@@ -56,7 +56,7 @@ class Pair:
         self.http = free_port()
         (folder / "target.yaml").write_text(
             "site: target\nclock: {source: declared, error_bound: 50us}\n"
-            f'reflector: {{listen: ["127.0.0.1:{self.reflector}"]}}\n'
+            f'reflector: {{listen: ["127.0.0.1:{self.reflector}"], allow: [127.0.0.1]}}\n'
         )
         (folder / "source.yaml").write_text(
             f"site: source\nlisten: 127.0.0.1:{self.http}\nclock: {{source: declared, error_bound: 50us}}\n"
@@ -306,7 +306,8 @@ def test_ports_in_use(tmp_path: Path) -> None:
         ):
             config = tmp_path / "agent.yaml"
             config.write_text(
-                f'site: s\nlisten: 127.0.0.1:{http}\nreflector: {{listen: ["127.0.0.1:{reflector}"]}}\n'
+                f"site: s\nlisten: 127.0.0.1:{http}\n"
+                f'reflector: {{listen: ["127.0.0.1:{reflector}"], allow: [127.0.0.1]}}\n'
             )
             done = command("run", "--config", config)
             assert done.returncode == 2

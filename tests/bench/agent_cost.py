@@ -45,7 +45,11 @@ def _agent(folder: Path, seconds: float) -> list[Row]:
 site: targets
 listen: 127.0.0.1:{reflector_http}
 clock: {{source: declared, error_bound: 50us}}
-reflector: {{listen: ["0.0.0.0:{reflector_port}"]}}
+reflector:
+  listen: ["0.0.0.0:{reflector_port}"]
+  allow: [127.0.0.0/8]
+  cpu: 100%
+  rate: {{per_source: {2 * PROBES_PER_SECOND}/s, burst: {PROBES_PER_SECOND}}}
 """
     )
     interval_ms = 1000 * TARGETS / PROBES_PER_SECOND

@@ -16,6 +16,7 @@ class Row:
         bar: what was asked for, in the same unit; None: nothing was.
         peer, peer_value: who was measured beside us in the same run, and what it got; None where it is not installed.
         note: load and conditions.
+        at_least: the bar is the least that is asked for, and more is better; else the most, and less is.
     """
 
     name: str
@@ -25,10 +26,11 @@ class Row:
     peer: str | None = None
     peer_value: float | None = None
     note: str = ""
+    at_least: bool = False
 
     @property
     def ratio(self) -> float | None:
-        """Ours over the peer's; below 1 is better."""
+        """Ours over the peer's; below 1 is better, but above it where the bar is a least one."""
         return self.value / self.peer_value if self.peer_value else None
 
     def as_json(self) -> dict[str, object]:
@@ -42,7 +44,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         peer = "" if row.peer is None else f"{row.peer} {_number(row.peer_value)}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        bar = "" if row.bar is None else f"<= {row.bar:g}"
+        bar = "" if row.bar is None else f"{'>=' if row.at_least else '<='} {row.bar:g}"
         cells.append((row.name, f"{_number(row.value)} {row.unit}", bar, peer, ratio, row.note))
     widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
     return "\n".join(

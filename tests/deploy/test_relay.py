@@ -19,16 +19,14 @@ from scipy.stats import binomtest
 
 from agent.core.measurement import Measurement, Measurements
 from agent.core.outcome import Outcome
-from agent.core.reflection import ReflectorMode
 from agent.net.clock import DeclaredClock
 from agent.net.local_clock import LocalClock
 from agent.probes.prober import Prober
 from agent.probes.stamp import StampOutlet
-from agent.reflector.stamp import StampReflector
-from agent.runtime.quantities import Endpoint
 from agent.settings import PathSettings
 from deploy.quickstart.relay import LegSettings, LinkSettings, Order, Relay
 from tests.support.processes import eventually, free_port
+from tests.support.reflectors import reflector_on
 from tests.support.requirements import require_ipv6
 
 MS = 1_000_000
@@ -40,9 +38,7 @@ class Emulated:
     def __init__(self, forward: dict[str, object], reverse: dict[str, object], host: str) -> None:
         clock = LocalClock(DeclaredClock(50_000))
         self.host = host
-        self.reflector = StampReflector(
-            [Endpoint(host=host.strip("[]"), port=0)], ReflectorMode.STATEFUL, clock
-        )
+        self.reflector = reflector_on(host.strip("[]"))
         port = self.reflector.sockets[0].address[1]
         link = LinkSettings.model_validate(
             {

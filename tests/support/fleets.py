@@ -8,6 +8,7 @@ from collector.fleet.settings import FleetSettings
 FLEET = """\
 listen: 127.0.0.1:9460
 source: {kind: agents, interval: 10s}
+reflector_allow: ["::1", 192.0.2.0/24]
 sites:
   - {id: wuhan, name: {zh: 武汉, en: Wuhan}, lat: 30.59, lon: 114.31, provider: telecom, district: 洪山区,
      agent: "127.0.0.1:9461", reflector: 127.0.0.1, clock: {source: declared, error_bound: 50us}}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.ledger import SENT, PathLedger, Promise
 from agent.core.outcome import Limit, Operator, Outcome
-from agent.core.reflection import ReflectorMode
+from agent.core.reflection import Reflection, ReflectorMode
 from agent.core.session import ReplyFate
 from agent.core.steps import ClockPair
 from tests.support.network import WALL_EPOCH_NS, FakeNetwork, Leg
@@ -178,7 +178,7 @@ def test_reflector_restart_proves_nothing_false() -> None:
     network.run(40)
     network.reverse.loss = 1.0
     network._at(network.now_ns + 55 * MS, lambda: setattr(network.reverse, "loss", 0.0))
-    network._at(network.now_ns + 54 * MS, network.reflector._next.clear)
+    network._at(network.now_ns + 54 * MS, lambda: setattr(network, "reflector", Reflection(network.mode)))
     network.run(60)
     lost = counts(network.ledger)
     assert lost["round_trip"][Outcome.LOST] == 6

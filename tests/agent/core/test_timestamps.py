@@ -14,6 +14,7 @@ from agent.core.timestamps import (
     ns_from_ptp,
     ns_from_wire,
     ntp_from_ns,
+    ntp_from_ns_of,
     ptp_from_ns,
 )
 
@@ -119,3 +120,9 @@ def test_arrays_of_timestamps(stamps: list[tuple[int, bool, int]]) -> None:
     assert decoded.tolist() == [
         (ns_from_ptp if is_ptp else ns_from_ntp)(stamp, near_ns) for stamp, is_ptp, near_ns in stamps
     ]
+
+
+@given(st.lists(st.integers(0, 2**62), min_size=1))
+def test_many_times_are_encoded_like_each(times_ns: list[int]) -> None:
+    """As arrays, NTP timestamps are those of `ntp_from_ns`, over the wrap of 2036 too."""
+    assert ntp_from_ns_of(np.array(times_ns)).tolist() == [ntp_from_ns(one) for one in times_ns]

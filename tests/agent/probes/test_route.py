@@ -33,6 +33,7 @@ from agent.probes.exceptions import TraceImpossible
 from agent.probes.route import trace
 from agent.reflector.stamp import StampReflector
 from agent.runtime.quantities import Endpoint
+from tests.support.reflectors import ANYBODY
 from tests.support.requirements import require_ipv6
 from tests.support.routers import Routers, routed_namespaces
 
@@ -58,6 +59,7 @@ def reflecting(network: Routers) -> Iterator[StampReflector]:
             [Endpoint("0.0.0.0", PORT), Endpoint("::", PORT)],
             ReflectorMode.STATEFUL,
             LocalClock(DeclaredClock(1000)),
+            ANYBODY,
         )
     reflector.start()
     try:

@@ -14,6 +14,9 @@ from agent.runtime.quantities import (
     format_limit,
     parse_duration,
     parse_limit,
+    parse_network,
+    parse_percentage,
+    parse_rate,
 )
 
 _DAY_NS = 86_400_000_000_000
@@ -193,3 +196,62 @@ def test_endpoint_of_any_text(text: str) -> None:
     except ValueError:
         return
     assert Endpoint.parse(str(endpoint)) == endpoint
+
+
+@pytest.mark.parametrize(("text", "rate"), [("1/s", 1), (" 2000/s ", 2_000), ("10000000 / s", 10_000_000)])
+def test_rates(text: str, rate: int) -> None:
+    """Packets a second, as a whole number."""
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("value", ["2000", 2000, "0/s", "10000001/s", "1.5/s", "1/min", "-1/s", None, []])
+def test_no_rates(value: object) -> None:
+    """Anything else is refused with what would be accepted."""
+    with pytest.raises(ValueError, match=r"is no rate: packets a second such as 2000/s, 1/s to 10000000/s"):
+        parse_rate(value)
+
+
+@pytest.mark.parametrize(("text", "percent"), [("1%", 1), (" 50 % ", 50), ("100%", 100)])
+def test_percentages(text: str, percent: int) -> None:
+    """Whole percents."""
+    assert parse_percentage(text) == percent
+
+
+@pytest.mark.parametrize("value", ["50", 50, "0%", "101%", "0.5%", True, None])
+def test_no_percentages(value: object) -> None:
+    """Anything else is refused with what would be accepted."""
+    with pytest.raises(ValueError, match="is no share: a share such as 50%, 1% to 100%"):
+        parse_percentage(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        (" 192.0.2.1 ", "192.0.2.1/32"),
+        ("::/0", "::/0"),
+        ("2001:db8::1", "2001:db8::1/128"),
+    ],
+)
+def test_networks(text: str, written: str) -> None:
+    """CIDR notation, or one address; a network stays what it is."""
+    network = parse_network(text)
+    assert str(network) == written
+    assert parse_network(network) is network
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("10.0.0.1/8", '"10.0.0.1/8" has bits set beyond its prefix: the network is 10.0.0.0/8'),
+        ("10.0.0.0/33", "is no network: a network such as"),
+        ("example.net", "is no network"),
+        ("", "is no network"),
+        (10, "is no network"),
+        (None, "nothing is no network"),
+    ],
+)
+def test_no_networks(value: object, message: str) -> None:
+    """Anything else is refused, and a slip of the pen is pointed out."""
+    with pytest.raises(ValueError, match=message):
+        parse_network(value)

@@ -118,3 +118,49 @@ def test_the_version_changes_with_what_agents_are_told_and_with_nothing_else() -
     assert plan_version(fleet(changed("percentile: 99.9", "percentile: 99.5"))) == version
     assert plan_version(fleet(changed("dscp: 46", "dscp: 45"))) != version
     assert plan_version(fleet(changed("lat: 35.73", "lat: 35.74"))) != version
+
+
+def test_a_reflector_answers_those_who_are_planned_to_probe_it() -> None:
+    """From where their agents are, or from where the fleet file says, and from what it allows everywhere."""
+    allowed = {
+        site: [str(network) for network in settings.reflector.allow]
+        for site in ("wuhan", "guanggu", "qingyang")
+        if (settings := agent_settings(site)).reflector is not None
+    }
+    told = ["127.0.0.1/32", "192.0.2.0/24", "::1/128"]
+    assert allowed == {"wuhan": told, "guanggu": told, "qingyang": told}
+    moved = changed(
+        'agent: "127.0.0.1:9461"', 'agent: "wuhan.example:9461", probes_from: [198.51.100.7, "2001:db8::/64"]'
+    )
+    reflector = agent_settings("qingyang", fleet(moved)).reflector
+    assert reflector is not None
+    assert [str(network) for network in reflector.allow] == [
+        "192.0.2.0/24",
+        "198.51.100.7/32",
+        "::1/128",
+        "2001:db8::/64",
+    ]
+
+
+def test_a_reflector_that_nobody_may_ask_stays_off() -> None:
+    """Where nobody is planned to probe it and nobody is allowed besides."""
+    text = changed('reflector_allow: ["::1", 192.0.2.0/24]\n', "").replace('"[::1]:8621"', "127.0.0.1:8621")
+    unprobed = text.replace("  - {source: guanggu, target: wuhan, tier: loop, fibre_km: 30}\n", "")
+    settings = fleet(unprobed)
+    assert agent_settings("wuhan", settings).reflector is None
+    assert "wuhan: nobody probes its reflector" in "".join(settings.warnings())
+    assert agent_settings("wuhan", fleet(text)).reflector is not None
+    assert "nobody probes" not in "".join(fleet(text).warnings())
+
+
+def test_a_reflector_never_refuses_what_is_planned() -> None:
+    """Its limits are twice the planned rate where the usual ones are less than that."""
+    usual = agent_settings("qingyang").reflector
+    assert usual is not None
+    assert (usual.rate.per_source, usual.rate.burst, usual.rate.overall) == (2_000, 400, 60_000)
+    path = "  - {source: wuhan, target: qingyang, tier: hub, interval: 1ms, dscp: %d, address: '127.0.0.1:8613'}\n"
+    many = "".join(path % dscp for dscp in range(50))
+    busy = agent_settings("qingyang", fleet(changed("objectives:\n", f"{many}objectives:\n"))).reflector
+    assert busy is not None
+    assert (busy.rate.per_source, busy.rate.burst) == (100_040, 20_008)
+    assert (busy.rate.overall, busy.rate.overall_burst) == (100_040, 10_004)

@@ -94,6 +94,13 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
             "sites[0].clock",
             "needs error_bound",
         ),
+        (
+            'reflector_allow: ["::1", 192.0.2.0/24]',
+            "reflector_allow: []",
+            "sites[0]",
+            "guanggu would refuse its probes: which IPv6 address they come from is not known; give probes_from",
+        ),
+        ("192.0.2.0/24", "192.0.2.1/24", "reflector_allow[1]", "the network is 192.0.2.0/24"),
         ("window: 5m", "window: 19s", "objectives[0].window", "fewer than two readings"),
         ("percentile: 99.9", "percentile: 100", "objectives[0].percentile", "100"),
         ("percentile: 99.9", "percentile: 0.999", "objectives[0].percentile", "50"),
@@ -298,3 +305,22 @@ def test_very_many_problems_are_cut_short() -> None:
         fleet(text)
     assert len(refused.value.problems) <= 102
     assert "more problems" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("agent", "probes_from", "known"),
+    [
+        ("192.0.2.1:9461", "", ["192.0.2.1/32"]),
+        ("[2001:db8::1]:9461", "", ["2001:db8::1/128"]),
+        ("wuhan.example:9461", "", []),
+        ("0.0.0.0:9461", "", []),
+        ("192.0.2.1:9461", ", probes_from: [198.51.100.0/24]", ["198.51.100.0/24"]),
+    ],
+)
+def test_where_probes_come_from(agent: str, probes_from: str, known: list[str]) -> None:
+    """From where the fleet file says, else from the agent's address; a name or a wildcard says nothing."""
+    text = changed('agent: "127.0.0.1:9461"', f'agent: "{agent}"{probes_from}').replace(
+        "reflector_allow: [", "reflector_allow: [0.0.0.0/0, "
+    )
+    assert [str(network) for network in fleet(text).sites[0].sources()] == known
+    assert fleet(text).sites[2].sources() == ()
