@@ -1,7 +1,7 @@
 """Raw sockets that see one flow only: to send and hear packets of a five-tuple whose port another socket holds.
 
-A raw socket gets a copy of every packet of its protocol that reaches the host; a classic BPF program (`man 7 socket`,
-SO_ATTACH_FILTER) lets the kernel drop all but the flow's before they cost anything. All of it needs CAP_NET_RAW.
+A raw socket gets a copy of every packet of its protocol that reaches the host; a filter lets the kernel drop all but
+the flow's before they cost anything. All of it needs CAP_NET_RAW.
 
 What the program sees begins with the IP header for IPv4, and after it for IPv6:
 
@@ -13,12 +13,10 @@ What the program sees begins with the IP header for IPv4, and after it for IPv6:
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
 import socket
-import struct
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from agent.core.route import Flow
 from agent.net.control import MSG_ERRQUEUE
@@ -30,26 +28,11 @@ from agent.net.icmp_errors import (
     read_queue,
     transmitted,
 )
+from agent.net.packet_filter import Field, attach, program
 
-_SO_ATTACH_FILTER: Final = 26
-_INSTRUCTION: Final = struct.Struct("=HBBI")
-_PROGRAM: Final = struct.Struct("@HP")
-_LOAD: Final = {4: 0x20, 2: 0x28, 1: 0x30}
-_LOAD_AFTER_HEADER: Final = {4: 0x40, 2: 0x48, 1: 0x50}
-_IPV4_HEADER_LENGTH: Final = (0xB1, 0, 0, 0)
-_EQUALS: Final = 0x15
-_RETURN: Final = 0x06
 _ICMP_HEADER: Final = 8
 _IPV4_WITHOUT_OPTIONS: Final = 0x45
 _WORD: Final = 4
-
-
-class _Field(NamedTuple):
-    """What a packet must have: so many octets at an offset after the IP header, and their value."""
-
-    offset: int
-    octets: int
-    value: int
 
 
 class RawFlow:
@@ -74,7 +57,7 @@ class RawFlow:
             self._out = self._open(socket.IPPROTO_RAW)
             self._errors = self._open(icmp, _quoting(flow))
             self._answers = self._open(
-                socket.IPPROTO_UDP, [_Field(0, 2, flow.destination_port), _Field(2, 2, flow.source_port)]
+                socket.IPPROTO_UDP, [Field(0, 2, flow.destination_port), Field(2, 2, flow.source_port)]
             )
             # connected, so that it gets nothing from anybody else
             self._answers.connect(self._destination)
@@ -111,47 +94,30 @@ class RawFlow:
         """The flow's datagrams the other way: from the IP header on for IPv4, from the UDP header on for IPv6."""
         return read_queue(self._answers, 0)
 
-    def _open(self, protocol: int, wanted: Sequence[_Field] = ()) -> socket.socket:
+    def _open(self, protocol: int, wanted: Sequence[Field] = ()) -> socket.socket:
         family = socket.AF_INET if self.version == 4 else socket.AF_INET6
         opened = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
         self._sockets.append(opened)
         if wanted:
-            _attach(opened, _program(wanted, self.version))
+            attach(opened, program([wanted], self.version))
         enable_stamps(opened)
         return opened
 
 
-def _quoting(flow: Flow) -> list[_Field]:
+def _quoting(flow: Flow) -> list[Field]:
     """The fields of an ICMP error that quotes a packet of the flow."""
     there = ipaddress.ip_address(flow.destination)
     if there.version == 4:
-        fields = [_Field(_ICMP_HEADER, 1, _IPV4_WITHOUT_OPTIONS)]
+        fields = [Field(_ICMP_HEADER, 1, _IPV4_WITHOUT_OPTIONS)]
         protocol, destination, udp = 9, 16, 20
     else:
         fields = []
         protocol, destination, udp = 6, 24, 40
-    fields.append(_Field(_ICMP_HEADER + protocol, 1, socket.IPPROTO_UDP))
+    fields.append(Field(_ICMP_HEADER + protocol, 1, socket.IPPROTO_UDP))
     fields += [
-        _Field(_ICMP_HEADER + destination + at, _WORD, int.from_bytes(there.packed[at : at + _WORD], "big"))
+        Field(_ICMP_HEADER + destination + at, _WORD, int.from_bytes(there.packed[at : at + _WORD], "big"))
         for at in range(0, len(there.packed), _WORD)
     ]
-    fields.append(_Field(_ICMP_HEADER + udp, 2, flow.source_port))
-    fields.append(_Field(_ICMP_HEADER + udp + 2, 2, flow.destination_port))
+    fields.append(Field(_ICMP_HEADER + udp, 2, flow.source_port))
+    fields.append(Field(_ICMP_HEADER + udp + 2, 2, flow.destination_port))
     return fields
-
-
-def _program(wanted: Sequence[_Field], version: int) -> bytes:
-    """A program that accepts a packet all of whose fields have their value; one too short for a load is dropped."""
-    load = _LOAD_AFTER_HEADER if version == 4 else _LOAD
-    instructions = [_IPV4_HEADER_LENGTH] if version == 4 else []
-    for position, field in enumerate(wanted):
-        to_drop = 2 * (len(wanted) - position - 1) + 1
-        instructions += [(load[field.octets], 0, 0, field.offset), (_EQUALS, 0, to_drop, field.value)]
-    instructions += [(_RETURN, 0, 0, 0xFFFF_FFFF), (_RETURN, 0, 0, 0)]
-    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
-
-
-def _attach(socket_: socket.socket, program: bytes) -> None:
-    buffer = ctypes.create_string_buffer(program, len(program))
-    described = _PROGRAM.pack(len(program) // _INSTRUCTION.size, ctypes.addressof(buffer))
-    socket_.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
