@@ -1,4 +1,4 @@
-"""UDP sockets whose packets carry the kernel's own transmit and receive times.
+"""Datagram sockets whose packets carry the kernel's own transmit and receive times.
 
 SO_TIMESTAMPING with OPT_ID and OPT_TSONLY (Documentation/networking/timestamping.rst of the kernel): every datagram
 sent gets a number, and its transmit time comes back under that number through the error queue, which makes the
@@ -201,7 +201,7 @@ def decode_address(encoded: bytes) -> tuple[str, int]:
 
 
 class TimestampedSocket:
-    """A non-blocking UDP socket that sends and receives in batches and reports the kernel's times.
+    """A non-blocking socket that sends and receives in batches and reports the kernel's times.
 
     Args:
         family: AF_INET or AF_INET6.
@@ -210,6 +210,7 @@ class TimestampedSocket:
         answering: ask for TTL and destination of what is received, to answer from the address that was hit.
         batch: how many datagrams one system call takes at most.
         payload_octets: how long a payload may be; of what is longer the rest is lost.
+        opened: the socket to be used, non-blocking and as it is bound; none: a UDP socket of its own.
 
     Attributes:
         batch, payload_octets: the same.
@@ -229,16 +230,18 @@ class TimestampedSocket:
         answering: bool = False,
         batch: int = BATCH,
         payload_octets: int = MAX_PAYLOAD,
+        opened: socket.socket | None = None,
     ) -> None:
         self.batch = batch
         self.payload_octets = payload_octets
         self.family = family
         self._protocol = IPV6 if family == socket.AF_INET6 else IPV4
         self._answering = answering
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = opened or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._configure(dscp)
-            self._socket.bind(address or ("", 0))
+            if opened is None:
+                self._bind(address or ("", 0))
         except OSError:
             self._socket.close()
             raise
@@ -441,7 +444,6 @@ class TimestampedSocket:
         except PermissionError:
             option(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         if self._protocol is IPV6:
-            option(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             option(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
             option(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
             if self._answering:
@@ -453,6 +455,11 @@ class TimestampedSocket:
             if self._answering:
                 option(socket.IPPROTO_IP, _IP_RECVTTL, 1)
                 option(socket.IPPROTO_IP, IPV4.packet_info, 1)
+
+    def _bind(self, address: tuple[str, int]) -> None:
+        if self._protocol is IPV6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self._socket.bind(address)
 
     def _enable_stamping(self) -> bool:
         """Turn stamping on anew, which lets the kernel count from 0 again; whether it agrees."""

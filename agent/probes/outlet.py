@@ -6,56 +6,27 @@ What a packet looks like, and how a reply is read, is for each kind of probe to 
 from __future__ import annotations
 
 import abc
-import threading
 import time
-from bisect import bisect_left, bisect_right
-from collections import Counter, deque
-from typing import ClassVar, Final, NamedTuple
+from collections import Counter
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.interval import Integers
+from agent.core.interval import UNKNOWN_NS, Integers
 from agent.core.measurement import Probes
 from agent.core.recent import RecentLags
 from agent.core.session import Replies, SenderSessions
 from agent.core.timestamps import ntp_from_ns
 from agent.net.datagram import Arrivals, Prepared, TimestampedSocket
 from agent.probes.destinations import Destinations
+from agent.probes.planned import Plan, PlannedOutlet, Span
 
 _SPARE: Final = 4
 _AWAITED_STAMPS: Final = 1 << 15
-_OVERDUE_NS: Final = 20_000_000
+_QUEUED_OCTETS: Final = 2 * 1024
+"""What a reply and a transmit time take of a socket's receive buffer, while they wait."""
 _NOTHING: Final[Integers] = np.zeros(0, np.int64)
-OVERDUE: Final = 0
-"""Stands among error numbers for what was left out because it was late."""
-
-
-class Taken(NamedTuple):
-    """Probes that the kernel took, (n,) each.
-
-    Attributes:
-        probes: which.
-        due_ns, sent_ns: when they should have left and when they did, monotonic time.
-        wall_ns, wire: when that was by user space, as Unix wall time and as the packet says it.
-    """
-
-    probes: Probes
-    due_ns: Integers
-    sent_ns: Integers
-    wall_ns: Integers
-    wire: NDArray[np.uint64]
-
-
-class _Planned:
-    """Packets written beforehand, in order of their time, and how far they have been sent."""
-
-    def __init__(self, packets: Packets, probes: Probes, due_ns: Integers) -> None:
-        self.packets = packets
-        self.probes = probes
-        self.due = due_ns
-        self.due_ns: list[int] = due_ns.tolist()
-        self.position = 0
 
 
 class Packets:
@@ -72,19 +43,15 @@ class Packets:
         self.columns: NDArray[np.void] = self.octets.view(layout)[:, 0]
 
 
-class _Span(NamedTuple):
-    """Neighbouring packets of a plan and what became of them: as in `Sending`, or None where they were left out."""
+class _Written(Plan):
+    """Packets written beforehand."""
 
-    plan: _Planned
-    first: int
-    stop: int
-    result: int | None
-    sent_ns: int
-    wall_ns: int
-    wire: int
+    def __init__(self, packets: Packets, probes: Probes, due: Integers) -> None:
+        super().__init__(probes, due)
+        self.packets = packets
 
 
-class Outlet(abc.ABC):
+class Outlet(PlannedOutlet[_Written]):
     """One socket and its plan, which one thread sends while another adds to it.
 
     Args:
@@ -93,28 +60,23 @@ class Outlet(abc.ABC):
         destinations: where the rows are sent to.
 
     Attributes:
-        one_way: whether replies tell the times at which the target received and answered.
         lags: between the user-space times of packets and the kernel's.
     """
-
-    one_way: ClassVar[bool]
 
     def __init__(
         self, socket_: TimestampedSocket, layout: np.dtype[np.void], destinations: Destinations
     ) -> None:
+        super().__init__()
         self.socket = socket_
         self.lags = RecentLags()
         self._layout = layout
         self._destinations = destinations
-        self._plans: deque[_Planned] = deque()
-        self._spans: list[_Span] = []
-        # held while packets are being sent: whoever has it knows of every packet that is gone what became of it
-        self._sending = threading.Lock()
         self._spare: list[Packets] = []
+        self._arrivals: Arrivals | None = None
         # by the low bits of its number, the probe whose transmit time is awaited
         self._awaited_id: Integers = np.full(_AWAITED_STAMPS, -1, np.int64)
         self._awaited = Probes(np.zeros(_AWAITED_STAMPS, np.int64), np.zeros(_AWAITED_STAMPS, np.int64))
-        # transmit times of packets that left after `settle` was called last
+        # transmit times of packets that left after what was taken was last settled
         self._last_awaited = -1
         self._early: tuple[Integers, Integers] = (_NOTHING, _NOTHING)
 
@@ -131,12 +93,27 @@ class Outlet(abc.ABC):
         """The replies among what has arrived; what is none is counted by reason."""
 
     @property
-    def pending(self) -> bool:
-        """Whether packets wait to be sent, or to be settled."""
-        return bool(self._plans or self._spans)
+    def departure_ns(self) -> int:
+        """See `PlannedOutlet.departure_ns`."""
+        bound_ns = self.lags.bound_ns
+        return UNKNOWN_NS if bound_ns is None else bound_ns
 
-    def plan(self, probes: Probes, due_ns: Integers) -> None:
-        """Write packets for probes in the order in which they are due, after those planned before."""
+    @property
+    def waiting_room(self) -> int:
+        """Half of what the kernel's buffer holds."""
+        return self.socket.receive_buffer_octets // 2 // _QUEUED_OCTETS
+
+    @property
+    def sockets(self) -> list[TimestampedSocket]:
+        """The one."""
+        return [self.socket]
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+    def prepare(self, probes: Probes, due_ns: Integers) -> _Written:
+        """Write packets for probes."""
         count = len(due_ns)
         packets = next((spare for spare in self._spare if len(spare.columns) >= count), None)
         if packets is None:
@@ -146,93 +123,64 @@ class Outlet(abc.ABC):
         self.write(packets, probes)
         self._destinations.write(packets.prepared.destinations, probes.rows)
         packets.prepared.number(count)
-        self._plans.append(_Planned(packets, probes, due_ns))
+        return _Written(packets, probes, due_ns)
 
-    def forget_unsent(self) -> None:
-        """Send no more of what is planned."""
-        with self._sending:
-            self._plans.clear()
-
-    # In the sending thread
-
-    @property
-    def next_due_ns(self) -> int | None:
-        """When the next packet is due."""
-        with self._sending:
-            return self._plans[0].due_ns[self._plans[0].position] if self._plans else None
-
-    def send_due(self, now_ns: int) -> None:
-        """Send what is due at monotonic time `now_ns`, but for what is overdue."""
-        with self._sending:
-            while self._plans and self._plans[0].due_ns[self._plans[0].position] <= now_ns:
-                plan = self._plans[0]
-                self._send_of(plan, now_ns)
-                if plan.position == len(plan.due_ns):
-                    self._plans.popleft()
-
-    def _send_of(self, plan: _Planned, now_ns: int) -> None:
-        first = bisect_left(plan.due_ns, now_ns - _OVERDUE_NS, plan.position)
-        if first > plan.position:
-            self._spans.append(_Span(plan, plan.position, first, None, 0, 0, 0))
-        stop = bisect_right(plan.due_ns, now_ns, first)
+    def depart(self, plan: _Written, first: int, stop: int, now_ns: int) -> None:
+        """Send packets, all with the same timestamp."""
         wall_ns = time.time_ns()
         wire = ntp_from_ns(wall_ns)
         self.stamp(plan.packets, first, stop, wire)
         for begun, ended, result in plan.packets.prepared.send(first, stop):
-            self._spans.append(_Span(plan, begun, ended, result, now_ns, wall_ns, wire))
-        plan.position = stop
+            self.spans.append(Span(plan, begun, ended, result, now_ns, wall_ns, wire))
 
-    # In the event loop
+    def settled(self, taken: list[Span[_Written]], done: list[_Written], probes: Probes) -> None:
+        """Await the transmit times of what was taken, and use the room of what is done again."""
+        self._spare += [plan.packets for plan in done][: max(0, _SPARE - len(self._spare))]
+        if taken:
+            ids = np.concatenate(
+                [np.arange(span.result or 0, (span.result or 0) + span.stop - span.first) for span in taken]
+            )
+            places = ids % _AWAITED_STAMPS
+            self._awaited_id[places] = ids
+            self._last_awaited = int(ids[-1])
+            self._awaited.rows[places], self._awaited.sequences[places] = probes
 
-    def settle(self) -> tuple[Taken | None, list[tuple[int, int]]]:
-        """What the kernel took since the last time; and what was not sent: row, and errno or `OVERDUE`."""
-        with self._sending:
-            spans, self._spans = self._spans, []
-        taken = [span for span in spans if span.result is not None and span.result >= 0]
-        not_sent = [
-            (row, OVERDUE if span.result is None else -span.result)
-            for span in spans
-            if span.result is None or span.result < 0
-            for row in span.plan.probes.rows[span.first : span.stop].tolist()
-        ]
-        for span in spans:
-            if span.stop == len(span.plan.due_ns) and len(self._spare) < _SPARE:
-                self._spare.append(span.plan.packets)
-        if not taken:
-            return None, not_sent
+    def receive(self) -> bool:
+        """See `PlannedOutlet.receive`."""
+        self._arrivals = self.socket.receive_arrays()
+        return len(self._arrivals.octets) >= self.socket.batch
 
-        counts = np.array([span.stop - span.first for span in taken])
-        columns = np.array([(span.result, span.sent_ns, span.wall_ns) for span in taken], np.int64)
-        first_ids, sent_ns, wall_ns = np.repeat(columns, counts, axis=0).T
-        wire = np.repeat(np.array([span.wire for span in taken], np.uint64), counts)
-        probes = Probes(
-            np.concatenate([span.plan.probes.rows[span.first : span.stop] for span in taken]),
-            np.concatenate([span.plan.probes.sequences[span.first : span.stop] for span in taken]),
-        )
-        due_ns = np.concatenate([span.plan.due[span.first : span.stop] for span in taken])
-        nth = np.arange(len(due_ns)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self._await_stamps(first_ids + nth, probes)
-        return Taken(probes, due_ns, sent_ns, wall_ns, wire), not_sent
+    def replies(self, discarded: Counter[str]) -> Replies:
+        """See `PlannedOutlet.replies`."""
+        assert self._arrivals is not None
+        return self.read(self._arrivals, discarded)
 
-    def _await_stamps(self, ids: Integers, probes: Probes) -> None:
-        places = ids % _AWAITED_STAMPS
-        self._awaited_id[places] = ids
-        self._last_awaited = int(ids[-1])
-        self._awaited.rows[places], self._awaited.sequences[places] = probes
-
-    def take_stamps(self, sessions: SenderSessions) -> int:
-        """Hand the transmit times that have come to their sessions; gives how many came."""
-        ids, transmitted_ns = self.socket.transmit_stamp_arrays()
-        taken = len(ids)
-        ids, transmitted_ns = (
-            np.concatenate(both) for both in zip(self._early, (ids, transmitted_ns), strict=True)
-        )
-        if len(ids):
+    def take_stamps(self, sessions: SenderSessions) -> None:
+        """See `PlannedOutlet.take_stamps`."""
+        came = self.socket.batch
+        while came >= self.socket.batch:
+            fresh = self.socket.transmit_stamp_arrays()
+            came = len(fresh[0])
+            ids, transmitted_ns = (np.concatenate(both) for both in zip(self._early, fresh, strict=True))
             early = ids > self._last_awaited
             self._early = ids[early], transmitted_ns[early]
             places = ids % _AWAITED_STAMPS
             awaited = self._awaited_id[places] == ids
             places = places[awaited]
-            probes = Probes(self._awaited.rows[places], self._awaited.sequences[places])
-            self.lags.observe(*sessions.transmitted(probes, transmitted_ns[awaited]).tolist())
-        return taken
+            if len(places):
+                probes = Probes(self._awaited.rows[places], self._awaited.sequences[places])
+                self.lags.observe(*sessions.transmitted(probes, transmitted_ns[awaited]).tolist())
+
+
+def stamped_arrivals(received_ns: Integers) -> tuple[Integers, Integers]:
+    """The kernel's receive times, and how far they may be off: user space's now, and unknown, where there is none."""
+    unstamped = received_ns == 0
+    if not unstamped.any():
+        return received_ns, np.zeros_like(received_ns)
+    return np.where(unstamped, time.time_ns(), received_ns), np.where(unstamped, UNKNOWN_NS, 0)
+
+
+def count_discarded(discarded: Counter[str], reason: str, number: int) -> None:
+    """Count what was no reply; a reason shows once it has happened."""
+    if number:
+        discarded[reason] += number

@@ -17,12 +17,12 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from agent.core.histogram import BUCKETS, Histogram
-from agent.core.interval import UNKNOWN_NS, Integers
+from agent.core.interval import Integers
 from agent.core.ledger import Ledgers, PathLedger, buckets_of
 from agent.core.measurement import Measurements, Probes
 from agent.core.probe_ring import with_room
@@ -31,7 +31,7 @@ from agent.core.session import ReplyFate, SenderSessions
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
-from agent.probes.outlet import OVERDUE, Outlet
+from agent.probes.planned import OVERDUE, PlannedOutlet
 from agent.probes.pump import Pump
 from agent.probes.resolution import Resolver, family_of
 from agent.settings import PathSettings
@@ -40,9 +40,9 @@ _BUNCH_NS: Final = 1_000_000
 _BUNCHES_PER_INTERVAL: Final = 2
 _LONGEST_BEAT_NS: Final = 50_000_000
 _SHORTEST_BEAT_NS: Final = 1_000_000
-_QUEUED_OCTETS: Final = 2 * 1024
-"""What a reply and a transmit time take of a socket's receive buffer, while they wait for the beat."""
 _UNRESOLVED: Final = -1
+_NOT_PERMITTED: Final = -2
+_UNSENDABLE: Final = {_UNRESOLVED: "unresolved", _NOT_PERMITTED: "not_permitted"}
 _RESOLVED_AT_ONCE_S: Final = 1.0
 _SECOND_NS: Final = 1_000_000_000
 
@@ -56,10 +56,11 @@ class OutletKind(Protocol):
 
     def __call__(
         self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
-    ) -> Outlet:
+    ) -> PlannedOutlet[Any]:
         """A socket for paths of one address family and code point.
 
         Raises:
+            PermissionError: this program may not open it; says what would mend that.
             OSError: it cannot be opened.
         """
 
@@ -121,7 +122,7 @@ class Prober:
         self._timeouts_ns: Integers = np.zeros(0, np.int64)
         self._outlet_of: Integers = np.zeros(0, np.int64)
         self._streams = PeriodicStreams()
-        self._outlets: dict[tuple[socket.AddressFamily, int], Outlet] = {}
+        self._outlets: dict[tuple[socket.AddressFamily, int], PlannedOutlet[Any]] = {}
         self._destinations = Destinations()
         self._resolver = Resolver(self._found)
         self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
@@ -147,8 +148,8 @@ class Prober:
 
     @property
     def sockets(self) -> list[TimestampedSocket]:
-        """The sockets in use."""
-        return [outlet.socket for outlet in self._outlets.values()]
+        """The sockets in use that give the kernel's times."""
+        return [socket_ for outlet in self._outlets.values() for socket_ in outlet.sockets]
 
     async def start(self) -> None:
         """Resolve the targets and begin to send; a name that takes long or is unknown is waited for by nobody."""
@@ -224,10 +225,10 @@ class Prober:
             shortest_ns = min(intervals_ns, default=_SECOND_NS)
             self._pump.bunch_ns = max(1, min(_BUNCH_NS, shortest_ns // _BUNCHES_PER_INTERVAL))
         per_second = sum(_SECOND_NS / interval_ns for interval_ns in intervals_ns)
-        octets = min((outlet.socket.receive_buffer_octets for outlet in self._outlets.values()), default=0)
-        if octets and per_second:
-            # replies can wait, all of them coming to one socket, until half of its buffer is full
-            fitting_ns = int(octets / 2 / _QUEUED_OCTETS / per_second * _SECOND_NS)
+        room = min((outlet.waiting_room for outlet in self._outlets.values()), default=0)
+        if room and per_second:
+            # replies can wait, all of them coming to one outlet, until its room for them is full
+            fitting_ns = int(room / per_second * _SECOND_NS)
             self._beat_ns = max(_SHORTEST_BEAT_NS, min(_LONGEST_BEAT_NS, fitting_ns))
 
     async def stop(self) -> None:
@@ -250,7 +251,7 @@ class Prober:
         if self._pump is not None:
             await asyncio.to_thread(self._pump.stop)
         for outlet in self._outlets.values():
-            outlet.socket.close()
+            outlet.close()
 
     async def idle(self) -> None:
         """Wait until nothing is left to send and nothing is under way.
@@ -321,8 +322,9 @@ class Prober:
         if len(due.rows) == 0:
             return
         outlets = self._outlet_of[due.rows]
-        for row in due.rows[outlets == _UNRESOLVED].tolist():
-            self._rows[row].ledger.not_sent["unresolved"] += 1
+        for state, reason in _UNSENDABLE.items():
+            for row in due.rows[outlets == state].tolist():
+                self._rows[row].ledger.not_sent[reason] += 1
         for number, outlet in enumerate(self._outlets.values()):
             chosen = outlets == number
             if chosen.any():
@@ -331,7 +333,7 @@ class Prober:
         if self._pump is not None:
             self._pump.wake()
 
-    def _settle(self, outlet: Outlet) -> None:
+    def _settle(self, outlet: PlannedOutlet[Any]) -> None:
         """Count what was sent since the last time, and wait for its replies."""
         taken, not_sent = outlet.settle()
         for row, code in not_sent:
@@ -354,25 +356,20 @@ class Prober:
 
     # Receiving
 
-    def _drain(self, outlet: Outlet, now_ns: int) -> None:
+    def _drain(self, outlet: PlannedOutlet[Any], now_ns: int) -> None:
         """Take what has come to a socket.
 
         Every reply is read before it is looked up what was sent, and when: so none is unknown for having been quick.
         """
-        arrived = outlet.socket.batch
-        while arrived >= outlet.socket.batch:
-            arrivals = outlet.socket.receive_arrays()
-            arrived = len(arrivals.octets)
+        more = True
+        while more:
+            more = outlet.receive()
             self._settle(outlet)
             self._clock.watch()
-            while outlet.take_stamps(self.sessions) >= outlet.socket.batch:
-                pass
-            if arrived:
-                replies = outlet.read(arrivals, self.discarded)
-                stamping_ns = outlet.lags.bound_ns
-                fates = self.sessions.replied(
-                    replies, UNKNOWN_NS if stamping_ns is None else stamping_ns, now_ns
-                )
+            outlet.take_stamps(self.sessions)
+            replies = outlet.replies(self.discarded)
+            if len(replies.rows):
+                fates = self.sessions.replied(replies, outlet.departure_ns, now_ns)
                 if unknown := int(np.count_nonzero(fates == ReplyFate.UNKNOWN)):
                     self.discarded["unknown"] += unknown
 
@@ -388,7 +385,12 @@ class Prober:
         settings, family = self._rows[row].settings, family_of(address)
         key = family, settings.dscp
         if key not in self._outlets:
-            outlet = self._outlets[key] = self._kind(family, settings.dscp, self._destinations, self._clock)
+            try:
+                outlet = self._kind(family, settings.dscp, self._destinations, self._clock)
+            except PermissionError:
+                self._outlet_of[row] = _NOT_PERMITTED
+                raise
+            self._outlets[key] = outlet
             self._choose_pace()
             if self._pump is not None:
                 self._pump.add(outlet)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from agent.runtime.logs import RateLimited
 from agent.runtime.quantities import Endpoint
 
 _AGAIN_S: Final = 30.0
@@ -26,6 +27,7 @@ class Resolver:
 
     def __init__(self, found: Callable[[int, str], None]) -> None:
         self._found = found
+        self._complain = RateLimited(log.warning)
         self._endpoints: dict[int, Endpoint] = {}
         self._addresses: dict[int, str] = {}
 
@@ -84,7 +86,8 @@ class Resolver:
         try:
             self._found(row, answers[0])
         except OSError as error:
-            log.warning("cannot send to %s, trying again: %s", host, error)
+            # what keeps one path from being sent to may keep a thousand
+            self._complain(str(error), f"cannot send to {host}, trying again: {error}")
             return
         self._addresses[row] = answers[0]
         if known is not None:

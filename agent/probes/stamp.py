@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections import Counter
 from typing import ClassVar, Final
 
@@ -18,7 +17,7 @@ from agent.core.timestamps import ErrorEstimate, ns_from_wire
 from agent.net.datagram import Arrivals, TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
-from agent.probes.outlet import Outlet, Packets
+from agent.probes.outlet import Outlet, Packets, count_discarded, stamped_arrivals
 
 _BATCH: Final = 512
 _LONGEST_REPLY: Final = 128
@@ -64,8 +63,8 @@ class StampOutlet(Outlet):
         received_ns = arrivals.received_ns
         if not known.all():
             malformed = int(np.count_nonzero(~long_enough))
-            _count(discarded, "malformed", malformed)
-            _count(discarded, "unknown", int(np.count_nonzero(~known)) - malformed)
+            count_discarded(discarded, "malformed", malformed)
+            count_discarded(discarded, "unknown", int(np.count_nonzero(~known)) - malformed)
             packets, rows, received_ns = packets[known], rows[known], received_ns[known]
 
         t4_ns, arrival_ns = stamped_arrivals(received_ns)
@@ -100,16 +99,3 @@ class StampOutlet(Outlet):
             if len(self._estimates) < _REMEMBERED_ESTIMATES:
                 self._estimates[word] = known
         return known
-
-
-def stamped_arrivals(received_ns: Integers) -> tuple[Integers, Integers]:
-    """The kernel's receive times, and how far they may be off: user space's now, and unknown, where there is none."""
-    unstamped = received_ns == 0
-    if not unstamped.any():
-        return received_ns, np.zeros_like(received_ns)
-    return np.where(unstamped, time.time_ns(), received_ns), np.where(unstamped, UNKNOWN_NS, 0)
-
-
-def _count(discarded: Counter[str], reason: str, number: int) -> None:
-    if number:
-        discarded[reason] += number
