@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 from agent import __version__
-from agent.core.stamp import DEFAULT_PORT
 from agent.oneshot import OneShot, probe
 from agent.program import Agent
 from agent.runtime import logs
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import Endpoint, parse_duration, parse_limit
 from agent.runtime.settings import load
 from agent.settings import AgentSettings
@@ -55,35 +56,29 @@ def _parser() -> argparse.ArgumentParser:
         description="Send STAMP probes and print what is known of each. Exit status 1 where no reply came, or where "
         "--limit is given and a packet was over it.",
     )
-    stamp.add_argument("target", type=_argument(_target), metavar="HOST[:PORT]")
-    stamp.add_argument("--count", type=_count, default=5, metavar="N", help="probes to send (default 5)")
-    stamp.add_argument(
-        "--interval", type=_argument(parse_duration), default="200ms", metavar="TIME", help="default 200ms"
-    )
-    stamp.add_argument(
-        "--timeout", type=_argument(parse_duration), default="1s", metavar="TIME", help="default 1s"
-    )
-    stamp.add_argument("--dscp", type=int, choices=range(64), default=0, metavar="0..63", help="default 0")
-    stamp.add_argument(
-        "--limit",
-        type=_argument(parse_limit),
-        metavar="LIMIT",
-        help="one-way limit to judge by, such as '< 1ms'",
-    )
-    stamp.add_argument(
-        "--floor",
-        type=_argument(parse_duration),
-        metavar="TIME",
-        help="one-way delay that the distance makes necessary; sharpens what is known without synchronised clocks",
-    )
+    _measuring(stamp, "stamp", "HOST[:PORT]")
     stamp.add_argument(
         "--clock-error",
         type=_argument(parse_duration),
         metavar="TIME",
         help="declare the local clock's error bound instead of asking the kernel",
     )
-    stamp.add_argument("--json", action="store_true", help="print one JSON document")
-    stamp.set_defaults(command=_probe_stamp)
+    icmp = kinds.add_parser(
+        "icmp",
+        help="ICMP echo: round trips to any host, which bound both directions",
+        description="Send ICMP echo requests and print what is known of each. Needs CAP_NET_RAW, or a group within "
+        "net.ipv4.ping_group_range. Exit status 1 where no reply came, or where --limit is given and the round trip "
+        "proves it broken.",
+    )
+    _measuring(icmp, "icmp", "HOST")
+    tcp = kinds.add_parser(
+        "tcp",
+        help="TCP connect: round trips to a service, which bound both directions",
+        description="Time TCP handshakes, SYN to SYN-ACK, by the kernel's own measurement; connections are reset at "
+        "once. A refused one is lost. Exit status 1 where no reply came, or where --limit is given and the round trip "
+        "proves it broken.",
+    )
+    _measuring(tcp, "tcp", "HOST:PORT")
 
     route = kinds.add_parser(
         "route",
@@ -92,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "privilege, except with the --source-port of a running session. Exit status 1 where the target was not "
         "reached.",
     )
-    route.add_argument("target", type=_argument(_target), metavar="HOST[:PORT]")
+    route.add_argument("target", type=_argument(functools.partial(_target, "stamp")), metavar="HOST[:PORT]")
     route.add_argument(
         "--count", type=_whole(1, 100), default=3, metavar="N", help="probes for each hop (default 3)"
     )
@@ -119,6 +114,45 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _measuring(parser: argparse.ArgumentParser, kind: ProbeKind, target: str) -> None:
+    """What all kinds that measure a path have in common."""
+    parser.add_argument("target", type=_argument(functools.partial(_target, kind)), metavar=target)
+    parser.add_argument("--count", type=_count, default=5, metavar="N", help="probes to send (default 5)")
+    parser.add_argument(
+        "--interval", type=_argument(parse_duration), default="200ms", metavar="TIME", help="default 200ms"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_argument(functools.partial(_timeout, kind)),
+        default="1s",
+        metavar="TIME",
+        help="default 1s",
+    )
+    parser.add_argument("--dscp", type=int, choices=range(64), default=0, metavar="0..63", help="default 0")
+    parser.add_argument(
+        "--limit",
+        type=_argument(parse_limit),
+        metavar="LIMIT",
+        help="one-way limit to judge by, such as '< 1ms'",
+    )
+    parser.add_argument(
+        "--floor",
+        type=_argument(parse_duration),
+        metavar="TIME",
+        help="one-way delay that the distance makes necessary; sharpens what is known without synchronised clocks",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.set_defaults(command=_probe, kind=kind, clock_error=None)
+
+
+def _timeout(kind: ProbeKind, text: str) -> int:
+    timeout_ns = parse_duration(text)
+    problem = timeout_problem(kind, timeout_ns)
+    if problem is not None:
+        raise ValueError(problem)
+    return timeout_ns
+
+
 def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
     """Make a parser of ours one of argparse's: its ValueError becomes the usage message."""
 
@@ -131,9 +165,9 @@ def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parsed
 
 
-def _target(text: str) -> Endpoint:
-    target = Endpoint.parse(text, DEFAULT_PORT)
-    if target.port == 0:
+def _target(kind: ProbeKind, text: str) -> Endpoint:
+    target = parse_address(kind, text)
+    if kind != "icmp" and target.port == 0:
         raise ValueError(f"{text}: nobody can be reached at port 0")
     return target
 
@@ -178,11 +212,12 @@ def _check(chosen: argparse.Namespace) -> int:
     return ExitStatus.OK
 
 
-def _probe_stamp(chosen: argparse.Namespace) -> int:
+def _probe(chosen: argparse.Namespace) -> int:
     logs.configure("warning")
     return asyncio.run(
         probe(
             OneShot(
+                kind=chosen.kind,
                 target=chosen.target,
                 count=chosen.count,
                 interval_ns=chosen.interval,

@@ -42,8 +42,8 @@ class AgentView(Protocol):
         """How late probes were sent."""
 
     @property
-    def discarded_replies(self) -> dict[str, int]:
-        """Datagrams on the probes' sockets that were no reply to a probe, by reason."""
+    def discarded_replies(self) -> dict[tuple[str, str], int]:
+        """What came and was no reply to a probe, by kind of probe and reason."""
 
     @property
     def reflected(self) -> dict[str, int]:
@@ -145,11 +145,11 @@ class AgentCollector(Collector):
             1,
         )
         families.histogram(metrics.SEND_LAG, "How late probes were sent.", {}, agent.send_lag)
-        for reason, count in agent.discarded_replies.items():
+        for (kind, reason), count in agent.discarded_replies.items():
             families.counter(
                 metrics.SENDER_REPLIES,
-                "Datagrams that were no reply to a probe.",
-                {"reason": reason},
+                "What came and was no reply to a probe.",
+                {"kind": kind, "reason": reason},
                 count,
             )
         for result, count in agent.reflected.items():

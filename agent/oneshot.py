@@ -19,14 +19,16 @@ from agent.net.clocks.automatic import AutomaticClock
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
 from agent.probes.prober import Prober
-from agent.probes.stamp import StampOutlet
+from agent.program import outlets_of
 from agent.runtime.lifecycle import ExitStatus, stop_requested
+from agent.runtime.probe_address import ProbeKind, format_address
 from agent.runtime.quantities import Endpoint
 from agent.settings import FloorsSettings, LimitsSettings, PathSettings
 
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 _NO_LIMIT: Final = Limit(1_000_000_000_000, Operator.AT_MOST)
 _SECOND_NS: Final = 1e9
+_NAMES: Final[dict[ProbeKind, str]] = {"stamp": "STAMP", "icmp": "ICMP echo to", "tcp": "TCP connect to"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,13 @@ class OneShot:
     """What to measure.
 
     Attributes:
+        kind: of probe.
         limit: one-way limit to judge by; None: only measure.
         floor_ns: one-way floor in both directions.
         clock_error_ns: declared bound of the local clock; None: ask who knows.
     """
 
+    kind: ProbeKind
     target: Endpoint
     count: int
     interval_ns: int
@@ -49,14 +53,19 @@ class OneShot:
     clock_error_ns: int | None
     as_json: bool
 
+    @property
+    def address(self) -> str:
+        """The target as one writes it."""
+        return format_address(self.kind, self.target)
+
     def path(self) -> PathSettings:
         """The path that this comes down to."""
         limit = self.limit or _NO_LIMIT
         return PathSettings.model_construct(
-            target=str(self.target),
+            target=self.address,
             tier="",
             provider="",
-            kind="stamp",
+            kind=self.kind,
             address=self.target,
             interval=self.interval_ns,
             timeout=self.timeout_ns,
@@ -80,13 +89,12 @@ async def probe(shot: OneShot) -> int:
         for measurement in measured.each():
             measurements.append(measurement)
             if not shot.as_json:
-                print(_line(measurement, shot.limit is not None), flush=True)
+                print(_line(measurement, shot.limit is not None, outlets.one_way), flush=True)
 
-    prober = Prober(
-        StampOutlet, "probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count
-    )
+    outlets = outlets_of(shot.kind)
+    prober = Prober(outlets, "probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count)
     if not shot.as_json:
-        print(_heading(shot, clock))
+        print(_heading(shot, clock, outlets.one_way))
     stop = stop_requested()
     await prober.start()
     waiting = [asyncio.ensure_future(prober.idle()), asyncio.ensure_future(stop.wait())]
@@ -107,7 +115,8 @@ async def probe(shot: OneShot) -> int:
         print()
     else:
         print(_closing(summary))
-    over = path.ledger.forward.outcomes[Outcome.OVER] + path.ledger.reverse.outcomes[Outcome.OVER]
+    # a round trip over both limits together proves one direction over, whichever it was
+    over = sum(counted.outcomes[Outcome.OVER] for _, counted in path.ledger.directions())
     answered = sum(path.ledger.round_trip.outcomes[: Outcome.LOST])
     return ExitStatus.OK if answered and not (shot.limit and over) else ExitStatus.FAILED
 
@@ -143,9 +152,9 @@ def summarise(
             "least_seconds": _seconds(min((lower for lower, _ in bounds), default=None)),
             "most_seconds": _seconds(max((upper for _, upper in bounds), default=None)),
         }
-    return {
-        "target": str(shot.target),
-        "kind": "stamp",
+    summary: dict[str, Any] = {
+        "target": shot.address,
+        "kind": shot.kind,
         "sent": ledger.sent,
         "answered": len(answered),
         "not_sent": dict(ledger.not_sent),
@@ -165,9 +174,11 @@ def summarise(
         ),
         "clock_contradictions": ledger.clock_contradictions,
         "floor_contradictions": ledger.floor_contradictions,
-        "reflector": {"stateful": prober.sessions.reflector_is_stateful(ledger.row)},
         "directions": directions,
     }
+    if shot.kind == "stamp":
+        summary["reflector"] = {"stateful": prober.sessions.reflector_is_stateful(ledger.row)}
+    return summary
 
 
 def _statistics(delays_ns: Sequence[int]) -> dict[str, float] | None:
@@ -191,27 +202,28 @@ def _seconds(value_ns: float | None) -> float | None:
     return None if value_ns is None else value_ns / _SECOND_NS
 
 
-def _heading(shot: OneShot, clock: LocalClock) -> str:
+def _heading(shot: OneShot, clock: LocalClock, one_way: bool) -> str:
+    count = "1 probe" if shot.count == 1 else f"{shot.count} probes"
+    probes = f"{_NAMES[shot.kind]} {shot.address}, {count}"
+    if not one_way:
+        return f"{probes}; round trips, which bound both directions whatever the clocks say"
     bound_ns = clock.quality.error_bound_ns
     if bound_ns is None:
         quality = f"not synchronised ({clock.quality.explanation}): one-way delays are bounds only"
     else:
         quality = f"{clock.quality.source}, off by at most {bound_ns / 1e6:.3f} ms"
-    probes = "1 probe" if shot.count == 1 else f"{shot.count} probes"
-    return (
-        f"STAMP {shot.target}, {probes}; local clock {quality}\n"
-        "number 1 is left out, to tell a reflector that counts by itself from one that copies"
-    )
+    numbering = "number 1 is left out, to tell a reflector that counts by itself from one that copies"
+    return f"{probes}; local clock {quality}\n{numbering}"
 
 
-def _line(measured: Measurement, judged: bool) -> str:
+def _line(measured: Measurement, judged: bool, one_way: bool) -> str:
     if measured.round_trip_ns is None or measured.forward_bounds is None or measured.reverse_bounds is None:
         where = {Outcome.LOST: "on the way there", Outcome.UNATTRIBUTED: "direction unknown"}
         return f"seq={measured.sequence} lost ({where.get(measured.outcomes[0], 'on the way back')})"
     text = f"seq={measured.sequence} rtt={measured.round_trip_ns / 1e6:.3f} ms"
     if measured.uncertainty_ns is None:
         there, back = _range(measured.forward_bounds), _range(measured.reverse_bounds)
-        text += f" forward={there} reverse={back} (no common clock)"
+        text += f" forward={there} reverse={back}" + (" (no common clock)" if one_way else "")
     else:
         text += f" forward={(measured.forward_ns or 0) / 1e6:.3f} reverse={(measured.reverse_ns or 0) / 1e6:.3f} ms"
         text += f" ±{measured.uncertainty_ns / 1e6:.3f}"
@@ -239,6 +251,7 @@ def _closing(summary: dict[str, Any]) -> str:
     ]
     lines = [f"{totals}{' (' + ', '.join(where) + ')' if where else ''}, law {summary['law']}"]
     lines += [f"{count} not sent: {reason}" for reason, count in summary["not_sent"].items()]
+    lines += [f"{count} discarded: {reason}" for reason, count in summary["discarded"].items()]
     for name, counts in summary["directions"].items():
         delay = counts["delay"]
         if delay is not None:

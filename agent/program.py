@@ -21,10 +21,13 @@ from agent.net.clocks.ptp import PtpClock
 from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
-from agent.probes.prober import ProbedPath, Prober
+from agent.probes.icmp import IcmpOutlet
+from agent.probes.prober import OutletKind, ProbedPath, Prober
 from agent.probes.stamp import StampOutlet
+from agent.probes.tcp import TcpProbes
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
+from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.settings import (
     AdjtimexClockSettings,
     AgentSettings,
@@ -32,6 +35,7 @@ from agent.settings import (
     ChronyClockSettings,
     ClockSettings,
     DeclaredClockSettings,
+    PathSettings,
     PtpClockSettings,
 )
 
@@ -62,6 +66,17 @@ def clock_of(settings: ClockSettings) -> Clock:
             return UnsynchronisedClock()
 
 
+def outlets_of(kind: ProbeKind) -> OutletKind:
+    """What opens the sockets of a kind of probe."""
+    match kind:
+        case "stamp":
+            return StampOutlet
+        case "icmp":
+            return IcmpOutlet
+        case "tcp":
+            return TcpProbes()
+
+
 class Agent:
     """One agent; `run` lasts until the event it is given is set.
 
@@ -84,7 +99,11 @@ class Agent:
         self._read = read or (lambda: settings)
         longest_ns = max((path.timeout for path in settings.paths), default=0)
         self.clock = LocalClock(clock_of(settings.clock), longest_sample_ns=2 * longest_ns)
-        self.prober = Prober(StampOutlet, settings.site, settings.paths, self.clock, rng or random.Random())
+        rng = rng or random.Random()
+        self.probers = {
+            kind: Prober(outlets_of(kind), settings.site, _of_kind(kind, settings), self.clock, rng)
+            for kind in KINDS
+        }
         self.reflector = (
             None
             if settings.reflector is None
@@ -113,7 +132,8 @@ class Agent:
             raise RestartNeeded(f"changed, and can only be changed by a restart: {', '.join(changed)}")
         self.settings = settings
         logging.getLogger().setLevel(settings.log_level.upper())
-        await self.prober.update(settings.paths)
+        for kind, prober in self.probers.items():
+            await prober.update(_of_kind(kind, settings))
         log.info("reloaded: %d paths", len(settings.paths))
 
     async def run(self, stop: asyncio.Event) -> bool:
@@ -134,23 +154,24 @@ class Agent:
         try:
             if self.reflector is not None:
                 self.reflector.start()
-            await self.prober.start()
+            await asyncio.gather(*(prober.start() for prober in self.probers.values()))
             self._ready = True
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_soon)
             log.info(
                 "site %s: %d paths, %d reflector sockets, clock %s",
                 self.settings.site,
-                len(self.prober.paths),
+                len(self.paths),
                 0 if self.reflector is None else len(self.reflector.sockets),
                 self.clock.quality.source,
             )
             await self._until(stop)
             self._ready = False
-            await self.prober.stop()
+            await asyncio.gather(*(prober.stop() for prober in self.probers.values()))
             return self._report()
         finally:
             keep_clock.cancel()
-            await self.prober.close()
+            for prober in self.probers.values():
+                await prober.close()
             if self.reflector is not None:
                 self.reflector.close()
             if runner is not None:
@@ -170,24 +191,25 @@ class Agent:
     async def _until(self, stop: asyncio.Event) -> None:
         """Wait until the agent is to stop, or cannot go on."""
         stopping = asyncio.create_task(stop.wait())
-        failing = asyncio.create_task(self.prober.failure())
+        failing = [asyncio.create_task(prober.failure()) for prober in self.probers.values()]
         try:
-            await asyncio.wait((stopping, failing), return_when=asyncio.FIRST_COMPLETED)
-            if failing.done():
-                raise failing.result()
+            await asyncio.wait((stopping, *failing), return_when=asyncio.FIRST_COMPLETED)
+            for failed in failing:
+                if failed.done():
+                    raise failed.result()
         finally:
-            stopping.cancel()
-            failing.cancel()
+            for task in (stopping, *failing):
+                task.cancel()
 
     def _report(self) -> bool:
         """Say what was counted, and whether the law held to the end."""
         broken = [
             f"{path.settings.target}: {equation}"
-            for path in self.prober.paths
+            for path in self.paths
             for equation in path.ledger.broken_laws()
         ]
-        sent = sum(path.ledger.sent for path in self.prober.paths)
-        in_flight = sum(path.ledger.in_flight for path in self.prober.paths)
+        sent = sum(path.ledger.sent for path in self.paths)
+        in_flight = sum(path.ledger.in_flight for path in self.paths)
         log.info(
             "drained: %d probes sent, %d in flight, conservation law %s", sent, in_flight, broken or "holds"
         )
@@ -197,8 +219,8 @@ class Agent:
 
     @property
     def paths(self) -> Sequence[ProbedPath]:
-        """All paths."""
-        return self.prober.paths
+        """All paths, those of a kind together."""
+        return [path for prober in self.probers.values() for path in prober.paths]
 
     @property
     def clock_source(self) -> str:
@@ -218,12 +240,19 @@ class Agent:
     @property
     def send_lag(self) -> Histogram:
         """How late probes were sent."""
-        return self.prober.send_lag
+        lags = Histogram()
+        for prober in self.probers.values():
+            lags.merge(prober.send_lag)
+        return lags
 
     @property
-    def discarded_replies(self) -> dict[str, int]:
-        """Datagrams that were no reply to a probe, by reason."""
-        return dict(self.prober.discarded)
+    def discarded_replies(self) -> dict[tuple[str, str], int]:
+        """What came and was no reply to a probe, by kind of probe and reason."""
+        return {
+            (kind, reason): count
+            for kind, prober in self.probers.items()
+            for reason, count in prober.discarded.items()
+        }
 
     @property
     def reflected(self) -> dict[str, int]:
@@ -247,7 +276,8 @@ class Agent:
 
     def settle(self) -> None:
         """Count what has been sent up to now."""
-        self.prober.settle()
+        for prober in self.probers.values():
+            prober.settle()
 
     def monotonic_ns(self) -> int:
         """The time by which recent minima are judged."""
@@ -256,7 +286,11 @@ class Agent:
     @property
     def _sockets(self) -> list[TimestampedSocket]:
         reflecting = [] if self.reflector is None else self.reflector.sockets
-        return [*self.prober.sockets, *reflecting]
+        return [*(own for prober in self.probers.values() for own in prober.sockets), *reflecting]
+
+
+def _of_kind(kind: ProbeKind, settings: AgentSettings) -> list[PathSettings]:
+    return [path for path in settings.paths if path.kind == kind]
 
 
 def _origin(kernel: list[bool]) -> str:

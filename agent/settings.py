@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE, AdmissionRules, PacketRate
 from agent.core.ledger import Ledgers, PathLabels, PathLedger, Promise
@@ -14,6 +14,7 @@ from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
 from agent.core.stamp import DEFAULT_PORT
 from agent.net.datagram import MAX_PAYLOAD
+from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
@@ -209,7 +210,8 @@ class PathSettings(Settings):
 
     Attributes:
         target, tier, provider: labels.
-        address: the reflector, HOST[:PORT].
+        kind: stamp: one-way delays to a STAMP reflector. icmp: round trips to any host. tcp: round trips to a service.
+        address: of the target, HOST[:PORT] for stamp, HOST for icmp, HOST:PORT for tcp.
         interval: from probe to probe.
         timeout: after which a probe without reply is lost.
         dscp: code point of the probes, 0 to 63.
@@ -218,13 +220,18 @@ class PathSettings(Settings):
     target: Annotated[str, Field(min_length=1)]
     tier: str = ""
     provider: str = ""
-    kind: Literal["stamp"] = "stamp"
-    address: Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
+    kind: ProbeKind = "stamp"
+    address: Endpoint
     interval: IntervalNs = 100_000_000
     timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
     limits: LimitsSettings
     floors: FloorsSettings = FloorsSettings()
+
+    @field_validator("address", mode="before")
+    @classmethod
+    def _address_of_kind(cls, value: Any, info: ValidationInfo) -> Endpoint:
+        return parse_address(info.data.get("kind", "stamp"), value)
 
     def floors_ns(self) -> tuple[int, int]:
         """Forward and reverse floor; none configured is none known."""
@@ -247,8 +254,11 @@ class PathSettings(Settings):
 
     def located_problems(self) -> Iterator[tuple[Location, str]]:
         """What this path promises against physics, or leaves unsaid; locations are within the path."""
-        if self.address.port == 0:
+        if self.kind != "icmp" and self.address.port == 0:
             yield ("address",), f"{self.address}: nobody can be reached at port 0"
+        too_long = timeout_problem(self.kind, self.timeout)
+        if too_long is not None:
+            yield ("timeout",), too_long
         if self.limits == LimitsSettings():
             yield (
                 ("limits",),
@@ -312,7 +322,7 @@ class AgentSettings(Settings):
         if self.reflector is not None:
             yield from self.reflector.warnings()
         for index, path in enumerate(self.paths):
-            if path.timeout <= path.interval:
+            if path.kind == "stamp" and path.timeout <= path.interval:
                 yield (
                     f"paths[{index}]: timeout {format_duration(path.timeout)} is not above interval "
                     f"{format_duration(path.interval)}: the direction of a loss can rarely be proven, for the next "

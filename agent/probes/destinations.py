@@ -19,13 +19,19 @@ class Destinations:
 
     def __init__(self) -> None:
         self._known: Octets = np.zeros((16, _LONGEST_ADDRESS), np.uint8)
+        self._encoded: dict[int, bytes] = {}
 
     def set(self, row: int, address: bytes) -> None:
         """A path is sent to this address from now on."""
         while row >= len(self._known):
             self._known = np.concatenate((self._known, np.zeros_like(self._known)))
+        self._encoded[row] = address
         self._known[row] = 0
         self._known[row, : len(address)] = np.frombuffer(address, np.uint8)
+
+    def address(self, row: int) -> bytes:
+        """Where a path is sent to, which must be known."""
+        return self._encoded[row]
 
     def write(self, names: Octets, rows: Integers) -> None:
         """Write the addresses of rows to the first rows of `names`, whose width is an address's."""

@@ -127,6 +127,7 @@ class Prober:
         self._resolver = Resolver(self._found)
         self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
         self._beat_ns = _LONGEST_BEAT_NS
+        self._beating = False
         self._next_beat: asyncio.TimerHandle | None = None
         self._looking: set[asyncio.Task[None]] = set()
         self._pump: Pump | None = None
@@ -158,6 +159,7 @@ class Prober:
         await self._begin(self._rows)
         self._looking.add(loop.create_task(self._resolver.keep_resolving(), name="resolve targets"))
         self._pump.start()
+        self._beating = True
         self._beat()
 
     async def update(self, paths: Sequence[PathSettings]) -> None:
@@ -214,8 +216,9 @@ class Prober:
         first_ns = [now_ns + phase for phase in spread_phases(intervals_ns, self._rng)]
         self._streams.set([path.ledger.row for path in begun], intervals_ns, first_ns, self._probes)
         self._choose_pace()
-        if self._next_beat is not None:
-            self._next_beat.cancel()
+        if self._beating:
+            if self._next_beat is not None:
+                self._next_beat.cancel()
             self._beat()
 
     def _choose_pace(self) -> None:

@@ -45,6 +45,7 @@ _MAX_RATE: Final = 10_000_000
 _PERCENTAGE: Final = re.compile(r"(?P<number>[0-9]{1,3}) ?%\Z")
 _PERCENTAGES: Final = "a share such as 50%, 1% to 100%"
 _NETWORKS: Final = "a network such as 192.0.2.0/24 or 2001:db8::/32, or an address"
+_HOSTS: Final = "HOST such as 192.0.2.1 or 2001:db8::1"
 _MAX_HOST_LENGTH: Final = 253
 _MAX_PORT: Final = 65_535
 
@@ -215,6 +216,20 @@ class Endpoint:
         if port > _MAX_PORT:
             raise ValueError(f"{quoted(text)} has a port above {_MAX_PORT}")
         return cls(host, port)
+
+    @classmethod
+    def parse_host(cls, text: Any) -> Self:
+        """Read `HOST` or `[IPV6]`, an IPv6 address also without brackets; the port is 0.
+
+        Raises:
+            ValueError: not a host, or one with a port.
+        """
+        if _is_ipv6(text):
+            return cls(text, 0)
+        found = cls.parse(text, 0)
+        if text.strip() not in (found.host, f"[{found.host}]"):
+            raise ValueError(f"{quoted(text)} has a port, where there is none: {_HOSTS}")
+        return found
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -235,7 +235,7 @@ async def test_one_agent_probes_itself() -> None:
     agent = Agent(settings, random.Random(3))
     stop = asyncio.Event()
     running = asyncio.create_task(agent.run(stop))
-    await eventually(lambda: _is(agent.prober.paths[0].ledger.sent >= 20), "probes sent")
+    await eventually(lambda: _is(agent.paths[0].ledger.sent >= 20), "probes sent")
     text = _exposition(agent)
     assert_law(text)
     labels = {
@@ -334,7 +334,7 @@ async def test_a_bad_reload_changes_nothing(caplog: pytest.LogCaptureFixture) ->
     with pytest.raises(ConfigError):
         await agent.reload()
     assert agent.settings is first
-    await agent.prober.close()
+    await agent.probers["stamp"].close()
 
 
 async def test_a_failure_to_send_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
