@@ -19,7 +19,7 @@ from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Outlet, Packets, count_discarded, stamped_arrivals
 
-_BATCH: Final = 512
+_BATCH: Final = 1024
 _LONGEST_ARRIVAL: Final = 128
 _LEAST_IP_HEADER: Final = 20
 _SEQUENCE: Final = 0xFFFF_FFFF

@@ -13,6 +13,7 @@ from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE
 from agent.core.geo import fibre_floor_ns
 from agent.core.outcome import ONE_WAY, Direction
 from agent.core.timestamps import SECOND_NS
+from agent.runtime.probe_address import format_address
 from agent.runtime.quantities import format_duration, format_limit
 from collector.fleet.settings import FleetPathSettings, FleetSettings, ObjectiveSettings, SiteSettings
 from collector.sla.breach import Hysteresis
@@ -161,6 +162,8 @@ def _agent_path(fleet: FleetSettings, path: FleetPathSettings) -> dict[str, Any]
     tier = fleet.tiers[path.tier]
     target = fleet.site(path.target)
     assert target is not None
+    address = path.address_at(target)
+    assert address is not None
     limit = format_limit(tier.limit)
     floor_ns = fibre_floor_ns(fleet.kilometres(path))
     work: dict[str, Any] = {
@@ -168,7 +171,7 @@ def _agent_path(fleet: FleetSettings, path: FleetPathSettings) -> dict[str, Any]
         "tier": key.tier,
         "provider": key.provider,
         "kind": key.kind,
-        "address": str(path.address or target.reflector),
+        "address": format_address(key.kind, address),
         "interval": format_duration(path.interval),
         "timeout": format_duration(path.timeout),
         "dscp": key.dscp,

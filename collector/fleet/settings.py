@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from agent.core.geo import fibre_floor_ns, great_circle_km
 from agent.core.networks import Network
 from agent.core.stamp import DEFAULT_PORT
+from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
@@ -30,7 +31,12 @@ from collector.sla.confidence import clean_packets_needed
 from collector.urls import Url
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
-ProbeAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
+_ADDRESS_NEEDED: Final[dict[ProbeKind, str]] = {
+    "stamp": "{target} has no reflector; give it one, or the path an address",
+    "icmp": "{target} has no reflector whose host could be asked; give the path an address, such as 192.0.2.1",
+    "tcp": "a tcp path needs the address of the service at {target}, such as 192.0.2.1:443",
+}
+ReflectorAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
 
 
 class NameSettings(Settings):
@@ -66,7 +72,7 @@ class SiteSettings(Settings):
     provider: str = ""
     district: str = ""
     agent: Endpoint | None = None
-    reflector: ProbeAddress | None = None
+    reflector: ReflectorAddress | None = None
     probes_from: tuple[NetworkText, ...] = ()
     clock: SiteClockSettings = SiteClockSettings()
 
@@ -99,20 +105,34 @@ class FleetPathSettings(Settings):
 
     Attributes:
         provider: label; default: that of the target's site.
-        address: where the probes go; default: the target's reflector.
+        kind: stamp, icmp or tcp, as in the agent's configuration; the latter two know the round trip only, which bounds
+            either direction.
+        address: where the probes go, HOST[:PORT] for stamp, HOST for icmp, HOST:PORT for tcp; default: the target's
+            reflector, for icmp its host.
         fibre_km: length of the fibre, where it is known; default: the great-circle distance.
     """
 
     source: Identifier
     target: Identifier
     tier: Identifier
-    kind: Literal["stamp"] = "stamp"
+    kind: ProbeKind = "stamp"
     interval: IntervalNs = 100_000_000
     timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
     provider: str | None = None
-    address: ProbeAddress | None = None
+    address: Endpoint | None = None
     fibre_km: Annotated[float, Field(gt=0, le=20_000)] | None = None
+
+    @field_validator("address", mode="before")
+    @classmethod
+    def _address_of_kind(cls, value: Any, info: ValidationInfo) -> Endpoint | None:
+        return None if value is None else parse_address(info.data.get("kind", "stamp"), value)
+
+    def address_at(self, target: SiteSettings) -> Endpoint | None:
+        """Where the probes go, the target being this site; None: nowhere, for it has no such address."""
+        if self.address is not None or self.kind == "tcp" or target.reflector is None:
+            return self.address
+        return Endpoint(target.reflector.host, 0) if self.kind == "icmp" else target.reflector
 
 
 class ObjectiveSettings(Settings):
@@ -228,7 +248,7 @@ class FleetSettings(Settings):
     def warnings(self) -> Iterator[str]:
         """What is allowed and yet probably not meant."""
         for index, path in enumerate(self.paths):
-            if path.timeout <= path.interval:
+            if path.kind == "stamp" and path.timeout <= path.interval:
                 times = f"timeout {format_duration(path.timeout)}, interval {format_duration(path.interval)}"
                 yield f"paths[{index}]: {times}: the direction of a loss can rarely be proven unless timeout is above"
         yield from self._too_few_packets()
@@ -287,7 +307,7 @@ class FleetSettings(Settings):
                 if endpoint is not None and endpoint.port == 0:
                     yield ("sites", index, name), f"{endpoint}: nobody can be reached at port 0"
         for index, path in enumerate(self.paths):
-            if path.address is not None and path.address.port == 0:
+            if path.kind != "icmp" and path.address is not None and path.address.port == 0:
                 yield ("paths", index, "address"), f"{path.address}: nobody can be reached at port 0"
 
     def _clocks(self) -> Iterator[tuple[Location, str]]:
@@ -313,8 +333,11 @@ class FleetSettings(Settings):
                 yield (*at, "source"), f"{path.source} has no agent to probe from"
             if target is None:
                 yield (*at, "target"), f"{path.target} is no site; sites: {known}"
-            elif path.address is None and target.reflector is None:
-                yield at, f"{path.target} has no reflector; give it one, or the path an address"
+            elif path.address_at(target) is None:
+                yield at, _ADDRESS_NEEDED[path.kind].format(target=path.target)
+            too_long = timeout_problem(path.kind, path.timeout)
+            if too_long is not None:
+                yield (*at, "timeout"), too_long
             if tier is None:
                 yield (*at, "tier"), f"{path.tier} is no tier; tiers: {', '.join(self.tiers)}"
             if path.source == path.target:
