@@ -12,10 +12,10 @@ import platform
 import sys
 from pathlib import Path
 
-from tests.bench import agent_cost, reflector
+from tests.bench import agent_cost, icmp_cost, reflector
 from tests.bench.report import Row, table
 
-BENCHES = {"agent-cost": agent_cost.run, "reflector": reflector.run}
+BENCHES = {"agent-cost": agent_cost.run, "icmp-cost": icmp_cost.run, "reflector": reflector.run}
 
 
 def machine() -> dict[str, object]:

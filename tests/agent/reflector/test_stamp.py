@@ -166,6 +166,7 @@ async def test_results_by_cause(stage: Stage) -> None:
     assert reflector.results == {
         "reflected": 80,
         "not_allowed": 20,
+        "reflector": 0,
         "too_short": 10,
         "too_long": 10,
         "rate_limited": 20,

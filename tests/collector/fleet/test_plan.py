@@ -120,7 +120,6 @@ def test_the_version_changes_with_what_agents_are_told_and_with_nothing_else() -
     assert plan_version(fleet(changed("lat: 35.73", "lat: 35.74"))) != version
 
 
-<<<<<<< HEAD
 def test_a_reflector_answers_those_who_are_planned_to_probe_it() -> None:
     """From where their agents are, or from where the fleet file says, and from what it allows everywhere."""
     allowed = {
@@ -165,7 +164,8 @@ def test_a_reflector_never_refuses_what_is_planned() -> None:
     assert busy is not None
     assert (busy.rate.per_source, busy.rate.burst) == (100_040, 20_008)
     assert (busy.rate.overall, busy.rate.overall_burst) == (100_040, 10_004)
-=======
+
+
 def test_kinds_without_a_reflector_are_sent_where_they_can_be_answered() -> None:
     """An icmp path goes to the host of the target's reflector or to an address of its own, a tcp path to its service;
     the agent reads both, and is told the tier's limits, which the round trip has to prove."""
@@ -186,4 +186,3 @@ def test_kinds_without_a_reflector_are_sent_where_they_can_be_answered() -> None
     assert [str(limit) for limit in to_service.limits.complete()] == ["< 1 ms", "< 1 ms", "< 2 ms"]
     judged = {(one.path.kind, one.direction.value) for one in compile_plan(fleet(text)).targets}
     assert {("icmp", "forward"), ("icmp", "reverse"), ("tcp", "forward"), ("tcp", "reverse")} <= judged
->>>>>>> 14927f6 (Send icmp and tcp paths of a fleet where they can be answered)
