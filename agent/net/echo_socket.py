@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from typing import Final, NamedTuple
 
 from icmplib import ICMPSocketError, ICMPv4Socket, ICMPv6Socket, SocketPermissionError
@@ -19,6 +20,8 @@ from agent.runtime.exceptions import IsochroneError
 
 _DISCARDED_AT_ONCE: Final = 2048
 _IPV4_WITHOUT_OPTIONS: Final = 0x45
+_TYPE_FILTERS: Final = {4: (255, 1, 1), 6: (socket.IPPROTO_ICMPV6, 1, 8)}
+"""By version of IP, level and number of ICMP_FILTER or ICMPV6_FILTER (`man 7 raw`, RFC 3542), and its 32-bit words."""
 _REMEDIES: Final = (
     "give the program CAP_NET_RAW (AmbientCapabilities=CAP_NET_RAW in its systemd unit), or let its group open ping "
     "sockets (sysctl net.ipv4.ping_group_range='{group} {group}')"
@@ -69,6 +72,7 @@ def open_echo_socket(family: socket.AddressFamily) -> EchoSocket:
             raise EchoNotPermitted(f"ICMP echo is not permitted: {remedies}") from None
     try:
         if raw:
+            _ignore_others(opened, protocol_of(family))
             attach(opened, echo_filter(protocol_of(family), identifier, cookie))
             _discard(opened)
         else:
@@ -91,6 +95,18 @@ def echo_filter(protocol: EchoProtocol, identifier: int, cookie: int) -> bytes:
     if protocol is ICMPV4:
         quoted.insert(0, Field(protocol.quoted_message - 20, 1, _IPV4_WITHOUT_OPTIONS))
     return program([reply, *([Field(0, 1, kind), *quoted] for kind in protocol.errors)], protocol.version)
+
+
+def _ignore_others(opened: socket.socket, protocol: EchoProtocol) -> None:
+    """Let only the types that matter come as far as the filter: a message is copied before it gets there."""
+    level, option, words = _TYPE_FILTERS[protocol.version]
+    wanted = sum(1 << kind for kind in (protocol.reply, *protocol.errors))
+    everything = (1 << 32 * words) - 1
+    # a bit for each type that is thrown away, in words in the host's order
+    bits = everything & ~wanted
+    opened.setsockopt(
+        level, option, struct.pack(f"={words}I", *(bits >> 32 * word & 0xFFFF_FFFF for word in range(words)))
+    )
 
 
 def _opened(made: type[ICMPv4Socket | ICMPv6Socket], *, privileged: bool) -> socket.socket:
