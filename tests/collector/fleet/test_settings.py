@@ -65,6 +65,24 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
             "has no agent to probe from",
         ),
         (', reflector: "[::1]:8621"', "", "paths[0]", "guanggu has no reflector"),
+        (
+            "target: guanggu, tier: city",
+            "target: guanggu, tier: city, kind: tcp",
+            "paths[0]",
+            "the service at",
+        ),
+        (
+            "target: guanggu, tier: city",
+            "target: guanggu, tier: city, kind: icmp, address: '192.0.2.1:80'",
+            "paths[0].address",
+            "has a port, where there is none",
+        ),
+        (
+            "target: guanggu, tier: city",
+            "target: guanggu, tier: city, kind: tcp, address: '192.0.2.1:80', timeout: 2s",
+            "paths[0].timeout",
+            "too long for tcp",
+        ),
         ("id: guanggu", "id: wuhan", "sites[1].id", "wuhan is already sites[0]"),
         ("id: hourly", "id: detection", "objectives[1].id", "detection is already objectives[0]"),
         (
