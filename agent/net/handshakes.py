@@ -85,28 +85,27 @@ class Handshakes(Generic[Token]):
         """
         if not self._places.acquire(blocking=False):
             return errno.EMFILE
-        code = errno.EMFILE
+        opened = None
         try:
             opened = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            code = self._connect(opened, token, address)
         except OSError as error:
-            self._places.release()
-            return error.errno or code
-        begun = False
-        try:
-            self._configure(opened)
-            code = opened.connect_ex(_name(address))
-            if code in (0, errno.EINPROGRESS):
-                with self._guard:
-                    self._open[opened.fileno()] = _Opening(opened, token, time.monotonic_ns())
-                    self._epoll.register(opened.fileno(), select.EPOLLOUT)
-                begun = True
-        except OSError as error:
-            code = error.errno or code
-        finally:
-            if not begun:
+            code = error.errno or errno.EIO
+        if code:
+            if opened is not None:
                 opened.close()
-                self._places.release()
-        return 0 if begun else code
+            self._places.release()
+        return code
+
+    def _connect(self, opened: socket.socket, token: Token, address: bytes) -> int:
+        self._configure(opened)
+        code = opened.connect_ex(_name(address))
+        if code not in (0, errno.EINPROGRESS):
+            return code
+        with self._guard:
+            self._epoll.register(opened.fileno(), select.EPOLLOUT)
+            self._open[opened.fileno()] = _Opening(opened, token, time.monotonic_ns())
+        return 0
 
     def finished(self) -> Iterator[Handshake[Token]]:
         """What became of connections since the last time; they are closed."""
