@@ -12,6 +12,7 @@ from agent.core.ledger import Ledgers, PathLabels, PathLedger, Promise
 from agent.core.networks import Network
 from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
+from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
 from agent.net.datagram import MAX_PAYLOAD
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
@@ -212,7 +213,8 @@ class PathSettings(Settings):
         target, tier, provider: labels.
         kind: stamp: one-way delays to a STAMP reflector. icmp: round trips to any host. tcp: round trips to a service.
         address: of the target, HOST[:PORT] for stamp, HOST for icmp, HOST:PORT for tcp.
-        interval: from probe to probe.
+        interval: from probe to probe, in the mean.
+        schedule: periodic; jittered: each probe at a random time of its interval; poisson: exponential gaps.
         timeout: after which a probe without reply is lost.
         dscp: code point of the probes, 0 to 63.
     """
@@ -223,6 +225,7 @@ class PathSettings(Settings):
     kind: ProbeKind = "stamp"
     address: Endpoint
     interval: IntervalNs = 100_000_000
+    schedule: Schedule = Schedule.PERIODIC
     timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
     limits: LimitsSettings

@@ -26,7 +26,7 @@ from agent.core.interval import Integers
 from agent.core.ledger import Ledgers, PathLedger, buckets_of
 from agent.core.measurement import Measurements, Probes
 from agent.core.probe_ring import with_room
-from agent.core.schedule import PeriodicStreams, spread_phases
+from agent.core.schedule import Streams, most_within, spread_phases
 from agent.core.session import ReplyFate, SenderSessions
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
@@ -88,7 +88,7 @@ class Prober:
         site: the label `source`.
         paths: what to probe.
         clock: the quality of the local clock.
-        rng: draws the phases.
+        rng: draws the phases, and seeds what draws the send times.
         record: called with the measurements of all probes.
         probes: stop sending after so many probes of each path; None: never.
 
@@ -121,7 +121,7 @@ class Prober:
         self._rows: list[ProbedPath] = []
         self._timeouts_ns: Integers = np.zeros(0, np.int64)
         self._outlet_of: Integers = np.zeros(0, np.int64)
-        self._streams = PeriodicStreams()
+        self._streams = Streams(rng.getrandbits(128))
         self._outlets: dict[tuple[socket.AddressFamily, int], PlannedOutlet[Any]] = {}
         self._destinations = Destinations()
         self._resolver = Resolver(self._found)
@@ -199,7 +199,8 @@ class Prober:
         path.ledger.promise(*settings.promises())
         self.sessions.change(path.ledger, settings.timeout, _window(settings))
         self._timeouts_ns[path.ledger.row] = settings.timeout
-        if (settings.interval, settings.address) == (before.interval, before.address):
+        now = settings.interval, settings.schedule, settings.address
+        if now == (before.interval, before.schedule, before.address):
             return []
         return [path]
 
@@ -214,7 +215,10 @@ class Prober:
         intervals_ns = [path.settings.interval for path in begun]
         now_ns = time.monotonic_ns()
         first_ns = [now_ns + phase for phase in spread_phases(intervals_ns, self._rng)]
-        self._streams.set([path.ledger.row for path in begun], intervals_ns, first_ns, self._probes)
+        schedules = [path.settings.schedule for path in begun]
+        self._streams.set(
+            [path.ledger.row for path in begun], schedules, intervals_ns, first_ns, self._probes
+        )
         self._choose_pace()
         if self._beating:
             if self._next_beat is not None:
@@ -404,4 +408,5 @@ class Prober:
 
 def _window(settings: PathSettings) -> int:
     """How many probes must be remembered: those of four timeouts, and those planned beforehand."""
-    return (4 * settings.timeout + 4 * _LONGEST_BEAT_NS) // settings.interval + 16
+    span_ns = 4 * settings.timeout + 4 * _LONGEST_BEAT_NS
+    return most_within(settings.schedule, settings.interval, span_ns) + 14

@@ -173,6 +173,7 @@ def _agent_path(fleet: FleetSettings, path: FleetPathSettings) -> dict[str, Any]
         "kind": key.kind,
         "address": format_address(key.kind, address),
         "interval": format_duration(path.interval),
+        "schedule": path.schedule.value,
         "timeout": format_duration(path.timeout),
         "dscp": key.dscp,
         "limits": {"forward": limit, "reverse": limit}

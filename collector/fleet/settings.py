@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from agent.core.geo import fibre_floor_ns, great_circle_km
 from agent.core.networks import Network
+from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import (
@@ -104,6 +105,8 @@ class FleetPathSettings(Settings):
     """Who probes whom.
 
     Attributes:
+        interval: from probe to probe, in the mean.
+        schedule: periodic; jittered: each probe at a random time of its interval; poisson: exponential gaps.
         provider: label; default: that of the target's site.
         kind: stamp, icmp or tcp, as in the agent's configuration; the latter two know the round trip only, which bounds
             either direction.
@@ -117,6 +120,7 @@ class FleetPathSettings(Settings):
     tier: Identifier
     kind: ProbeKind = "stamp"
     interval: IntervalNs = 100_000_000
+    schedule: Schedule = Schedule.PERIODIC
     timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
     provider: str | None = None

@@ -7,6 +7,7 @@ import yaml
 
 from agent.core.ledger import Ledgers
 from agent.core.outcome import Direction
+from agent.core.schedule import Schedule
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings, PtpClockSettings
 from collector.fleet.plan import agent_config, compile_plan, plan_version
@@ -100,6 +101,15 @@ def test_an_agent_is_told_where_how_often_and_with_which_clock() -> None:
     assert (wuhan.clock.source, guanggu.clock.source) == ("declared", "auto")
     assert str(wuhan.listen) == "127.0.0.1:9461"
     assert agent_settings("qingyang").paths == ()
+
+
+def test_an_agent_is_told_the_schedule_of_each_path() -> None:
+    """Periodic where the fleet file says nothing; another schedule is another plan."""
+    text = changed("interval: 50ms", "interval: 50ms, schedule: poisson")
+    assert [path.schedule for path in agent_settings("wuhan").paths] == [Schedule.PERIODIC] * 2
+    told = [path.schedule for path in agent_settings("wuhan", fleet(text)).paths]
+    assert told == [Schedule.PERIODIC, Schedule.POISSON]
+    assert plan_version(fleet(text)) != plan_version(fleet())
 
 
 def test_an_agent_is_told_the_domain_of_its_ptp_clock() -> None:

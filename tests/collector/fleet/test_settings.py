@@ -131,6 +131,7 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
         ("kind: agents", "kind: agent", "source", "agents"),
         ("id: qingyang", "id: 庆阳", "sites[2].id", ""),
         ("listen: 127.0.0.1:9460", "listen: 127.0.0.1", "listen", "no port"),
+        ("interval: 50ms", "interval: 50ms, schedule: random", "paths[1].schedule", "poisson"),
         ("interval: 50ms", "intervall: 50ms", "paths[1].intervall", "interval"),
     ],
 )
