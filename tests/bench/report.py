@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,20 @@ class Row:
         """Ours over the peer's; below 1 is better, but above it where the bar is a least one."""
         return self.value / self.peer_value if self.peer_value else None
 
+    @property
+    def reached(self) -> bool | None:
+        """Whether the value keeps to the bar; None where there is no bar."""
+        if self.bar is None:
+            return None
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
     def as_json(self) -> dict[str, object]:
-        """All attributes and the ratio."""
-        return {**asdict(self), "ratio": self.ratio}
+        """All attributes, the ratio, and whether the bar is reached; what is no finite number is None."""
+        given = {**asdict(self), "ratio": self.ratio, "reached": self.reached}
+        return {
+            name: None if isinstance(value, float) and not isfinite(value) else value
+            for name, value in given.items()
+        }
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -44,7 +56,7 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         peer = "" if row.peer is None else f"{row.peer} {_number(row.peer_value)}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        bar = "" if row.bar is None else f"{'>=' if row.at_least else '<='} {row.bar:g}"
+        bar = "" if row.bar is None else f"{'>=' if row.at_least else '<='} {row.bar:g}" + ("" if row.reached else " missed")
         cells.append((row.name, f"{_number(row.value)} {row.unit}", bar, peer, ratio, row.note))
     widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
     return "\n".join(
