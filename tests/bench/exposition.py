@@ -24,13 +24,14 @@ LOADS: Final = (Load(1_000, 1_000), Load(1_000, 10_000))
 SCRAPE_BAR_MS: Final = 150.0
 LAG_BAR_MS: Final = 5.0
 _PERIOD_S: Final = 1.0
+_SHARE: Final = 0.8
 _OVERDUE_MS: Final = 20.0
 _SECOND_NS: Final = 1_000_000_000
 
 
 def run(seconds: float, loads: tuple[Load, ...] = LOADS, settle_s: float = 2.0) -> list[Row]:
     """Measure and give two rows for each load."""
-    return [row for load in loads for row in _under(load, seconds, settle_s)]
+    return [row for load in loads for row in _under(load, _SHARE * seconds, settle_s)]
 
 
 def _under(load: Load, seconds: float, settle_s: float) -> list[Row]:

@@ -48,9 +48,12 @@ def run(
     unattributed = after.total(metrics.PROBE_OUTCOMES, 'direction="forward"', 'outcome="unattributed"')
     lost = (
         f"{sent:.0f} sent, {load}, {unattributed:.0f} of unknown direction, {after.not_sent - before.not_sent:.0f} "
-        f"not sent, {dropped} dropped by full sockets of this host"
+        f"not sent, scrapes included, {dropped} dropped by full sockets of this host"
     )
-    pace = f"even would be {load.probes_per_second / 1000:.0f}; {len(left.at_ns)} seen in {measured_s:g} s"
+    pace = (
+        f"even would be {load.probes_per_second / 1000:.0f}; {len(left.at_ns)} seen in {measured_s:g} s, "
+        f"{len(left.missing_ns)} missing between them"
+    )
     late = (
         f"max {most_us:.0f} µs, by the capture; the agent's own p99 is at most {own_s * 1e6:.0f} µs; {waited}"
     )
