@@ -4,8 +4,9 @@
     sender ◄── front ◄══ reverse leg ════ back ◄── reflector
 
 Each leg has a delay, jitter, loss, duplication and reordering of its own, which can change while it runs. A packet's
-delay counts from the kernel's receive stamp to the kernel's transmit stamp: the relay wakes a little early, waits out
-the rest, and takes off what sending itself is measured to cost. How well it keeps its delays it measures and says.
+delay counts from the kernel's receive stamp to the kernel's transmit stamp: the relay wakes early by as much as it has
+been woken late, waits out the rest, and takes off what sending itself is measured to cost. How well it keeps its delays
+it measures and says.
 
 As a program it reads its links from a YAML file and its orders from standard input, one JSON object per line:
 
@@ -42,6 +43,8 @@ from deploy.quickstart.departures import Departures
 from deploy.quickstart.ports import CannotListenError
 
 _EARLY_NS: Final = 70_000
+_EARLIEST_NS: Final = 400_000
+_WOKEN_IN_TIME: Final = 0.99
 _LATE_NS: Final = 100_000
 _FIRST_GUESS_NS: Final = 5_000
 _AWAITED_STAMPS: Final = 4096
@@ -153,6 +156,8 @@ class Relay:
         self._rng = random.Random(seed)
         self._links = {settings.name: _Link(settings) for settings in links}
         self._timer = WakeUp()
+        self._wake_ns: int | None = None
+        self._woken_late = RecentLags(least=32, quantile=_WOKEN_IN_TIME)
         self._departures: Departures[_Packet] = Departures()
         self._cost = RecentLags(quantile=0.5)
         self._unstamped: dict[tuple[int, int], tuple[int, int]] = {}
@@ -228,8 +233,11 @@ class Relay:
     def _depart(self) -> None:
         """Send what is due, waiting out the last microseconds."""
         self._timer.acknowledge()
+        if self._wake_ns is not None:
+            self._woken_late.observe(max(0, time.monotonic_ns() - self._wake_ns))
         cost_ns = self._cost.bound_ns or _FIRST_GUESS_NS
-        while (departure := self._departures.take(time.monotonic_ns() + _EARLY_NS)) is not None:
+        early_ns = self._early_ns
+        while (departure := self._departures.take(time.monotonic_ns() + early_ns)) is not None:
             due_ns, packet = departure
             while (ahead_ns := due_ns - cost_ns - time.monotonic_ns()) > 0:
                 pass
@@ -257,9 +265,18 @@ class Relay:
                 accuracy.worst_us = max(accuracy.worst_us, (left_ns - due_ns) / 1000)
 
     def _set_timer(self) -> None:
-        due_ns = self._departures.next_due_ns
-        if due_ns is not None:
-            self._timer.at(due_ns - _EARLY_NS)
+        due_ns, self._wake_ns = self._departures.next_due_ns, None
+        if due_ns is None:
+            return
+        wake_ns = due_ns - self._early_ns
+        self._timer.at(wake_ns)
+        if wake_ns > time.monotonic_ns():
+            self._wake_ns = wake_ns
+
+    @property
+    def _early_ns(self) -> int:
+        """How long before a packet leaves the relay asks to be woken."""
+        return min(max(_EARLY_NS, self._woken_late.bound_ns or 0), _EARLIEST_NS)
 
 
 async def _obey(relay: Relay) -> None:

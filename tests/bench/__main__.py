@@ -21,7 +21,6 @@ from tests.bench import (
     false_loss,
     footprint,
     growth,
-    icmp_cost,
     reflector,
 )
 from tests.bench.capture import NotPermitted
@@ -29,7 +28,6 @@ from tests.bench.report import Row, table
 
 BENCHES: Final[dict[str, Callable[[float], list[Row]]]] = {
     "agent-cost": agent_cost.run,
-    "icmp-cost": icmp_cost.run,
     "growth": growth.run,
     "accuracy": accuracy.run,
     "false-loss": false_loss.run,

@@ -6,24 +6,21 @@ every request of the whole time was answered, in one of a few attempts: others u
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from agent.core import metrics
 from tests.bench.report import Row
+from tests.bench.rig import cpu_s, process, ready, until
 from tests.support.exposition import value
 from tests.support.processes import free_port
 
@@ -31,7 +28,8 @@ BAR_PER_SECOND: Final = 60_000
 _RATES: Final = range(40_000, 200_001, 10_000)
 _ATTEMPTS: Final = 3
 _FAILURES: Final = 2
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PINNED: Final = ("taskset", "-c", "0")
+_IRTT_RECEIVED: Final = re.compile(r"packets sent/received[^:]*: *\d+/(\d+)")
 _PEER_INTERVAL_S: Final = 0.001
 _PEER_CLIENTS: Final = 8
 _PEER_RATE: Final = round(_PEER_CLIENTS / _PEER_INTERVAL_S)
@@ -74,14 +72,15 @@ reflector:
 """
     )
     command = [sys.executable, "-m", "agent", "run", "--config", str(config)]
-    with _pinned(command) as pid:
-        _wait(http)
+    with process([*_PINNED, *command]) as child:
+        until(lambda: ready(http), "the reflector is ready", child)
+        pid = child.pid
         _load(port, 20_000, 1)
         costs_us = []
         for rate in (_PEER_RATE, BAR_PER_SECOND):
-            before = _cpu_s(pid)
+            before = cpu_s(pid)
             sent, _ = _load(port, rate, seconds)
-            costs_us.append((_cpu_s(pid) - before) / sent * 1e6)
+            costs_us.append((cpu_s(pid) - before) / sent * 1e6)
         carried, failures = 0.0, 0
         for rate in _RATES:
             if failures == _FAILURES:
@@ -121,9 +120,11 @@ def _irtt(seconds: float) -> float | None:
     if program is None:
         return None
     port = free_port(socket.SOCK_DGRAM)
-    with _pinned([program, "server", "-b", f"127.0.0.1:{port}", "-i", f"{_PEER_INTERVAL_S}s"]) as pid:
+    server = [program, "server", "-b", f"127.0.0.1:{port}", "-i", f"{_PEER_INTERVAL_S}s"]
+    with process([*_PINNED, *server]) as child:
+        pid = child.pid
         time.sleep(0.5)
-        before = _cpu_s(pid)
+        before = cpu_s(pid)
         clients = [
             subprocess.Popen(
                 [
@@ -143,40 +144,6 @@ def _irtt(seconds: float) -> float | None:
             for _ in range(_PEER_CLIENTS)
         ]
         texts = [client.communicate(timeout=seconds + 30)[0] for client in clients]
-        cpu_s = _cpu_s(pid) - before
+        spent_s = cpu_s(pid) - before
     answered = sum(int(found[1]) for text in texts if (found := _IRTT_RECEIVED.search(text)))
-    return cpu_s / answered * 1e6 if answered else None
-
-
-_IRTT_RECEIVED: Final = re.compile(r"packets sent/received[^:]*: *\d+/(\d+)")
-
-
-@contextlib.contextmanager
-def _pinned(command: Sequence[str]) -> Iterator[int]:
-    """A program on core 0, terminated at the end."""
-    process = subprocess.Popen(
-        ["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
-
-
-def _wait(http: int) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{http}/-/ready", timeout=1) as response,
-        ):
-            if response.status == 200:
-                return
-        time.sleep(0.05)
-    raise RuntimeError("the reflector did not become ready")
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return spent_s / answered * 1e6 if answered else None

@@ -56,7 +56,11 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         peer = "" if row.peer is None else f"{row.peer} {_number(row.peer_value)}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        bar = "" if row.bar is None else f"{'>=' if row.at_least else '<='} {row.bar:g}" + ("" if row.reached else " missed")
+        bar = (
+            ""
+            if row.bar is None
+            else f"{'>=' if row.at_least else '<='} {row.bar:g}" + ("" if row.reached else " missed")
+        )
         cells.append((row.name, f"{_number(row.value)} {row.unit}", bar, peer, ratio, row.note))
     widths = [max(len(cell[column]) for cell in cells) for column in range(len(cells[0]))]
     return "\n".join(

@@ -27,6 +27,13 @@ from tests.support.processes import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _AGENT: Final = (sys.executable, "-m", "agent", "run", "--config")
+_REFLECTOR: Final = """\
+reflector:
+  listen: ["0.0.0.0:{port}"]
+  allow: [127.0.0.0/8]
+  cpu: 100%
+  rate: {{per_source: {rate}/s, burst: {rate}, global: {rate}/s, global_burst: {rate}}}
+"""
 _READY_WITHIN_S: Final = 90.0
 _US_PER_SECOND: Final = 1_000_000
 _CPU_CLOCK: Final = 2
@@ -46,10 +53,12 @@ class Load:
     Attributes:
         targets: how many.
         probes_per_second: of all targets together.
+        kind: of the probes: stamp or icmp.
     """
 
     targets: int
     probes_per_second: int
+    kind: str = "stamp"
 
     @property
     def interval_us(self) -> int:
@@ -284,7 +293,7 @@ def rig(load: Load, command: Sequence[str] = _AGENT, *, error_bound: str = "50us
     clock = f"clock: {{source: declared, error_bound: {error_bound}}}\n"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        reflecting = f'reflector: {{listen: ["0.0.0.0:{port}"]}}\n'
+        reflecting = _REFLECTOR.format(port=port, rate=2 * load.probes_per_second)
         (folder / "reflector.yaml").write_text(
             f"site: targets\nlisten: 127.0.0.1:{reflector_http}\n{clock}{reflecting}"
         )
@@ -302,9 +311,10 @@ def rig(load: Load, command: Sequence[str] = _AGENT, *, error_bound: str = "50us
 
 def paths(load: Load, port: int) -> str:
     """The paths of a load in an agent's file."""
+    port_too = f":{port}" if load.kind == "stamp" else ""
     return "".join(
-        f"- {{target: t{n}, tier: city, provider: telecom, address: '{address}:{port}', "
-        f"interval: {load.interval_us}us, timeout: 1s, limits: {{forward: '< 1ms'}}}}\n"
+        f"- {{target: t{n}, tier: city, provider: telecom, kind: {load.kind}, address: '{address}{port_too}', "
+        f"interval: {load.interval_us}us, timeout: 1s, limits: {{round_trip: '< 2ms'}}}}\n"
         for n, address in enumerate(load.addresses)
     )
 

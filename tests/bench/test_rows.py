@@ -58,10 +58,10 @@ def shared(running: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("shared")
 def test_agent_cost() -> None:
-    """The cost bench gives one row with its bar, and fping beside it."""
-    (row,) = agent_cost.run(0.4, _SMALL, settle_s=0.0)
-    _assert_well_formed([row])
-    assert (row.bar, row.peer) == (10.0, "fping")
+    """The cost bench gives a row for each kind of probe with its bar, and fping beside it."""
+    rows = agent_cost.run(0.4, _SMALL, settle_s=0.0)
+    _assert_well_formed(rows)
+    assert [(row.bar, row.peer) for row in rows] == [(10.0, "fping")] * 2
 
 
 @pytest.mark.usefixtures("shared")

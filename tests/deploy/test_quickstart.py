@@ -25,6 +25,9 @@ from tests.support.processes import free_port
 from tests.support.requirements import require_binary
 
 
+KEPT_WAITING = "the emulator was kept waiting"
+
+
 def play(*arguments: str, wait_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Play the quickstart to its end."""
     return subprocess.run(
@@ -36,6 +39,12 @@ def play(*arguments: str, wait_s: float = 120) -> subprocess.CompletedProcess[st
     )
 
 
+def play_emulated(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Play the quickstart, a second time where the machine was too busy to emulate distance and says so."""
+    done = play(*arguments)
+    return play(*arguments) if KEPT_WAITING in done.stdout else done
+
+
 def assert_held(done: subprocess.CompletedProcess[str]) -> None:
     """The story held, and the law with it."""
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,10 +53,10 @@ def assert_held(done: subprocess.CompletedProcess[str]) -> None:
     assert_adds_up(done.stdout)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(200)
 def test_the_story_holds() -> None:
     """All PASS, one direction degrades, its breach alone opens, is announced, and closes: status 0."""
-    done = play("--seconds", "70", "--lang", "en")
+    done = play_emulated("--seconds", "70", "--lang", "en")
     assert_held(done)
     assert "1 opened, 1 closed" in done.stdout
     assert "2 delivered, 0 badly signed" in done.stdout
@@ -55,20 +64,30 @@ def test_the_story_holds() -> None:
 
 @pytest.mark.timeout(120)
 def test_without_any_clock() -> None:
-    """City and Yichang are proven by the round trip, Qingyang is not, and the reasons say so."""
-    done = play("--seconds", "30", "--clock", "unsynchronised", "--lang", "en")
-    assert_held(done)
+    """City and Yichang are proven by the round trip, Qingyang is not, and the reasons say so.
+
+    The city's round trip leaves 0.18 ms for the emulator's own lateness: where that is not enough, the city is not
+    proven either, and the story says that it does not hold and why.
+    """
+    done = play_emulated("--seconds", "30", "--clock", "unsynchronised", "--lang", "en")
+    if KEPT_WAITING in done.stdout:
+        city = "INDETERMINATE"
+        assert done.returncode == 1
+        assert_adds_up(done.stdout)
+    else:
+        city = "PASS"
+        assert_held(done)
     assert "0 opened, 0 closed" in done.stdout
-    assert re.search(r"qingyang forward: INDETERMINATE: .*not synchronised", done.stdout)
-    assert re.search(r"guanggu forward: PASS: .*round trip", done.stdout)
-    assert re.search(r"yichang forward: PASS: .*round trip less the fibre floor", done.stdout)
+    assert re.search(rf"^Wuhan → Optics Valley +forward .*{city} .*round trip", done.stdout, re.MULTILINE)
+    assert re.search(r"Wuhan → Yichang +forward .*PASS .*round trip less the fibre floor", done.stdout)
+    assert re.search(r"Wuhan → Qingyang +forward .*INDETERMINATE .*not synchronised", done.stdout)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(200)
 def test_through_prometheus() -> None:
     """With a real Prometheus between agents and collector the same story holds."""
     require_binary("prometheus")
-    assert_held(play("--seconds", "70", "--prometheus", "--lang", "en"))
+    assert_held(play_emulated("--seconds", "70", "--prometheus", "--lang", "en"))
 
 
 @pytest.mark.timeout(60)
