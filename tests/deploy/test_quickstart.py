@@ -24,7 +24,6 @@ from deploy.quickstart.stage import Stage
 from tests.support.processes import free_port
 from tests.support.requirements import require_binary
 
-
 KEPT_WAITING = "the emulator was kept waiting"
 
 
