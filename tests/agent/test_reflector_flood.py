@@ -57,8 +57,8 @@ async def _ready(http: int) -> bool:
 async def test_a_flood_takes_nothing_from_a_session(
     tmp_path: Path, source: str, content: str, refused: set[ReflectionResult]
 ) -> None:
-    """While somebody sends as fast as he can, allowed or not, every probe of a session of 100 a second is answered;
-    and every datagram is counted under one result, each."""
+    """While somebody sends as fast as he can, allowed or not, every probe of a session of 100 a second is answered,
+    but for what the kernel itself had no room for and says so; and every datagram is counted under one result, each."""
     port, http = free_port(SOCK_DGRAM), free_port()
     config = tmp_path / "reflector.yaml"
     config.write_text(
@@ -106,10 +106,11 @@ async def test_a_flood_takes_nothing_from_a_session(
     sent = json.loads(output)["sent"]
     assert sent > 50_000
     assert ledger.sent == PROBES
-    assert ledger.round_trip.outcomes[Outcome.LOST] == 0, results
+    lost = ledger.round_trip.outcomes[Outcome.LOST]
+    assert lost <= min(results[ReflectionResult.OVERFLOWED], PROBES // 10), results
     assert sum(results[result] for result in refused) > 0, results
     assert sum(results.values()) == sent + PROBES, results
-    assert results["reflected"] >= PROBES
+    assert results["reflected"] >= PROBES - lost
 
 
 async def _sent(prober: Prober, count: int) -> bool:
