@@ -93,7 +93,9 @@ async def test_one_agent_probes_by_every_kind() -> None:
 
         def settings(*kinds: str) -> AgentSettings:
             paths = ", ".join(written[kind] for kind in kinds)
-            text = f"site: s\nreflector: {{listen: ['127.0.0.1:{udp}'], allow: [127.0.0.1]}}\npaths: [{paths}]"
+            text = (
+                f"site: s\nreflector: {{listen: ['127.0.0.1:{udp}'], allow: [127.0.0.1]}}\npaths: [{paths}]"
+            )
             return parse(text, AgentSettings, "agent.yaml")
 
         found = [settings("stamp", "icmp", "tcp"), settings("stamp", "icmp")]
