@@ -17,12 +17,16 @@ class HttpBindError(IsochroneError):
 
 
 def create_app(
-    render: Callable[[], Iterator[str]], reload: Callable[[], Awaitable[None]], not_ready: Callable[[], str]
+    render: Callable[[], Iterator[str]],
+    give_way: Callable[[], None],
+    reload: Callable[[], Awaitable[None]],
+    not_ready: Callable[[], str],
 ) -> web.Application:
     """The application.
 
     Args:
         render: what /metrics shows, in pieces, between which probes can be sent.
+        give_way: called between pieces, to see to that.
         reload: takes over the settings as they are now; raises IsochroneError where it cannot.
         not_ready: why the agent is not ready yet; empty where it is.
     """
@@ -32,6 +36,7 @@ def create_app(
         await response.prepare(request)
         for piece in render():
             await response.write(piece.encode())
+            give_way()
             await asyncio.sleep(0)
         return response
 

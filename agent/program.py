@@ -149,7 +149,12 @@ class Agent:
         await self.clock.refresh()
         keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
         own = registry(self)
-        app = create_app(lambda: render(self, own), self.reload, lambda: "" if self._ready else "starting")
+        app = create_app(
+            lambda: render(self, own),
+            self._give_way,
+            self.reload,
+            lambda: "" if self._ready else "starting",
+        )
         runner = None if self.settings.listen is None else await serve(app, self.settings.listen)
         try:
             if self.reflector is not None:
@@ -176,6 +181,10 @@ class Agent:
                 self.reflector.close()
             if runner is not None:
                 await runner.cleanup()
+
+    def _give_way(self) -> None:
+        for prober in self.probers.values():
+            prober.give_way()
 
     def _reload_soon(self) -> None:
         task = asyncio.create_task(self._try_reload(), name="reload")

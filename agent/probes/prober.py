@@ -278,6 +278,11 @@ class Prober:
         assert self._failure is not None
         return self._failure
 
+    def give_way(self) -> None:
+        """Let what is overdue be sent; for whoever keeps the event loop busy for long, every now and then."""
+        if self._pump is not None:
+            self._pump.give_way()
+
     def settle(self) -> None:
         """Count what has been sent up to now."""
         for outlet in self._outlets.values():

@@ -15,6 +15,8 @@ from typing import Final, Protocol
 from agent.net.timer import sharpen_timers
 
 _TURN_S: Final = 0.0005
+_WAY_S: Final = 0.00002
+_LONGEST_WAY_NS: Final = 5_000_000
 _SECOND_NS: Final = 1_000_000_000
 
 
@@ -62,6 +64,18 @@ class Pump:
         with self._changed:
             self._changed.notify()
 
+    def give_way(self) -> None:
+        """Let the thread send what is overdue, before whoever has much to compute goes on.
+
+        The interpreter's lock alone does not see to that: who lets it go often, as each system call does, takes it
+        again before a thread that waits for it has woken up.
+        """
+        end_ns = time.monotonic_ns() + _LONGEST_WAY_NS
+        while (due_ns := self._next_due_ns()) is not None and self._leaves_ns(
+            due_ns
+        ) <= time.monotonic_ns() < end_ns:
+            time.sleep(_WAY_S)
+
     def stop(self) -> None:
         """Stop, and wait for it."""
         with self._changed:
@@ -74,7 +88,7 @@ class Pump:
         try:
             sharpen_timers()
             while (due_ns := self._wait_for_plan()) is not None:
-                ahead_ns = -(-due_ns // self.bunch_ns) * self.bunch_ns - time.monotonic_ns()
+                ahead_ns = self._leaves_ns(due_ns) - time.monotonic_ns()
                 if ahead_ns > 0:
                     time.sleep(ahead_ns / _SECOND_NS)
                 now_ns = time.monotonic_ns()
@@ -82,6 +96,10 @@ class Pump:
                     plan.send_due(now_ns)
         except Exception as error:
             self._failed(error)
+
+    def _leaves_ns(self, due_ns: int) -> int:
+        """When a packet that is due leaves with its bunch."""
+        return -(-due_ns // self.bunch_ns) * self.bunch_ns
 
     def _wait_for_plan(self) -> int | None:
         """When the next packet is due, as soon as there is one; None once stopped."""
