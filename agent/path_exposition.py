@@ -39,6 +39,10 @@ class PathView(Protocol):
     def resolved(self) -> bool:
         """Whether its target's address is known."""
 
+    @property
+    def timeout_ns(self) -> int:
+        """After how long a probe without reply is lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
@@ -136,6 +140,11 @@ def render_paths(paths: Sequence[PathView], now_ns: int) -> Iterator[str]:
     yield _header(metrics.TARGET_RESOLVED, "gauge", "1 where the target's address is known.")
     yield from _pieces(
         moment, lambda index: f"{metrics.TARGET_RESOLVED}{{{_LABELS}}} {int(paths[index].resolved)}\n"
+    )
+    yield _header(metrics.LOSS_THRESHOLD, "gauge", "After how long a probe is lost (Tmax of RFC 7680).")
+    yield from _pieces(
+        moment,
+        lambda index: f"{metrics.LOSS_THRESHOLD}{{{_LABELS}}} {paths[index].timeout_ns / _SECOND_NS!r}\n",
     )
     yield _header(metrics.PROBE_NOT_SENT, "counter", "Probes due that were not sent: never loss.")
     yield from _pieces(moment, lambda index: _not_sent(moment.not_sent[index]))

@@ -15,6 +15,7 @@ PROBE_NOT_SENT: Final = "isochrone_probe_not_sent_total"  # reason
 PROBE_OUTCOMES: Final = "isochrone_probe_outcomes_total"  # direction, outcome
 PROBE_IN_FLIGHT: Final = "isochrone_probe_in_flight"
 PROBE_LATE: Final = "isochrone_probe_late_total"
+LOSS_THRESHOLD: Final = "isochrone_loss_threshold_seconds"
 PROBE_DUPLICATES: Final = "isochrone_probe_duplicates_total"  # direction
 PROBE_REORDERED: Final = "isochrone_probe_reordered_total"  # direction
 DELAY: Final = "isochrone_delay_seconds"  # direction

@@ -79,6 +79,11 @@ class ProbedPath:
         self.resolved = False
         self.gone_ns: int | None = None
 
+    @property
+    def timeout_ns(self) -> int:
+        """After how long a probe without reply is lost."""
+        return self.settings.timeout
+
 
 class Prober:
     """Probes all paths until it is stopped. Each path has a row of its own in every table, and keeps it.

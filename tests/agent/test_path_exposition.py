@@ -51,6 +51,7 @@ def test_what_is_read_back_is_what_was_counted(targets: list[str], seed: int) ->
         assert mine[metrics.PROBE_IN_FLIGHT][()] == ledger.in_flight
         assert mine[metrics.PROBE_NOT_SENT] == {('no "route"\n',): 3}
         assert mine[metrics.TARGET_RESOLVED][()] == 1
+        assert mine[metrics.LOSS_THRESHOLD][()] == path.timeout_ns / 1e9
         for direction, counts in ledger.directions():
             for outcome in Outcome:
                 assert (

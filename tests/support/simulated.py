@@ -36,6 +36,7 @@ class SimulatedPath:
     lost_reverse: float = 0.0
     lost_somewhere: float = 0.0
     resolved: bool = True
+    timeout_ns: int = 1000 * MS
     ledger: PathLedger = field(init=False)
 
     def __post_init__(self) -> None:
