@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import functools
 import gc
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,6 +19,7 @@ from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import Endpoint, parse_duration, parse_limit
 from agent.runtime.settings import load
+from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings
 from agent.traceroute import TraceRequest, run_trace
 
@@ -195,7 +197,11 @@ def _run(chosen: argparse.Namespace) -> int:
     logs.configure(settings.log_level)
 
     async def run() -> int:
-        agent = Agent(settings, read=lambda: load(chosen.config, AgentSettings))
+        agent = Agent(
+            settings,
+            read=lambda: load(chosen.config, AgentSettings),
+            supervision=Supervision.of(os.environ),
+        )
         # what is there now stays: without looking through all of it, collecting garbage keeps no probe waiting (20 ms)
         gc.collect()
         gc.freeze()

@@ -28,6 +28,7 @@ from agent.probes.tcp import TcpProbes
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.probe_address import KINDS, ProbeKind
+from agent.runtime.supervision import Supervision
 from agent.settings import (
     AdjtimexClockSettings,
     AgentSettings,
@@ -84,6 +85,7 @@ class Agent:
         settings: what it does.
         rng: draws the phases.
         read: reads the settings anew, for a reload; raises IsochroneError where they are no good.
+        supervision: who is told how it goes.
 
     Raises:
         ReflectorBindError: the reflector's address cannot be used.
@@ -94,9 +96,11 @@ class Agent:
         settings: AgentSettings,
         rng: random.Random | None = None,
         read: Callable[[], AgentSettings] | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
         self.settings = settings
         self._read = read or (lambda: settings)
+        self._supervision = supervision or Supervision()
         longest_ns = max((path.timeout for path in settings.paths), default=0)
         self.clock = LocalClock(clock_of(settings.clock), longest_sample_ns=2 * longest_ns)
         rng = rng or random.Random()
@@ -126,7 +130,13 @@ class Agent:
             IsochroneError: the settings are no good, or something has changed that only a restart can change
                 (RestartNeeded); nothing is taken over then.
         """
-        settings = await asyncio.to_thread(self._read)
+        self._supervision.reloading()
+        try:
+            await self._take_over(await asyncio.to_thread(self._read))
+        finally:
+            self._supervision.ready(self._in_short)
+
+    async def _take_over(self, settings: AgentSettings) -> None:
         changed = [name for name in _FIXED if getattr(settings, name) != getattr(self.settings, name)]
         if changed:
             raise RestartNeeded(f"changed, and can only be changed by a restart: {', '.join(changed)}")
@@ -161,16 +171,13 @@ class Agent:
                 self.reflector.start()
             await asyncio.gather(*(prober.start() for prober in self.probers.values()))
             self._ready = True
+            self._supervision.ready(self._in_short)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_soon)
-            log.info(
-                "site %s: %d paths, %d reflector sockets, clock %s",
-                self.settings.site,
-                len(self.paths),
-                0 if self.reflector is None else len(self.reflector.sockets),
-                self.clock.quality.source,
-            )
-            await self._until(stop)
+            log.info("%s, clock %s", self._in_short, self.clock.quality.source)
+            async with self._supervision.kept_alive():
+                await self._until(stop)
             self._ready = False
+            self._supervision.stopping()
             await asyncio.gather(*(prober.stop() for prober in self.probers.values()))
             return self._report()
         finally:
@@ -181,6 +188,11 @@ class Agent:
                 self.reflector.close()
             if runner is not None:
                 await runner.cleanup()
+
+    @property
+    def _in_short(self) -> str:
+        reflecting = 0 if self.reflector is None else len(self.reflector.sockets)
+        return f"site {self.settings.site}: {len(self.paths)} paths, {reflecting} reflector sockets"
 
     def _give_way(self) -> None:
         for prober in self.probers.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,6 +20,7 @@ from agent.runtime import logs
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from agent.runtime.settings import load
+from agent.runtime.supervision import Supervision
 from collector.fleet.plan import agent_config, compile_plan
 from collector.fleet.settings import FleetSettings
 from collector.program import Collector
@@ -76,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(chosen: argparse.Namespace) -> int:
     fleet = load(chosen.config, FleetSettings)
     logs.configure(fleet.log_level)
-    collector = Collector(fleet, chosen.config)
+    collector = Collector(fleet, chosen.config, Supervision.of(os.environ))
 
     async def run() -> int:
         await collector.run(stop_requested())

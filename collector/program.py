@@ -19,6 +19,7 @@ from aiohttp import web
 
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
+from agent.runtime.supervision import Supervision
 from collector.alerts.service import Alerts
 from collector.alerts.targets import webhook_target
 from collector.evaluation import evaluate
@@ -68,13 +69,17 @@ class Collector:
     Args:
         fleet: the fleet file, without problems.
         fleet_file: where it is; files it names are relative to its folder.
+        supervision: who is told how it goes.
 
     Raises:
         UnusableFile: a secret's file cannot be used.
     """
 
-    def __init__(self, fleet: FleetSettings, fleet_file: Path) -> None:
+    def __init__(
+        self, fleet: FleetSettings, fleet_file: Path, supervision: Supervision | None = None
+    ) -> None:
         self.fleet = fleet
+        self._supervision = supervision or Supervision()
         self.plan = compile_plan(fleet)
         self.state = CollectorState(sources=dict.fromkeys(self.plan.agents, NEVER_READ))
         self._state_file = fleet_file.parent / fleet.state
@@ -112,7 +117,11 @@ class Collector:
             random.Random(),
         )
         app = create_app(shown, self.state, alerts.counts)
-        async with _serving(app, self.fleet.listen), _running(alerts):
+        async with (
+            _serving(app, self.fleet.listen),
+            _running(alerts),
+            self._supervision.kept_alive(),
+        ):
             log.info(
                 "plan %s: %d agents, %d verdicts, source %s, page %s",
                 self.plan.version,
@@ -121,7 +130,9 @@ class Collector:
                 self.fleet.source.kind,
                 shown.page_url,
             )
+            self._supervision.ready(f"{len(self.plan.agents)} agents, {len(self.plan.targets)} verdicts")
             await self._work(store, alerts, stop)
+            self._supervision.stopping()
 
     async def _recall(self, store: Store) -> None:
         now_ns = time.time_ns()
