@@ -9,7 +9,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=deploy/constraints.txt 
 asked = $(if $(filter command line,$(origin $(1))),$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format clean constraints
+.PHONY: help run test check bench format clean constraints wheelhouse
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ constraints: ## renew deploy/constraints.txt with the newest versions
 	build/constraints/bin/pip install --quiet hatchling -e '.[dev,bench]'
 	{ sed -n '/^#/p' deploy/constraints.txt; build/constraints/bin/pip freeze --exclude-editable; } > build/constraints.txt
 	mv build/constraints.txt deploy/constraints.txt && rm -rf build/constraints
+
+wheelhouse: $(VENV)/.created ## collect all wheels in build/wheelhouse, to install without a network
+	rm -rf build/wheelhouse
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip wheel --quiet --constraint deploy/constraints.txt --wheel-dir build/wheelhouse .
 
 clean: ## remove everything that make has built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info

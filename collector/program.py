@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -68,7 +69,8 @@ class Collector:
 
     Args:
         fleet: the fleet file, without problems.
-        fleet_file: where it is; files it names are relative to its folder.
+        fleet_file: where it is; files it names are relative to its folder, but for the state, which is in the service's
+            state folder where systemd gives it one (STATE_DIRECTORY).
         supervision: who is told how it goes.
 
     Raises:
@@ -82,7 +84,7 @@ class Collector:
         self._supervision = supervision or Supervision()
         self.plan = compile_plan(fleet)
         self.state = CollectorState(sources=dict.fromkeys(self.plan.agents, NEVER_READ))
-        self._state_file = fleet_file.parent / fleet.state
+        self._state_file = Path(os.environ.get("STATE_DIRECTORY", fleet_file.parent)) / fleet.state
         self._webhooks = tuple(
             webhook_target(webhook, fleet_file.parent) for webhook in fleet.alerts.webhooks
         )
