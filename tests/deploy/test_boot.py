@@ -1,0 +1,254 @@
+"""What an operator does, on a machine of its own: a real systemd boots, and Isochrone is installed by the documented
+commands and nothing else. The tests follow its life, each from where the one before has left it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.core import metrics
+from tests.support.booted import INSIDE, OUTSIDE, Machine, booted, until
+from tests.support.exposition import assert_law, total
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = "/srv/isochrone"
+INSTALL = f"{HERE}/deploy/install"
+BIN = "/opt/isochrone/current/bin"
+WHEELS = ("--wheelhouse", f"{HERE}/build/wheelhouse")
+AGENT, COLLECTOR = "isochrone-agent.service", "isochrone-collector.service"
+TRACES = ("/opt/isochrone", "/etc/isochrone", "/var/lib/private", "/var/cache/private", "/etc/systemd/system")
+FLEET = """
+listen: 127.0.0.1:9460
+state: state.sqlite
+reflector_allow: [10.213.7.1]
+source: {kind: agents, interval: 1s}
+evaluation_interval: 1s
+sites:
+  - {id: inside, name: {zh: 里, en: Inside}, lat: 30.59, lon: 114.31, provider: own, agent: 127.0.0.1:9461,
+     reflector: 10.213.7.2, clock: {source: declared, error_bound: 50us}}
+  - {id: outside, name: {zh: 外, en: Outside}, lat: 30.59, lon: 114.32, provider: own, reflector: "10.213.7.1:8620",
+     clock: {source: declared, error_bound: 50us}}
+tiers:
+  city: {name: {zh: 市内, en: In the city}, limit: "< 1ms"}
+paths:
+  - {source: inside, target: outside, tier: city, interval: 20ms}
+  - {source: inside, target: outside, tier: city, interval: 20ms, kind: icmp}
+objectives: [{id: detection, percentile: 95, window: 10s}]
+"""
+READ_CLOCK = "from agent.net.clocks.adjtimex import Timex, read_adjtimex; print('kernel state', read_adjtimex(Timex()))"
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A booted machine with a release of this checkout unpacked in it, and the wheels that it needs."""
+    folder = tmp_path_factory.mktemp("machine")
+    with booted(folder / "root") as machine:
+        release = folder / "root" / HERE[1:]
+        for name in ("agent", "collector", "deploy"):
+            shutil.copytree(ROOT / name, release / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md", "LICENSE", "Makefile"):
+            shutil.copy(ROOT / name, release)
+        subprocess.run(
+            ["make", "-C", release, "wheelhouse", f"PYTHON={sys.executable}"], check=True, capture_output=True
+        )
+        shutil.rmtree(release / ".venv")
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def neighbour(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An agent of this host at the other end of the wire, whose reflector is probed."""
+    config = tmp_path_factory.mktemp("neighbour") / "agent.yaml"
+    config.write_text(
+        f'site: outside\nreflector: {{listen: ["{OUTSIDE}:8620"], allow: [{INSIDE}]}}\n', encoding="utf-8"
+    )
+    agent = subprocess.Popen(machine.outside(sys.executable, "-m", "agent", "run", "--config", str(config)))
+    yield
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(30) == 0
+
+
+def scraped(machine: Machine) -> str:
+    """What the agent inside says of itself."""
+    read = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9461/metrics').read().decode())"
+    return machine.run("python3", "-c", read)
+
+
+def sent(machine: Machine) -> float:
+    """Probes sent by the agent inside."""
+    return total(scraped(machine), metrics.PROBE_SENT)
+
+
+def test_it_is_installed_and_says_when_it_is_ready(machine: Machine) -> None:
+    """The example is put where nothing was, passes its check, and runs; a dry run before that changed nothing."""
+    machine.run(INSTALL, "agent", *WHEELS, "--dry-run")
+    machine.fails("test", "-e", "/opt/isochrone")
+    machine.run(INSTALL, "agent", *WHEELS)
+    machine.run(INSTALL, "collector", *WHEELS)
+    for unit in (AGENT, COLLECTOR):
+        assert machine.property(unit, "ActiveState") == "active"
+        assert machine.property(unit, "Type") == "notify"
+        assert machine.property(unit, "StatusText")
+
+
+def test_installing_again_changes_nothing(machine: Machine) -> None:
+    """Neither files nor processes."""
+    before = [machine.property(unit, "MainPID") for unit in (AGENT, COLLECTOR)]
+    for role in ("agent", "collector"):
+        assert f"isochrone-{role} is up to date and runs" in machine.run(INSTALL, role, *WHEELS)
+    assert [machine.property(unit, "MainPID") for unit in (AGENT, COLLECTOR)] == before
+
+
+@pytest.mark.usefixtures("neighbour")
+def test_it_measures_over_the_wire_in_its_sandbox(machine: Machine) -> None:
+    """Both ways over veth, with the kernel's stamps, by STAMP and by ICMP; and every probe is counted once."""
+    (machine.root / "etc/isochrone/fleet.yaml").write_text(FLEET, encoding="utf-8")
+    plan = machine.run(
+        f"{BIN}/isochrone-collector", "plan", "--config=/etc/isochrone/fleet.yaml", "--site=inside"
+    )
+    (machine.root / "etc/isochrone/agent.yaml").write_text(plan, encoding="utf-8")
+    machine.run("systemctl", "restart", AGENT, COLLECTOR)
+    until(lambda: sent(machine) > 200, "both paths are probed")
+    text = scraped(machine)
+    assert_law(text)
+    for kind in ("stamp", "icmp"):
+        within = total(text, metrics.PROBE_OUTCOMES, kind=kind, direction="round_trip", outcome="within")
+        assert within > 50
+    assert f'{metrics.TIMESTAMPING_INFO}{{receive="kernel",transmit="kernel"}} 1.0' in text
+    asked = machine.outside(sys.executable, "-m", "agent", "probe", "stamp", INSIDE, "--count=20", "--json")
+    found = json.loads(subprocess.run(asked, capture_output=True, check=True, cwd=ROOT).stdout)
+    assert (found["answered"], found["law"]) == (20, "holds")
+    until(lambda: verdicts(machine) == ["PASS"] * 4, "the collector judges")
+
+
+def verdicts(machine: Machine) -> list[str]:
+    """What the collector inside has come to, of each path and direction."""
+    asked = machine.run(
+        "sh", "-c", f"{BIN}/isochrone-collector verdicts --config=/etc/isochrone/fleet.yaml --json || true"
+    )
+    return [verdict["verdict"] for verdict in json.loads(asked)["verdicts"]]
+
+
+def test_the_sandbox_holds(machine: Machine) -> None:
+    """Neither program can write where nothing of its own is; each can where its state belongs."""
+    for unit in (AGENT, COLLECTOR):
+        pid = machine.property(unit, "MainPID")
+        for path in ("/etc/isochrone/x", "/usr/x", "/opt/isochrone/x", "/var/x"):
+            within = machine.command("nsenter", f"--target={pid}", "-m", "--", "touch", path)
+            done = subprocess.run(within, capture_output=True, text=True, check=False)
+            assert "Read-only file system" in done.stderr
+    machine.run("test", "-s", "/var/lib/isochrone-collector/state.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (f"python3 -c {READ_CLOCK!r}", r"kernel state [0-5]"),
+        (f"isochrone-agent probe route {OUTSIDE}:8620 --json", r'"fingerprint"'),
+        (f"isochrone-agent probe icmp {OUTSIDE} --json", r'"answered": 5'),
+    ],
+)
+@pytest.mark.usefixtures("neighbour")
+def test_what_an_agent_does_is_permitted(machine: Machine, command: str, expected: str) -> None:
+    """Reading the clock, tracing the route and sending echoes work under the unit's own restrictions."""
+    unit = (machine.root / "etc/systemd/system" / AGENT).read_text(encoding="utf-8")
+    once = [
+        "Type=oneshot"
+        if line.startswith("Type=")
+        else f"ExecStart={BIN}/{command}"
+        if line.startswith("ExecStart=")
+        else line
+        for line in unit.splitlines()
+        if not line.startswith(("Restart", "Watchdog"))
+    ]
+    (machine.root / "etc/systemd/system/once.service").write_text("\n".join(once) + "\n", encoding="utf-8")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "once.service")
+    assert re.search(expected, machine.journal("once.service"))
+    (machine.root / "etc/systemd/system/once.service").unlink()
+
+
+def test_a_reload_keeps_the_counts(machine: Machine) -> None:
+    """SIGHUP takes over a changed file; what was counted stays."""
+    before, pid = sent(machine), machine.property(AGENT, "MainPID")
+    config = machine.root / "etc/isochrone/agent.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("20ms", "10ms"), encoding="utf-8")
+    machine.run("systemctl", "reload", AGENT)
+    until(lambda: "reloaded: 2 paths" in machine.journal(AGENT), "it is taken over")
+    assert machine.property(AGENT, "MainPID") == pid
+    assert sent(machine) >= before
+
+
+def test_a_stuck_agent_is_killed_and_started_anew(machine: Machine) -> None:
+    """The watchdog finds out, without anybody logging in; and `kill -9` is answered likewise."""
+    folder = machine.root / "etc/systemd/system" / f"{AGENT}.d"
+    folder.mkdir()
+    (folder / "soon.conf").write_text("[Service]\nWatchdogSec=2\n", encoding="utf-8")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", AGENT)
+    for command in ("kill -STOP", "kill -KILL"):
+        pid = machine.property(AGENT, "MainPID")
+        machine.run("sh", "-c", f"{command} {pid}")
+        _await_another(machine, pid)
+    assert "Watchdog timeout" in machine.journal(AGENT)
+    shutil.rmtree(folder)
+    machine.run("systemctl", "daemon-reload")
+
+
+def _await_another(machine: Machine, pid: str) -> None:
+    until(lambda: machine.property(AGENT, "MainPID") not in (pid, "0"), "another one runs")
+    until(lambda: machine.property(AGENT, "ActiveState") == "active", "it is ready")
+
+
+def test_an_upgrade_can_be_taken_back(machine: Machine) -> None:
+    """The new release runs, the one before is kept, and `rollback` returns to it."""
+    before = machine.run("readlink", "/opt/isochrone/current")
+    release = machine.root / HERE[1:]
+    source = release / "agent/__init__.py"
+    source.write_text(source.read_text(encoding="utf-8") + "\n# of another release\n", encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", *_wheels(release)],
+        check=True,
+        capture_output=True,
+    )
+    machine.run(INSTALL, "agent", *WHEELS)
+    after = machine.run("readlink", "/opt/isochrone/current")
+    assert after != before
+    machine.run(INSTALL, "rollback")
+    assert machine.run("readlink", "/opt/isochrone/current") == before
+    for unit in (AGENT, COLLECTOR):
+        assert machine.property(unit, "ActiveState") == "active"
+        pid = machine.property(unit, "MainPID")
+        assert before.strip() in machine.run("cat", f"/proc/{pid}/cmdline")
+
+
+def _wheels(release: Path) -> list[str]:
+    return [str(release / "build/wheelhouse"), str(release)]
+
+
+def test_it_stops_without_a_lost_count(machine: Machine) -> None:
+    """Every probe under way is answered or given up before it ends."""
+    machine.run("systemctl", "stop", AGENT)
+    last = [line for line in machine.journal(AGENT).splitlines() if "drained" in line][-1]
+    assert "0 in flight, conservation law holds" in last
+
+
+def test_it_is_removed_without_a_trace(machine: Machine) -> None:
+    """Units, environment, configuration, secrets and state are gone."""
+    for role in ("collector", "agent"):
+        machine.run(INSTALL, "uninstall", role, "--purge")
+    left = machine.run("find", *TRACES[2:], "-name", "*isochrone*")
+    assert left == ""
+    for path in TRACES[:2]:
+        machine.fails("test", "-e", path)
