@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -42,10 +43,13 @@ _TIMESPEC: Final = struct.Struct("=qq")
 _EXTENDED_ERROR: Final = struct.Struct("=4xB7xI")
 _INT: Final = struct.Struct("=i")
 _TRANSMIT_ID: Final = struct.Struct("=QiiI4x")
+_TRAFFIC_CLASS: Final = struct.Struct("=Qiii4x")
 _LINK_LOCAL: Final = bytes((0xFE, 0x80))
 
 TRANSMIT_ID_OCTETS: Final = _TRANSMIT_ID.size
 TRANSMIT_ID_VALUE_AT: Final = _HEADER.size
+TRAFFIC_CLASS_OCTETS: Final = _TRAFFIC_CLASS.size
+TRAFFIC_CLASS_VALUE_AT: Final = _HEADER.size
 
 
 def transmit_id_message(wire: int) -> bytes:
@@ -75,10 +79,11 @@ class Protocol:
 
     Attributes:
         name_octets: length of a socket address.
-        level, packet_info, ttl, error: protocol level and types of its control messages.
+        level, packet_info, ttl, traffic_class, error: protocol level and types of its control messages.
         info_octets: length of the packet info.
         arrival: layout of what comes with a datagram: level, type, seconds, nanoseconds of the receive time; level,
-            type, data of packet info; level, type, value of TTL or hop limit.
+            type, data of packet info; level, type, value of TTL or hop limit; level, type, value of TOS or traffic
+            class, which IPv4 gives as one octet.
         arrival_octets: how much control data that is.
         stamp: layout of a transmit time: level, type, seconds, nanoseconds; level, type, origin, number of its error.
         stamp_octets: how much control data that is.
@@ -89,6 +94,7 @@ class Protocol:
     level: int
     packet_info: int
     ttl: int
+    traffic_class: int
     error: int
     info_octets: int
     arrival: struct.Struct
@@ -127,6 +133,10 @@ class Protocol:
             data[local, 16:] = infos[local, 16:]
         return made
 
+    def class_message(self) -> bytes:
+        """The control message that chooses TOS or traffic class of a datagram: DSCP and ECN, both 0."""
+        return _TRAFFIC_CLASS.pack(_HEADER.size + _INT.size, self.level, self.traffic_class, 0)
+
     def _source(self, info: bytes) -> bytes:
         return _HEADER.pack(_HEADER.size + len(info), self.level, self.packet_info) + info + bytes(4)
 
@@ -145,8 +155,8 @@ _STAMP_COLUMNS: Final = np.dtype(
 )
 
 
-def _arrival_columns(info_octets: int, ttl_at: int) -> np.dtype[np.void]:
-    info_at = _STAMP_OCTETS
+def _arrival_columns(info_octets: int, ttl_at: int, traffic_class: str) -> np.dtype[np.void]:
+    info_at, class_at = _STAMP_OCTETS, ttl_at + 24
     return np.dtype(
         {
             "names": [
@@ -160,6 +170,9 @@ def _arrival_columns(info_octets: int, ttl_at: int) -> np.dtype[np.void]:
                 "ttl_level",
                 "ttl_kind",
                 "ttl",
+                "class_level",
+                "class_kind",
+                "class",
             ],
             "formats": [
                 "=i4",
@@ -172,6 +185,9 @@ def _arrival_columns(info_octets: int, ttl_at: int) -> np.dtype[np.void]:
                 "=i4",
                 "=i4",
                 "=i4",
+                "=i4",
+                "=i4",
+                traffic_class,
             ],
             "offsets": [
                 8,
@@ -184,6 +200,9 @@ def _arrival_columns(info_octets: int, ttl_at: int) -> np.dtype[np.void]:
                 ttl_at + 8,
                 ttl_at + 12,
                 ttl_at + 16,
+                class_at + 8,
+                class_at + 12,
+                class_at + 16,
             ],
             "itemsize": CONTROL_OCTETS,
         }
@@ -195,26 +214,28 @@ IPV4: Final = Protocol(
     level=_IPPROTO_IP,
     packet_info=8,
     ttl=2,
+    traffic_class=int(socket.IP_TOS),
     error=11,
     info_octets=12,
-    arrival=struct.Struct(_ANY_STAMP + "8xii12s4x" + "8xiii4x" + "72x"),
-    arrival_octets=120,
+    arrival=struct.Struct(_ANY_STAMP + "8xii12s4x" + "8xiii4x" + "8xiiB7x" + "48x"),
+    arrival_octets=144,
     stamp=struct.Struct(_ANY_STAMP + "8xii4xB7xI" + "16x" + "80x"),
     stamp_octets=112,
-    arrival_columns=_arrival_columns(info_octets=12, ttl_at=96),
+    arrival_columns=_arrival_columns(info_octets=12, ttl_at=96, traffic_class="u1"),
 )
 IPV6: Final = Protocol(
     name_octets=28,
     level=_IPPROTO_IPV6,
     packet_info=int(socket.IPV6_PKTINFO),
     ttl=int(socket.IPV6_HOPLIMIT),
+    traffic_class=int(socket.IPV6_TCLASS),
     error=25,
     info_octets=20,
-    arrival=struct.Struct(_ANY_STAMP + "8xii20s4x" + "8xiii4x" + "64x"),
-    arrival_octets=128,
+    arrival=struct.Struct(_ANY_STAMP + "8xii20s4x" + "8xiii4x" + "8xiii4x" + "40x"),
+    arrival_octets=152,
     stamp=struct.Struct(_ANY_STAMP + "8xii4xB7xI" + "28x4x" + "64x"),
     stamp_octets=128,
-    arrival_columns=_arrival_columns(info_octets=20, ttl_at=104),
+    arrival_columns=_arrival_columns(info_octets=20, ttl_at=104, traffic_class="=i4"),
 )
 
 
@@ -248,8 +269,10 @@ def read_receive_stamps(control: bytearray, sizes: Sequence[Sequence[int]]) -> l
 
 def read_arrivals(
     protocol: Protocol, control: bytearray, sizes: Sequence[Sequence[int]]
-) -> list[tuple[int | None, int | None, bytes]]:
-    """Receive time (ns), TTL or hop limit, and packet info of each datagram of a batch; None or empty where missing."""
+) -> list[tuple[int | None, int | None, int | None, bytes]]:
+    """Receive time (ns), TTL or hop limit, TOS or traffic class, and packet info of each datagram of a batch; None or
+    empty where missing.
+    """
     expected = (
         SOL_SOCKET,
         SO_TIMESTAMPING,
@@ -257,16 +280,19 @@ def read_arrivals(
         protocol.packet_info,
         protocol.level,
         protocol.ttl,
+        protocol.level,
+        protocol.traffic_class,
     )
-    found: list[tuple[int | None, int | None, bytes]] = []
+    found: list[tuple[int | None, int | None, int | None, bytes]] = []
     for size, row in zip(sizes, protocol.arrival.iter_unpack(control), strict=False):
-        level, kind, seconds, nanos, info_level, info_kind, info, ttl_level, ttl_kind, ttl = row
+        level, kind, seconds, nanos, info_level, info_kind, info, ttl_level, ttl_kind, ttl, *marking = row
+        class_level, class_kind, traffic_class = marking
         if (
             size[1] == protocol.arrival_octets
-            and (level, kind, info_level, info_kind, ttl_level, ttl_kind) == expected
+            and (level, kind, info_level, info_kind, ttl_level, ttl_kind, class_level, class_kind) == expected
             and seconds
         ):
-            found.append((seconds * SECOND_NS + nanos, ttl, info))
+            found.append((seconds * SECOND_NS + nanos, ttl, traffic_class, info))
         else:
             found.append(_walk_arrival(protocol, control, len(found) * CONTROL_OCTETS, size[1]))
     return found
@@ -313,14 +339,14 @@ def receive_stamps_of(control: bytearray, results: NDArray[Any]) -> Integers:
 
 def arrivals_of(
     protocol: Protocol, control: bytearray, results: NDArray[Any]
-) -> tuple[Integers, NDArray[np.int64], NDArray[np.uint8]]:
+) -> tuple[Integers, Integers, Integers, NDArray[np.uint8]]:
     """What `read_arrivals` reads, as arrays.
 
     The other arguments are as for `receive_stamps_of`.
 
     Returns:
-        (n,) receive times (ns), 0 where there is none; (n,) TTLs or hop limits, -1 where there is none; and packet
-        infos, (n, `info_octets`), zeros where there is none.
+        (n,) receive times (ns), 0 where there is none; (n,) TTLs or hop limits and (n,) TOS or traffic classes, -1
+        where there is none; and packet infos, (n, `info_octets`), zeros where there is none.
     """
     rows = np.frombuffer(control, protocol.arrival_columns, len(results))
     expected = (
@@ -331,20 +357,23 @@ def arrivals_of(
         & (rows["info_kind"] == protocol.packet_info)
         & (rows["ttl_level"] == protocol.level)
         & (rows["ttl_kind"] == protocol.ttl)
+        & (rows["class_level"] == protocol.level)
+        & (rows["class_kind"] == protocol.traffic_class)
         & (rows["seconds"] != 0)
     )
     received_ns = rows["seconds"] * SECOND_NS + rows["nanos"]
-    ttls = rows["ttl"].astype(np.int64)
+    ttls, classes = rows["ttl"].astype(np.int64), rows["class"].astype(np.int64)
     infos: NDArray[np.uint8] = rows["info"]
     if not expected.all():
         infos = infos.copy()
         for at in np.flatnonzero(~expected).tolist():
             octets = int(results["control_octets"][at])
-            stamp, ttl, info = _walk_arrival(protocol, control, at * CONTROL_OCTETS, octets)
+            stamp, ttl, traffic_class, info = _walk_arrival(protocol, control, at * CONTROL_OCTETS, octets)
             received_ns[at] = stamp or 0
             ttls[at] = -1 if ttl is None else ttl
+            classes[at] = -1 if traffic_class is None else traffic_class
             infos[at] = np.frombuffer(info or bytes(protocol.info_octets), np.uint8)
-    return received_ns, ttls, infos
+    return received_ns, ttls, classes, infos
 
 
 def transmit_stamps_of(
@@ -378,9 +407,10 @@ def transmit_stamps_of(
 
 def _walk_arrival(
     protocol: Protocol, control: bytearray, at: int, octets: int
-) -> tuple[int | None, int | None, bytes]:
+) -> tuple[int | None, int | None, int | None, bytes]:
     received_ns: int | None = None
     ttl: int | None = None
+    traffic_class: int | None = None
     info = b""
     for level, kind, data in messages(control, at, octets):
         if (level, kind) == (SOL_SOCKET, SO_TIMESTAMPING) and len(data) >= _TIMESPEC.size:
@@ -389,7 +419,9 @@ def _walk_arrival(
             info = data
         elif (level, kind) == (protocol.level, protocol.ttl) and len(data) == _INT.size:
             (ttl,) = _INT.unpack(data)
-    return received_ns, ttl, info
+        elif (level, kind) == (protocol.level, protocol.traffic_class) and len(data) in (1, _INT.size):
+            traffic_class = int.from_bytes(data, sys.byteorder) & 0xFF  # one octet of IPv4, an int of IPv6
+    return received_ns, ttl, traffic_class, info
 
 
 def _walk_stamp(protocol: Protocol, control: bytearray, at: int, octets: int) -> list[tuple[int, int]]:

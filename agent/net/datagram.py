@@ -28,6 +28,7 @@ from agent.net.transmit_ids import TransmitIds
 
 _SO_RCVBUFFORCE: Final = 33
 _IP_RECVTTL: Final = 12
+_IP_RECVTOS: Final = 13
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=9I")
 _MEMINFO_DROPS: Final = 8
@@ -55,6 +56,7 @@ class Datagram(NamedTuple):
         local: which of our addresses it reached, in the form that `send` takes to answer from it; empty where not
             asked for.
         truncated: whether the payload was longer than what fits.
+        traffic_class: TOS or traffic class with which it arrived, DSCP and ECN; None where not asked for.
     """
 
     payload: memoryview
@@ -63,6 +65,7 @@ class Datagram(NamedTuple):
     ttl: int | None
     local: bytes
     truncated: bool
+    traffic_class: int | None = None
 
 
 class Arrivals(NamedTuple):
@@ -89,6 +92,7 @@ class Requests(NamedTuple):
         ttls: (n,), TTL or hop limit with which each arrived, -1 where not known.
         answers: (n, octets of a control message), where to answer from, as `Datagram.local` has it.
         truncated: (n,), whether a payload was longer than what fits.
+        traffic_classes: (n,), TOS or traffic class with which each arrived, -1 where not known.
     """
 
     payloads: NDArray[np.uint8]
@@ -98,6 +102,7 @@ class Requests(NamedTuple):
     ttls: Integers
     answers: NDArray[np.uint8]
     truncated: NDArray[np.bool_]
+    traffic_classes: Integers
 
 
 class Sending(NamedTuple):
@@ -122,6 +127,7 @@ class Prepared:
         destinations: (size, octets of an address), to be written, as `encode_address` gives them.
         sources: (size, octets of a control message), where to send from, as `Requests.answers` has it; may be written
             where the socket answers, and is otherwise empty.
+        traffic_classes: (size,), TOS or traffic class of each where the socket answers; 0 unless written.
     """
 
     def __init__(self, socket_: TimestampedSocket, size: int, payload_octets: int) -> None:
@@ -131,7 +137,9 @@ class Prepared:
         self.payloads = self._batch.payload_rows
         self.lengths = self._batch.lengths
         self.destinations = self._batch.name_rows
-        self.sources = self._batch.control_rows[:, socket_.id_message_octets :]
+        self.sources = self._batch.control_rows[:, socket_.source_message_at :]
+        at = socket_.id_message_octets + control.TRAFFIC_CLASS_VALUE_AT
+        self.traffic_classes = self._batch.control_rows[:, at : at + 4].view(np.int32).reshape(-1)
 
     def put(self, index: int, payload: bytes | bytearray, destination: bytes, source: bytes) -> None:
         """Write one datagram; `source` as `TimestampedSocket.send` takes it, on a socket that answers."""
@@ -207,7 +215,8 @@ class TimestampedSocket:
         family: AF_INET or AF_INET6.
         address: address and port to bind to; none: any address, a port of the kernel's choice.
         dscp: code point of what is sent, 0 to 63.
-        answering: ask for TTL and destination of what is received, to answer from the address that was hit.
+        answering: ask for TTL, traffic class and destination of what is received, to answer from the address that was
+            hit and with a traffic class for each answer.
         batch: how many datagrams one system call takes at most.
         payload_octets: how long a payload may be; of what is longer the rest is lost.
         opened: the socket to be used, non-blocking and as it is bound; none: a UDP socket of its own.
@@ -216,6 +225,7 @@ class TimestampedSocket:
         batch, payload_octets: the same.
         any_source: as `Datagram.local`, the routing's choice.
         id_message_octets: how much of an outgoing datagram's control data chooses its number.
+        source_message_at: where in it the source address is chosen, behind the traffic class.
 
     Raises:
         OSError: the address cannot be bound.
@@ -259,7 +269,9 @@ class TimestampedSocket:
     def _load_buffers(self) -> None:
         protocol = self._protocol
         self.any_source = protocol.any_source if self._answering else b""
+        self._class_message = protocol.class_message() if self._answering else b""
         self.id_message_octets = control.TRANSMIT_ID_OCTETS if self._chosen_ids else 0
+        self.source_message_at = self.id_message_octets + len(self._class_message)
         self._outgoing = self.outgoing(self.batch, self.payload_octets)
         self._incoming = IncomingBatch(self.batch, protocol.name_octets, self.payload_octets, CONTROL_OCTETS)
         self._errors = IncomingBatch(self.batch, protocol.name_octets, 0, CONTROL_OCTETS)
@@ -269,7 +281,8 @@ class TimestampedSocket:
 
     def outgoing(self, size: int, payload_octets: int) -> OutgoingBatch:
         """Room for datagrams to be sent by `send_loaded`."""
-        message = (control.transmit_id_message(0) if self._chosen_ids else b"") + self.any_source
+        number = control.transmit_id_message(0) if self._chosen_ids else b""
+        message = number + self._class_message + self.any_source
         batch = OutgoingBatch(size, self._protocol.name_octets, payload_octets, len(message))
         batch.control[: size * len(message)] = message * size
         return batch
@@ -347,11 +360,12 @@ class TimestampedSocket:
         sizes = list(batch.read(self._fetched))
         stamps: Sequence[int | None]
         ttls: Iterable[int | None] = itertools.repeat(None)
+        classes: Iterable[int | None] = itertools.repeat(None)
         answers: Iterable[bytes] = itertools.repeat(b"")
         if not sizes:
             return []
         if self._answering:
-            stamps, ttls, infos = zip(
+            stamps, ttls, classes, infos = zip(
                 *control.read_arrivals(self._protocol, batch.control, sizes), strict=True
             )
             answers = map(self._answer, infos)
@@ -366,9 +380,10 @@ class TimestampedSocket:
                 ttl,
                 answer,
                 flags & control.MSG_TRUNC != 0,
+                traffic_class,
             )
-            for at, (_, _, flags, octets), stamp, ttl, answer in zip(
-                range(self.batch), sizes, stamps, ttls, answers, strict=False
+            for at, (_, _, flags, octets), stamp, ttl, traffic_class, answer in zip(
+                range(self.batch), sizes, stamps, ttls, classes, answers, strict=False
             )
         ]
 
@@ -386,7 +401,7 @@ class TimestampedSocket:
         """What the last `fetch` took, as arrays, on a socket that answers."""
         batch, count = self._incoming, self._fetched
         results = batch.results[:count]
-        stamps, ttls, infos = control.arrivals_of(self._protocol, batch.control, results)
+        stamps, ttls, classes, infos = control.arrivals_of(self._protocol, batch.control, results)
         if count:
             self._last_arrival_stamped = bool(stamps[-1])
         return Requests(
@@ -397,6 +412,7 @@ class TimestampedSocket:
             ttls,
             self._protocol.answers(infos),
             results["flags"] & control.MSG_TRUNC != 0,
+            classes,
         )
 
     def transmit_stamp_arrays(self) -> tuple[Integers, Integers]:
@@ -449,12 +465,14 @@ class TimestampedSocket:
             if self._answering:
                 option(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
                 option(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+                option(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
         else:
             option(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
             option(socket.IPPROTO_IP, socket.IP_TTL, 255)
             if self._answering:
                 option(socket.IPPROTO_IP, _IP_RECVTTL, 1)
                 option(socket.IPPROTO_IP, IPV4.packet_info, 1)
+                option(socket.IPPROTO_IP, _IP_RECVTOS, 1)
 
     def _bind(self, address: tuple[str, int]) -> None:
         if self._protocol is IPV6:
@@ -535,8 +553,8 @@ class TimestampedSocket:
     def _answer_from(self, sources: Sequence[bytes]) -> None:
         """Write the control messages that choose the source addresses of the outgoing datagrams."""
         octets = len(self.any_source)
-        step = self.id_message_octets + octets
-        at = self.id_message_octets
+        step = self.source_message_at + octets
+        at = self.source_message_at
         for source in sources:
             self._outgoing.control[at : at + octets] = source or self.any_source
             at += step

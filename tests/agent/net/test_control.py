@@ -42,6 +42,9 @@ def arrival_messages(protocol: Protocol) -> list[bytes]:
         stamps(),
         message(protocol.level, protocol.packet_info, info(protocol)),
         message(protocol.level, protocol.ttl, struct.pack("=i", 61)),
+        message(
+            protocol.level, protocol.traffic_class, b"\xb9" if protocol is IPV4 else struct.pack("=i", 0xB9)
+        ),
     ]
 
 
@@ -64,34 +67,34 @@ def batch(*datagrams: bytes) -> tuple[bytearray, list[tuple[int, ...]]]:
 
 @PROTOCOLS
 def test_arrivals_are_read_in_any_order(protocol: Protocol) -> None:
-    """Receive time, TTL and packet info are found in the kernel's order, in any other, and beside unknown messages."""
-    first, second, third = arrival_messages(protocol)
+    """Receive time, TTL, marking and packet info are found in the kernel's order or another, beside unknown ones."""
+    first, second, third, fourth = arrival_messages(protocol)
     unknown = message(1, 40, struct.pack("=I", 5))
     buffer, sizes = batch(
-        first + second + third,
-        third + first + second,
-        first + unknown + third + second,
-        first + second + third + unknown,
+        first + second + third + fourth,
+        third + fourth + first + second,
+        first + unknown + fourth + third + second,
+        first + second + third + fourth + unknown,
     )
-    assert control.read_arrivals(protocol, buffer, sizes) == [(STAMP_NS, 61, info(protocol))] * 4
+    assert control.read_arrivals(protocol, buffer, sizes) == [(STAMP_NS, 61, 0xB9, info(protocol))] * 4
 
 
 @PROTOCOLS
 def test_what_is_missing_is_none(protocol: Protocol) -> None:
     """Missing messages give None, a hardware time alone is no software time, and stale octets are not read."""
     full = b"".join(arrival_messages(protocol))
-    first, second, third = arrival_messages(protocol)
+    first, second, third, _ = arrival_messages(protocol)
     buffer, sizes = batch(b"", first, second + third, stamps(0, 0) + second + third, full)
     assert control.read_arrivals(protocol, buffer, sizes) == [
-        (None, None, b""),
-        (STAMP_NS, None, b""),
-        (None, 61, info(protocol)),
-        (None, 61, info(protocol)),
-        (STAMP_NS, 61, info(protocol)),
+        (None, None, None, b""),
+        (STAMP_NS, None, None, b""),
+        (None, 61, None, info(protocol)),
+        (None, 61, None, info(protocol)),
+        (STAMP_NS, 61, 0xB9, info(protocol)),
     ]
     assert control.read_receive_stamps(buffer, sizes) == [None, STAMP_NS, None, None, STAMP_NS]
     stale, _ = batch(full)
-    assert control.read_arrivals(protocol, stale, [(16, 0, 0, 44)]) == [(None, None, b"")]
+    assert control.read_arrivals(protocol, stale, [(16, 0, 0, 44)]) == [(None, None, None, b"")]
     assert control.read_receive_stamps(stale, [(16, 0, 0, 44)]) == [None]
 
 
@@ -136,14 +139,15 @@ def test_damaged_messages_break_nothing(protocol: Protocol, data: bytes) -> None
 
 
 @PROTOCOLS
-@given(cut=st.integers(0, 127))
+@given(cut=st.integers(0, 151))
 def test_cut_messages_break_nothing(protocol: Protocol, cut: int) -> None:
     """Control data cut anywhere gives what is whole and nothing else."""
     whole = b"".join(arrival_messages(protocol))
     buffer, sizes = batch(whole[:cut])
-    received_ns, ttl, found = control.read_arrivals(protocol, buffer, sizes)[0]
+    received_ns, ttl, traffic_class, found = control.read_arrivals(protocol, buffer, sizes)[0]
     assert received_ns in (None, STAMP_NS)
     assert ttl in (None, 61)
+    assert traffic_class in (None, 0xB9)
     assert found in (b"", info(protocol))
 
 

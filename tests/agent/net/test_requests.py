@@ -38,6 +38,7 @@ def test_arrays_say_what_datagrams_say(family: socket.AddressFamily, opened: Ope
             one.ttl,
             one.truncated,
         )
+        assert requests.traffic_classes[i] == one.traffic_class == 0
     assert reflector.fetch() == 0
     assert reflector.fetched() == []
     assert len(reflector.fetched_requests().octets) == 0
@@ -62,6 +63,24 @@ def test_prepared_answers_leave_as_they_were_put(family: socket.AddressFamily, o
     assert (bytes(got.payload), got.source) == (b"a" * 1000, address_of(reflector))
 
 
+def test_markings_come_and_go_with_each(family: socket.AddressFamily, opened: Open) -> None:
+    """DSCP and ECN with which a datagram arrived are read; each answer has its own, 0 unless written."""
+    reflector, peer = opened(family, answering=True), opened(family, answering=True)
+    marked = opened(family, dscp=46)
+    marked.send([(b"x", address_of(reflector), b"")])
+    peer.send([(b"y", address_of(reflector), b"")])
+    reflector.fetch()
+    assert [one.traffic_class for one in reflector.fetched()] == [46 << 2, 0]
+    assert reflector.fetched_requests().traffic_classes.tolist() == [46 << 2, 0]
+    prepared = Prepared(reflector, 3, MAX_PAYLOAD)
+    for index in range(3):
+        prepared.put(index, b"z", address_of(peer), b"")
+    prepared.traffic_classes[:] = (0, 10 << 2, 46 << 2 | 1)
+    prepared.number(3)
+    assert [(one.first, one.stop, one.result) for one in prepared.send(0, 3)] == [(0, 3, 0)]
+    assert [one.traffic_class for one in peer.receive()] == [0, 10 << 2, 46 << 2 | 1]
+
+
 @pytest.mark.parametrize("protocol", [IPV4, IPV6], ids=["IPv4", "IPv6"])
 def test_answers_are_those_of_each(protocol: Protocol) -> None:
     """From the address that was hit; with its interface where, and only where, it is link-local."""
@@ -81,10 +100,11 @@ def test_messages_that_are_missing_are_missing(family: socket.AddressFamily, ope
     full = protocol.arrival_octets
     results["control_octets"] = (full, full - 24, 64, 0)
     sizes = [(0, octets) for octets in results["control_octets"].tolist()]
-    stamps, ttls, infos = control.arrivals_of(protocol, batch.control, results)
+    stamps, ttls, classes, infos = control.arrivals_of(protocol, batch.control, results)
     expected = control.read_arrivals(protocol, batch.control, sizes)
     assert [stamp or None for stamp in stamps.tolist()] == [one[0] for one in expected]
     assert [None if ttl < 0 else ttl for ttl in ttls.tolist()] == [one[1] for one in expected]
-    assert [info.tobytes() for info in infos] == [one[2] or bytes(protocol.info_octets) for one in expected]
-    assert [stamp is None for stamp, _, _ in expected] == [False, False, False, True]
+    assert [None if one < 0 else one for one in classes.tolist()] == [one[2] for one in expected]
+    assert [info.tobytes() for info in infos] == [one[3] or bytes(protocol.info_octets) for one in expected]
+    assert [stamp is None for stamp, *_ in expected] == [False, False, False, True]
     assert len(batch.control) % CONTROL_OCTETS == 0
