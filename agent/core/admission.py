@@ -39,7 +39,7 @@ class Verdict(StrEnum):
     """What is decided of a request.
 
     REFLECTOR came from a port where reflectors listen: it is a reply, or made up to look like one. Two reflectors that
-    answered each other would never end.
+    answered each other would never end. NOT_AUTHENTIC claims to be signed, and no valid key has signed it.
     """
 
     ADMITTED = "admitted"
@@ -49,11 +49,14 @@ class Verdict(StrEnum):
     RATE_LIMITED = "rate_limited"
     OVER_BUDGET = "over_budget"
     REFLECTOR = "reflector"
+    NOT_AUTHENTIC = "not_authentic"
 
 
 VERDICTS: Final = tuple(Verdict)
 """The verdicts in the order of the numbers that stand for them in columns."""
-_ADMITTED, _NOT_ALLOWED, _TOO_SHORT, _TOO_LONG, _RATE_LIMITED, _OVER_BUDGET, _REFLECTOR = range(len(VERDICTS))
+_ADMITTED, _NOT_ALLOWED, _TOO_SHORT, _TOO_LONG, _RATE_LIMITED, _OVER_BUDGET, _REFLECTOR, _NOT_AUTHENTIC = (
+    range(len(VERDICTS))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,14 @@ class Admission:
         """Whether a source needs no proof of a key; its address in 4 or 16 octets."""
         return self._allowed.contain(address)
 
+    def are_allowed(self, addresses: NDArray[np.uint8]) -> Flags:
+        """The same of many, (n, 4) or (n, 16) octets: (n,)."""
+        return self._allowed.contain_all(addresses)
+
+    def remembers(self, address: bytes) -> bool:
+        """Whether a source has been admitted and is not forgotten."""
+        return self._sources.find(_source_of(address)) is not None
+
     def is_twamp_light(self, address: bytes) -> bool:
         """Whether a source is a peer of TWAMP Light."""
         return self._twamp_light.contain(address)
@@ -200,6 +211,7 @@ class Admission:
         *,
         ports: NDArray[Any] | None = None,
         authentic: Flags | None = None,
+        refused: dict[int, Verdict] | None = None,
         pressed: bool = False,
     ) -> NDArray[np.uint8]:
         """Decide of a batch as `decide` does of one after the other, but source by source, who comes first first.
@@ -207,6 +219,7 @@ class Admission:
         Args:
             addresses: (n, 4) or (n, 16) octets.
             octets, ports, authentic: (n,) each; none authentic by default.
+            refused: verdicts that are certain already, by index: these take nobody's tokens.
 
         Returns:
             (n,), an index into `VERDICTS` each.
@@ -225,6 +238,8 @@ class Admission:
         if ports is not None:
             verdicts[np.isin(ports, self._reflector_port_list)] = _REFLECTOR
         verdicts[~allowed] = _NOT_ALLOWED
+        for index, verdict in (refused or {}).items():
+            verdicts[index] = VERDICTS.index(verdict)
         self._now_ns = now_ns
         self._ration(addresses, verdicts, pressed=pressed)
         return verdicts

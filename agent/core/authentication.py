@@ -168,6 +168,11 @@ def serialise_sender(packet: SenderPacket, key: Key) -> bytearray:
     return _sealed(_SENDER.pack(*packet), key)
 
 
+def lay_out_reflector(packet: ReflectorPacket) -> bytearray:
+    """The 112 octets of a reply, yet to be signed by `set_timestamp`."""
+    return bytearray(_REFLECTOR.pack(*packet))
+
+
 def serialise_reflector(packet: ReflectorPacket, key: Key) -> bytearray:
     """The 112 octets of a reply, signed."""
     return _sealed(_REFLECTOR.pack(*packet), key)

@@ -6,13 +6,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.authentication import set_timestamp
 from agent.core.recent import RecentLags
+from agent.core.reflected_sessions import ReflectedSession
+from agent.core.reflection import Reply, ReplyColumns
 from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS
 from agent.core.timestamps import ntp_from_ns
 from agent.net.datagram import Prepared, TimestampedSocket
@@ -25,6 +28,35 @@ _TOGETHER: Final = 4
 """How many replies share one T3: where sending one takes 3 µs, the last leaves some 10 µs after it."""
 _AWAITED_STAMPS: Final = 1 << 13
 _LAG_QUANTILE: Final = 0.99
+_DSCP_SHIFT: Final = 2
+"""Below the DSCP stands the ECN: replies are of no transport that reacts to congestion, and do not claim to be."""
+
+
+class Outgoing(NamedTuple):
+    """A reply on its way: its destination, and where to answer from."""
+
+    reply: Reply
+    destination: bytes
+    answer: bytes
+
+
+class _Awaited(NamedTuple):
+    """A reply whose transmit time is awaited.
+
+    Attributes:
+        number: of the datagram.
+        t3_ns: as it is written in it.
+        session, sequence: whose reply it is, and which, where that wants to know.
+    """
+
+    number: int
+    t3_ns: int
+    session: ReflectedSession | None = None
+    sequence: int = 0
+
+
+_NOTHING: Final = _Awaited(-1, 0)
+_NOBODY: Final = (None,) * BATCH
 
 
 class Outlet:
@@ -51,18 +83,29 @@ class Outlet:
         self._timestamps: NDArray[Any] = self.packets[:, :BASE_OCTETS].view(REFLECTOR_COLUMNS)[:, 0][
             "timestamp"
         ]
-        # by the low bits of its number, the reply whose transmit time is awaited: its number and T3
-        self._awaited = [(-1, 0)] * _AWAITED_STAMPS
+        self._awaited: list[tuple[int, int, ReflectedSession | None, int]] = [_NOTHING] * _AWAITED_STAMPS
+        """By the low bits of its number."""
+        self._last_followed = self._last_stamped = -1
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether a session waits for the transmit time of a reply."""
+        return self._last_followed > self._last_stamped
 
     def take_stamps(self) -> None:
-        """Learn from the transmit times that have come how late replies leave."""
+        """Learn from the transmit times that have come how late replies leave, and tell the sessions that ask."""
         awaited = self._awaited
         lags = []
+        number = self._last_stamped
         for number, transmitted_ns in self.socket.transmit_stamps():
-            expected, t3_ns = awaited[number % _AWAITED_STAMPS]
+            expected, t3_ns, session, sequence = awaited[number % _AWAITED_STAMPS]
+            # earlier than T3 it can only seem where the clock was stepped
             if expected == number and transmitted_ns >= t3_ns:
                 lags.append(transmitted_ns - t3_ns)
+                if session is not None:
+                    session.left(sequence, transmitted_ns)
         if lags:
+            self._last_stamped = number
             self.lags.observe(*lags)
 
     def load(self, which: NDArray[np.intp], payloads: NDArray[np.uint8], octets: NDArray[np.uint32]) -> None:
@@ -71,37 +114,85 @@ class Outlet:
         self.packets[:count, :longest] = payloads[which, :longest]
         self._prepared.lengths[:count] = octets
 
-    def send_loaded(self, destinations: NDArray[np.uint8], answers: NDArray[np.uint8]) -> int:
+    def send_loaded(
+        self, destinations: NDArray[np.uint8], answers: NDArray[np.uint8], replies: ReplyColumns
+    ) -> int:
         """Send the first of `packets`, and say how many the kernel took.
 
         Args:
             destinations: (n, octets of an address), where to.
             answers: (n, octets of a control message), where from.
+            replies: how, and whose they are.
         """
         prepared, count = self._prepared, len(destinations)
         prepared.destinations[:count] = destinations
         prepared.sources[:count] = answers
-        return self._send(count)
+        prepared.traffic_classes[:count] = replies.dscps << _DSCP_SHIFT
+        return self._send(
+            replies.sessions or _NOBODY, replies.waiting or _NOBODY, replies.sequences, count, {}
+        )
 
-    def send(self, replies: Sequence[tuple[bytearray, bytes, bytes]]) -> int:
-        """Send replies, each with its destination and where to answer from, and say how many the kernel took."""
-        for index, (reply, destination, answer) in enumerate(replies):
-            self._prepared.put(index, reply, destination, answer)
-        return self._send(len(replies))
+    def send(self, replies: Sequence[Outgoing]) -> int:
+        """Send replies, signed where they have a key, and say how many the kernel took."""
+        signed = {}
+        for index, outgoing in enumerate(replies):
+            self._put(index, outgoing)
+            self._prepared.traffic_classes[index] = outgoing.reply.dscp << _DSCP_SHIFT
+            if outgoing.reply.key is not None:
+                signed[index] = outgoing
+        sessions = [outgoing.reply.session for outgoing in replies]
+        sequences = [outgoing.reply.sequence for outgoing in replies]
+        return self._send(sessions, sessions, sequences, len(replies), signed)
 
-    def _send(self, count: int) -> int:
+    def _send(
+        self,
+        sessions: Sequence[ReflectedSession | None],
+        waiting: Sequence[ReflectedSession | None],
+        sequences: Sequence[int],
+        count: int,
+        signed: Mapping[int, Outgoing],
+    ) -> int:
+        """Send the first `count` replies that are prepared, and say how many the kernel took.
+
+        Args:
+            sessions, sequences: whose reply each is, and which.
+            waiting: the same sessions, where they want to know when it left.
+            signed: those to be signed, by index.
+        """
         prepared, taken = self._prepared, 0
         prepared.number(count)
         for first in range(0, count, _TOGETHER):
             stop = min(first + _TOGETHER, count)
             t3_ns = time.time_ns()
-            self._timestamps[first:stop] = ntp_from_ns(t3_ns)
+            t3_wire = ntp_from_ns(t3_ns)
+            self._timestamps[first:stop] = t3_wire
+            if signed:
+                self._sign(first, stop, signed, t3_wire)
             for begun, ended, result in prepared.send(first, stop):
                 if result >= 0:
                     taken += ended - begun
-                    self._await_stamps(range(result, result + ended - begun), t3_ns)
+                    for index, number in enumerate(range(result, result + ended - begun), begun):
+                        self._awaited[number % _AWAITED_STAMPS] = (
+                            number,
+                            t3_ns,
+                            waiting[index],
+                            sequences[index],
+                        )
+                    if waiting is not _NOBODY:
+                        self._last_followed = number
+                else:
+                    for session in sessions[begun:ended]:
+                        if session is not None:
+                            session.unsent += 1
         return taken
 
-    def _await_stamps(self, numbers: Iterable[int], t3_ns: int) -> None:
-        for number in numbers:
-            self._awaited[number % _AWAITED_STAMPS] = number, t3_ns
+    def _sign(self, first: int, stop: int, signed: Mapping[int, Outgoing], t3_wire: int) -> None:
+        """Write T3 into those replies of a few that have a key, and sign them."""
+        for index in range(first, stop):
+            outgoing = signed.get(index)
+            if outgoing is not None and outgoing.reply.key is not None:
+                set_timestamp(outgoing.reply.octets, t3_wire, outgoing.reply.key)
+                self._put(index, outgoing)
+
+    def _put(self, index: int, outgoing: Outgoing) -> None:
+        self._prepared.put(index, outgoing.reply.octets, outgoing.destination, outgoing.answer)

@@ -10,24 +10,30 @@ import asyncio
 import functools
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.core.admission import VERDICTS, Admission, AdmissionRules, Verdict
+from agent.core.authentication import KeyRing
 from agent.core.budget import CpuBudget
-from agent.core.reflection import Reflection, ReflectionResult, ReflectorMode
+from agent.core.claims import Signed, claims, claims_of, prove
+from agent.core.exceptions import NotAuthentic
+from agent.core.reflection import Reflection, ReflectionResult, ReflectorMode, Request, RequestColumns
 from agent.core.timestamps import SECOND_NS, ErrorEstimate, ntp_from_ns, ntp_from_ns_of
-from agent.net.datagram import Datagram, TimestampedSocket
+from agent.net.datagram import Datagram, Requests, TimestampedSocket
 from agent.net.local_clock import LocalClock
-from agent.reflector.outlet import PORT, Outlet
+from agent.reflector.outlet import PORT, Outgoing, Outlet
+from agent.reflector.timestamping import timestamping_of
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
 
 _FEW: Final = 10
 _UNKNOWN_TTL: Final = 0
+_UNMARKED: Final = 0
 _UNSYNCHRONISED: Final = ErrorEstimate.of_bound(None).wire
 _ADMITTED: Final = VERDICTS.index(Verdict.ADMITTED)
 
@@ -47,6 +53,8 @@ class StampReflector:
         mode: stateful or stateless.
         clock: the quality of the local clock.
         rules: who is answered, and how often.
+        keys: verify requests of authenticated mode, which are answered wherever they come from; None: nobody has one.
+        markable: DSCPs that a reply may carry where a Class of Service TLV asks for one; best effort always.
         max_sessions: how many sessions are remembered in stateful mode.
         cpu_percent: of one core, what answering may cost. Beyond it only known sources that keep within half of their
             rate are answered; where even reading what comes exceeds it threefold, nothing is read for a moment.
@@ -62,6 +70,8 @@ class StampReflector:
         clock: LocalClock,
         rules: AdmissionRules,
         *,
+        keys: KeyRing | None = None,
+        markable: Collection[int] = (),
         max_sessions: int = 65_536,
         cpu_percent: int = 100,
     ) -> None:
@@ -78,7 +88,24 @@ class StampReflector:
                 self._close_sockets()
                 raise ReflectorBindError(f"reflector: cannot listen on {endpoint}: {error}") from error
         listening = {outlet.socket.address[1] for outlet in self._outlets}
-        self._admission = Admission(replace(rules, reflector_ports=rules.reflector_ports | listening))
+        self._listening = frozenset(listening)
+        self._rules = rules
+        self._admission = self._admitting(rules)
+        self.update(rules, keys, markable)
+
+    def _admitting(self, rules: AdmissionRules) -> Admission:
+        return Admission(replace(rules, reflector_ports=rules.reflector_ports | self._listening))
+
+    def update(self, rules: AdmissionRules, keys: KeyRing | None, markable: Collection[int]) -> None:
+        """Go on under other rules, with other keys; sessions and counts stay.
+
+        Where the rules change, every source's bucket begins full, as if it had not been here.
+        """
+        if rules != self._rules:
+            self._rules = rules
+            self._admission = self._admitting(rules)
+        self._keys = self._reflection.keys = keys
+        self._reflection.allow_markings(markable)
 
     @property
     def sockets(self) -> list[TimestampedSocket]:
@@ -128,6 +155,9 @@ class StampReflector:
     def _readable(self, outlet: Outlet) -> None:
         begun_ns = time.thread_time_ns()
         if count := outlet.socket.fetch():
+            if outlet.is_followed:
+                outlet.take_stamps()
+            self._reflection.timestamping = timestamping_of(self._clock.quality)
             now_ns = time.monotonic_ns()
             if count <= _FEW:
                 self._answer_few(outlet, now_ns)
@@ -143,56 +173,86 @@ class StampReflector:
 
     def _answer_few(self, outlet: Outlet, now_ns: int) -> None:
         pressed = self._budget.is_spent(now_ns)
-        admitted: list[Datagram] = []
+        admitted: list[tuple[Datagram, Signed | None]] = []
         for datagram in outlet.socket.fetched():
-            # of what was cut it is only known that it was longer
-            octets = len(datagram.payload) + datagram.truncated
-            verdict = self._admission.decide(
-                datagram.source[outlet.address],
-                octets,
-                now_ns,
-                port=int.from_bytes(datagram.source[PORT], "big"),
-                pressed=pressed,
-            )
-            if verdict is Verdict.ADMITTED:
-                admitted.append(datagram)
+            address = datagram.source[outlet.address]
+            signed = None
+            if self._keys is not None and claims(
+                datagram.payload, listed=self._admission.is_allowed(address)
+            ):
+                signed = self._prove(datagram.payload, address, self._keys, pressed=pressed)
+            if isinstance(signed, Verdict):
+                verdict = signed
             else:
-                self._results[verdict] += 1
+                verdict = self._admission.decide(
+                    address,
+                    # of what was cut it is only known that it was longer
+                    len(datagram.payload) + datagram.truncated,
+                    now_ns,
+                    port=int.from_bytes(datagram.source[PORT], "big"),
+                    authentic=signed is not None,
+                    pressed=pressed,
+                )
+                if verdict is Verdict.ADMITTED:
+                    admitted.append((datagram, signed))
+                    continue
+            self._results[verdict] += 1
         if admitted:
             self._answer(outlet, admitted)
 
-    def _answer(self, outlet: Outlet, admitted: Iterable[Datagram]) -> None:
+    def _prove(
+        self, payload: memoryview, address: bytes, keys: KeyRing, *, pressed: bool
+    ) -> Signed | Verdict:
+        """Verify what claims to be signed; the verdict on what is not, or on what there is no time to verify."""
+        if pressed and not self._admission.remembers(address):
+            return Verdict.OVER_BUDGET
+        try:
+            return prove(payload, keys)
+        except NotAuthentic:
+            return Verdict.NOT_AUTHENTIC
+
+    def _answer(self, outlet: Outlet, admitted: Iterable[tuple[Datagram, Signed | None]]) -> None:
         """Answer one by one."""
         estimate = self._estimate(outlet)
-        replies = [self._reflect(outlet, datagram, estimate) for datagram in admitted]
+        replies = [self._reflect(outlet, datagram, signed, estimate) for datagram, signed in admitted]
         self._count(len(replies), outlet.send(replies))
 
-    def _reflect(self, outlet: Outlet, datagram: Datagram, estimate: int) -> tuple[bytearray, bytes, bytes]:
-        if datagram.received_ns is None:
+    def _reflect(self, outlet: Outlet, datagram: Datagram, signed: Signed | None, estimate: int) -> Outgoing:
+        address, received_ns = datagram.source[outlet.address], datagram.received_ns
+        stamped = received_ns is not None
+        if received_ns is None:
             # Without the kernel's stamp T2 is only as good as this program is quick: it vouches for nothing.
             received_ns, estimate = time.time_ns(), _UNSYNCHRONISED
-        else:
-            received_ns = datagram.received_ns
-        reply = self._reflection.reply(
+        request = Request(
             datagram.payload,
             datagram.source,
             datagram.local,
+            address,
             _UNKNOWN_TTL if datagram.ttl is None else datagram.ttl,
+            datagram.traffic_class or _UNMARKED,
             ntp_from_ns(received_ns),
             estimate,
-            light=self._admission.is_twamp_light(datagram.source[outlet.address]),
+            stamped,
+            signed is None and self._admission.is_twamp_light(address),
+            signed,
         )
-        return reply, datagram.source, datagram.local
+        return Outgoing(self._reflection.reply(request), datagram.source, datagram.local)
 
     def _answer_many(self, outlet: Outlet, now_ns: int) -> None:
         requests = outlet.socket.fetched_requests()
         addresses = requests.sources[:, outlet.address]
+        pressed = self._budget.is_spent(now_ns)
+        proofs = self._prove_all(requests, addresses, pressed=pressed)
+        authentic = np.zeros(len(addresses), np.bool_)
+        authentic[[row for row, proof in proofs.items() if isinstance(proof, Signed)]] = True
         verdicts = self._admission.decide_all(
             addresses,
             requests.octets + requests.truncated,
             now_ns,
             ports=requests.sources[:, PORT].copy().view(">u2")[:, 0],
-            pressed=self._budget.is_spent(now_ns),
+            authentic=authentic,
+            refused={row: proof for row, proof in proofs.items() if isinstance(proof, Verdict)},
+            pressed=pressed,
         )
         admitted = verdicts == _ADMITTED
         if not admitted.all():
@@ -200,29 +260,64 @@ class StampReflector:
                 if count and verdict is not Verdict.ADMITTED:
                     self._results[verdict] += count
         light = self._admission.are_twamp_light(addresses)
-        if light is not None and (light & admitted).any():
+        by_itself = authentic if light is None else authentic | light
+        if (by_itself & admitted).any():
             datagrams = outlet.socket.fetched()
-            self._answer(outlet, [datagrams[at] for at in np.flatnonzero(light & admitted).tolist()])
-            admitted &= ~light
+            self._answer(
+                outlet,
+                [
+                    (datagrams[at], proof if isinstance(proof := proofs.get(at), Signed) else None)
+                    for at in np.flatnonzero(by_itself & admitted).tolist()
+                ],
+            )
+            admitted &= ~by_itself
         which = np.flatnonzero(admitted)
-        if not len(which):
-            return
-        outlet.load(which, requests.payloads, requests.octets[which])
+        if len(which):
+            self._answer_columns(outlet, requests, which)
+
+    def _prove_all(
+        self, requests: Requests, addresses: NDArray[np.uint8], *, pressed: bool
+    ) -> dict[int, Signed | Verdict]:
+        """What has become of those requests that claim to be signed, by index."""
+        if self._keys is None:
+            return {}
+        claiming = claims_of(requests.payloads, requests.octets, self._admission.are_allowed(addresses))
+        return {
+            row: self._prove(
+                requests.payloads[row, : requests.octets[row]].data,
+                addresses[row].tobytes(),
+                self._keys,
+                pressed=pressed,
+            )
+            for row in np.flatnonzero(claiming).tolist()
+        }
+
+    def _answer_columns(self, outlet: Outlet, requests: Requests, which: NDArray[np.intp]) -> None:
+        """Answer together what is of unauthenticated mode and not from peers of TWAMP Light."""
+        octets = requests.octets[which]
+        outlet.load(which, requests.payloads, octets)
         sources, answers = requests.sources[which], requests.answers[which]
         received_ns = requests.received_ns[which]
         estimates = np.full(len(which), self._estimate(outlet), np.uint16)
-        if not received_ns.all():
-            estimates[received_ns == 0] = _UNSYNCHRONISED
-            received_ns[received_ns == 0] = time.time_ns()
-        self._reflection.reply_all(
-            outlet.packets[: len(which)],
-            sources,
-            answers,
-            np.maximum(requests.ttls[which], _UNKNOWN_TTL),
-            ntp_from_ns_of(received_ns),
-            estimates,
+        stamped = received_ns != 0
+        if not stamped.all():
+            estimates[~stamped] = _UNSYNCHRONISED
+            received_ns[~stamped] = time.time_ns()
+        replies = self._reflection.reply_all(
+            RequestColumns(
+                outlet.packets[: len(which)],
+                octets,
+                sources,
+                answers,
+                sources[:, outlet.address],
+                np.maximum(requests.ttls[which], _UNKNOWN_TTL),
+                np.maximum(requests.traffic_classes[which], _UNMARKED),
+                ntp_from_ns_of(received_ns),
+                estimates,
+                stamped,
+            )
         )
-        self._count(len(which), outlet.send_loaded(sources, answers))
+        self._count(len(which), outlet.send_loaded(sources, answers, replies))
 
     def _count(self, replies: int, taken: int) -> None:
         self._results[ReflectionResult.REFLECTED] += taken

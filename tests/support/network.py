@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agent.core.ledger import PathLedger
 from agent.core.measurement import Measurement
-from agent.core.reflection import Reflection, ReflectorMode
+from agent.core.reflection import Reflection, ReflectorMode, Request
 from agent.core.stamp import ReflectorPacket, SenderPacket, set_timestamp
 from agent.core.timestamps import ErrorEstimate, ns_from_ntp, ntp_from_ns
 from tests.support.session import MS, Reply, Session, path_ledger
@@ -111,7 +111,8 @@ class FakeNetwork:
     def _reflect(self, request: bytes) -> None:
         now = ntp_from_ns(WALL_EPOCH_NS + self.now_ns + self.offset_ns)
         estimate = ErrorEstimate.of_bound(self.uncertainty_ns).wire
-        reply = self.reflector.reply(request, b"sender", b"reflector", 64, now, estimate)
+        asked = Request(request, b"sender", b"reflector", bytes(4), 64, 0, now, estimate)
+        reply = self.reflector.reply(asked).octets
         set_timestamp(reply, now)
         for delay in self.reverse.deliveries(self.rng):
             self._at(self.now_ns + delay, lambda: self._receive(bytes(reply)))

@@ -70,6 +70,26 @@ def test_verdicts(address: bytes, octets: int, authentic: bool, verdict: Verdict
     assert VERDICTS[number] is verdict
 
 
+def test_what_is_refused_beforehand_takes_no_token() -> None:
+    """A verdict that is certain already stands, whoever the source is, and leaves no trace of it."""
+    admission = Admission(RULES)
+    column = np.frombuffer(PEER * 12, np.uint8).reshape(12, 4)
+    refused = dict.fromkeys((0, 3), Verdict.NOT_AUTHENTIC)
+    found = admission.decide_all(
+        column[:2], np.full(2, 112), START, refused=dict.fromkeys((0, 1), Verdict.NOT_AUTHENTIC)
+    )
+    assert [VERDICTS[number] for number in found.tolist()] == [Verdict.NOT_AUTHENTIC] * 2
+    assert (admission.sources, admission.remembers(PEER)) == (0, False)
+    found = admission.decide_all(column, np.full(12, 112), START, refused=refused)
+    assert [VERDICTS[found[at]] for at in refused] == [Verdict.NOT_AUTHENTIC] * 2
+    assert found.tolist().count(VERDICTS.index(Verdict.ADMITTED)) == 10
+    assert admission.remembers(PEER)
+    assert admission.are_allowed(np.frombuffer(PEER + STRANGER, np.uint8).reshape(2, 4)).tolist() == [
+        True,
+        False,
+    ]
+
+
 def test_nobody_is_light_where_nobody_is_configured() -> None:
     """A batch needs no look at its sources then."""
     column = np.frombuffer(LIGHT, np.uint8)[None]

@@ -15,6 +15,8 @@ from agent.core.admission import PacketRate
 from agent.core.reflection import ReflectionResult, ReflectorMode
 from agent.core.stamp import BASE_OCTETS, ReflectorPacket, SenderPacket
 from agent.core.timestamps import ErrorEstimate, ns_from_ntp
+from agent.core.tlv import HEADER_OCTETS
+from agent.core.tlv_values import ExtraPadding, serialise_request
 from agent.net import control
 from agent.net.clock import DeclaredClock
 from agent.net.datagram import TimestampedSocket, encode_address
@@ -65,10 +67,12 @@ async def _is(condition: bool) -> bool:
 
 
 def request(sequence: int, octets: int = BASE_OCTETS, ssid: int = 3) -> bytes:
-    """A request, padded."""
-    return SenderPacket(sequence, sequence << 20, 0x8AD2, ssid).serialise() + bytes(
-        i & 0xFF for i in range(octets - BASE_OCTETS)
-    )
+    """A request, padded with octets that are none where there is no room for a TLV."""
+    base = SenderPacket(sequence, (sequence + 1) << 20, 0x8AD2, ssid).serialise()
+    padding = octets - BASE_OCTETS - HEADER_OCTETS
+    if padding < 0:
+        return base.ljust(octets, b"\0")
+    return base + serialise_request(ExtraPadding(bytes(i & 0xFF for i in range(padding))))
 
 
 class Stage:
@@ -126,11 +130,11 @@ async def testreplies(stage: Stage, listen: str, target: str, mode: ReflectorMod
             for i, (octets, whence, t4_ns) in enumerate(replies):
                 reply = ReflectorPacket.parse(octets)
                 assert whence == peer.target
-                assert octets[BASE_OCTETS:] == asked[i][BASE_OCTETS:]
+                assert octets[BASE_OCTETS + 1 :] == asked[i][BASE_OCTETS + 1 :]
                 assert (octets[38:40], octets[41:44]) == (bytes(2), bytes(3))
                 expected = 100 * i if mode is ReflectorMode.STATELESS else 60 * round_ + i // 2
                 assert reply.sequence == expected
-                assert (reply.sender_sequence, reply.sender_timestamp) == (100 * i, 100 * i << 20)
+                assert (reply.sender_sequence, reply.sender_timestamp) == (100 * i, (100 * i + 1) << 20)
                 assert (reply.sender_error_estimate, reply.ssid, reply.sender_ttl) == (0x8AD2, 3 + i % 2, 255)
                 assert t4_ns is not None
                 t2_ns, t3_ns = (ns_from_ntp(t, t4_ns) for t in (reply.receive_timestamp, reply.timestamp))
@@ -166,6 +170,7 @@ async def test_results_by_cause(stage: Stage) -> None:
     assert reflector.results == {
         "reflected": 80,
         "not_allowed": 20,
+        "not_authentic": 0,
         "reflector": 0,
         "too_short": 10,
         "too_long": 10,

@@ -1,0 +1,62 @@
+"""Which requests claim to be of STAMP's authenticated mode, and whether a valid key has signed them.
+
+Both modes share a port and no packet names its own (RFC 8762, section 4). Octets 4 to 15 tell them apart: an
+authenticated sender must send zeros there, where an unauthenticated one has its timestamp and its Error Estimate,
+whose multiplier must not be zero. So of a source that needs no key a packet with zeros there claims to be signed, and
+any other is none. Of a source that is answered for its key alone every packet claims to be signed, whatever these
+octets hold, for they are to be ignored on receipt.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.authentication import AUTHENTICATED_OCTETS, Key, KeyRing, parse_sender, ssid_of
+from agent.core.interval import Flags
+from agent.core.stamp import Octets, SenderPacket
+
+_MBZ: Final = slice(4, 16)
+_ZEROS: Final = bytes(12)
+
+
+class Signed(NamedTuple):
+    """A request that a valid key has signed, and that key."""
+
+    packet: SenderPacket
+    key: Key
+
+
+def claims(request: Octets, *, listed: bool) -> bool:
+    """Whether a request claims to be signed.
+
+    Args:
+        request: the datagram's payload.
+        listed: its source needs no key.
+    """
+    return len(request) >= AUTHENTICATED_OCTETS and not (listed and request[_MBZ] != _ZEROS)
+
+
+def claims_of(packets: NDArray[np.uint8], octets: NDArray[Any], listed: Flags) -> Flags:
+    """The same of many.
+
+    Args:
+        packets: (n, octets of the longest), of which `octets` (n,) are meant.
+        listed: (n,).
+    """
+    claiming: Flags = octets >= AUTHENTICATED_OCTETS
+    if claiming.any():
+        claiming &= ~(listed & packets[:, _MBZ].any(axis=1))
+    return claiming
+
+
+def prove(request: Octets, ring: KeyRing) -> Signed:
+    """Verify a request that claims to be signed, with the keys of its SSID.
+
+    Raises:
+        NotAuthentic: no valid key has signed it.
+        Truncated: fewer than 112 octets.
+    """
+    return Signed(*parse_sender(request, ring.keys(ssid_of(request))))
