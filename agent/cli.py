@@ -200,6 +200,7 @@ def _run(chosen: argparse.Namespace) -> int:
         agent = Agent(
             settings,
             read=lambda: load(chosen.config, AgentSettings),
+            folder=chosen.config.parent,
             supervision=Supervision.of(os.environ),
         )
         # what is there now stays: without looking through all of it, collecting garbage keeps no probe waiting (20 ms)

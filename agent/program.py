@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from agent.core.histogram import Histogram
@@ -43,7 +44,8 @@ from agent.settings import (
 log = logging.getLogger(__name__)
 
 
-_FIXED: Final = ("site", "listen", "clock", "reflector")
+_FIXED: Final = ("site", "listen", "clock")
+_FIXED_OF_REFLECTOR: Final = ("listen", "sessions", "max_sessions", "cpu")
 
 
 class RestartNeeded(IsochroneError):
@@ -85,10 +87,12 @@ class Agent:
         settings: what it does.
         rng: draws the phases.
         read: reads the settings anew, for a reload; raises IsochroneError where they are no good.
+        folder: of the files that the settings name.
         supervision: who is told how it goes.
 
     Raises:
         ReflectorBindError: the reflector's address cannot be used.
+        ConfigError: the credentials file is no good.
     """
 
     def __init__(
@@ -96,9 +100,11 @@ class Agent:
         settings: AgentSettings,
         rng: random.Random | None = None,
         read: Callable[[], AgentSettings] | None = None,
+        folder: Path = Path(),
         supervision: Supervision | None = None,
     ) -> None:
         self.settings = settings
+        self._folder = folder
         self._read = read or (lambda: settings)
         self._supervision = supervision or Supervision()
         longest_ns = max((path.timeout for path in settings.paths), default=0)
@@ -116,6 +122,8 @@ class Agent:
                 settings.reflector.sessions,
                 self.clock,
                 settings.reflector.rules(),
+                keys=settings.reflector.keys(folder),
+                markable=settings.reflector.dscp,
                 max_sessions=settings.reflector.max_sessions,
                 cpu_percent=settings.reflector.cpu,
             )
@@ -137,10 +145,15 @@ class Agent:
             self._supervision.ready(self._in_short)
 
     async def _take_over(self, settings: AgentSettings) -> None:
-        changed = [name for name in _FIXED if getattr(settings, name) != getattr(self.settings, name)]
+        changed = _changed(self.settings, settings)
         if changed:
             raise RestartNeeded(f"changed, and can only be changed by a restart: {', '.join(changed)}")
+        # the same file may hold other keys
+        reflecting = settings.reflector
+        keys = None if reflecting is None else await asyncio.to_thread(reflecting.keys, self._folder)
         self.settings = settings
+        if self.reflector is not None and reflecting is not None:
+            self.reflector.update(reflecting.rules(), keys, reflecting.dscp)
         logging.getLogger().setLevel(settings.log_level.upper())
         for kind, prober in self.probers.items():
             await prober.update(_of_kind(kind, settings))
@@ -308,6 +321,18 @@ class Agent:
     def _sockets(self) -> list[TimestampedSocket]:
         reflecting = [] if self.reflector is None else self.reflector.sockets
         return [*(own for prober in self.probers.values() for own in prober.sockets), *reflecting]
+
+
+def _changed(before: AgentSettings, after: AgentSettings) -> list[str]:
+    """What differs of that which only a restart can change."""
+    changed = [name for name in _FIXED if getattr(before, name) != getattr(after, name)]
+    if before.reflector is None or after.reflector is None:
+        return [*changed, "reflector"] if before.reflector is not after.reflector else changed
+    return changed + [
+        f"reflector.{name}"
+        for name in _FIXED_OF_REFLECTOR
+        if getattr(before.reflector, name) != getattr(after.reflector, name)
+    ]
 
 
 def _of_kind(kind: ProbeKind, settings: AgentSettings) -> list[PathSettings]:

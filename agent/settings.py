@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE, AdmissionRules, PacketRate
+from agent.core.authentication import KeyRing
 from agent.core.ledger import Ledgers, PathLabels, PathLedger, Promise
 from agent.core.networks import Network
 from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
 from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
+from agent.credentials import load_credentials
 from agent.net.datagram import MAX_PAYLOAD
+from agent.runtime.exceptions import ConfigError
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import (
     DurationNs,
@@ -114,11 +118,13 @@ class ReflectorSettings(Settings):
     Attributes:
         listen: addresses and UDP ports.
         sessions: stateful counts what arrives, which proves the direction of a loss; stateless copies numbers.
-        allow: networks that are answered; nobody else is, not even this host.
+        allow: networks that are answered without a key; nobody else is, not even this host.
+        credentials: file of keys; whoever has signed his requests with one of them is answered wherever they come from.
         rate: how often.
         max_sessions: how many sessions are remembered where they are stateful.
         cpu: of one core, what answering may cost.
         twamp_light: networks, allowed ones, whose requests may be shorter than the replies to them.
+        dscp: code points that replies may carry where they are asked to, besides 0.
     """
 
     listen: Annotated[
@@ -126,10 +132,12 @@ class ReflectorSettings(Settings):
     ]
     sessions: ReflectorMode = ReflectorMode.STATEFUL
     allow: tuple[NetworkText, ...] = ()
+    credentials: Path | None = None
     rate: ReflectorRateSettings = ReflectorRateSettings()
     max_sessions: Annotated[int, Field(ge=2, le=10_000_000)] = 65_536
     cpu: PercentText = 50
     twamp_light: tuple[NetworkText, ...] = ()
+    dscp: tuple[Annotated[int, Field(ge=0, le=63)], ...] = ()
 
     def rules(self) -> AdmissionRules:
         """Who is answered, and how often."""
@@ -142,16 +150,23 @@ class ReflectorSettings(Settings):
             longest=MAX_PAYLOAD,
         )
 
+    def keys(self, folder: Path) -> KeyRing | None:
+        """The keys of the credentials file, which is named relative to a folder; None where there is none.
+
+        Raises:
+            ConfigError: it is no good.
+        """
+        return None if self.credentials is None else load_credentials(folder / self.credentials)
+
     def located_problems(self) -> Iterator[tuple[Location, str]]:
         """A reflector for nobody, and peers that it is configured for and yet refuses; locations are within it."""
-        if not self.allow:
+        if not self.allow and self.credentials is None:
             example = "[10.0.0.0/8, 127.0.0.1, ::1]"
-            yield (
-                ("allow",),
-                f"nobody would be answered: list all networks that may probe this agent, such as {example}",
-            )
+            remedy = f"list all networks that may probe this agent, such as {example}, or give credentials"
+            yield ("allow",), f"nobody would be answered: {remedy}"
         for index, peers in enumerate(self.twamp_light):
-            if self.allow and not any(_is_within(peers, allowed) for allowed in self.allow):
+            unlisted = not any(_is_within(peers, allowed) for allowed in self.allow)
+            if unlisted and (self.allow or self.credentials is not None):
                 yield ("twamp_light", index), f"{peers} is in no network of allow"
 
     def warnings(self) -> Iterator[str]:
@@ -161,7 +176,7 @@ class ReflectorSettings(Settings):
                 yield f"reflector.allow[{index}]: {allowed} is everybody, and sources are easily made up"
         for index, endpoint in enumerate(self.listen):
             version = 6 if ":" in endpoint.host else 4
-            if not any(allowed.version == version for allowed in self.allow):
+            if self.credentials is None and not any(allowed.version == version for allowed in self.allow):
                 yield f"reflector.listen[{index}]: {endpoint} answers nobody: allow has no network of IPv{version}"
 
 
@@ -319,6 +334,15 @@ class AgentSettings(Settings):
                     f"the same path as paths[{first[key]}]: target, tier, provider, kind and dscp together name a path",
                 )
             first.setdefault(key, index)
+
+    def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
+        """A credentials file that cannot be used."""
+        try:
+            if self.reflector is not None:
+                self.reflector.keys(folder)
+        except ConfigError as error:
+            for problem in error.problems:
+                yield ("reflector", "credentials"), str(problem)
 
     def warnings(self) -> Iterator[str]:
         """What is allowed and yet probably not meant."""

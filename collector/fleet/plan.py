@@ -139,10 +139,14 @@ def _reflector(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
     paths = [path for path in fleet.paths if path.target == site.id]
     sources = [source for path in paths if (source := fleet.site(path.source)) is not None]
     allowed = {*fleet.reflector_allow, *(network for source in sources for network in source.sources())}
-    if not allowed:
+    if not allowed and site.credentials is None:
         return {}
     by_family = sorted(allowed, key=lambda network: (network.version, network.network_address.packed))
     config: dict[str, Any] = {"allow": [str(network) for network in by_family]}
+    if site.credentials is not None:
+        config["credentials"] = site.credentials
+    if markings := sorted({path.dscp for path in paths if path.kind == "stamp"} - {0}):
+        config["dscp"] = markings
     least = 2 * ceil(sum(SECOND_NS / path.interval for path in paths))
     rate: dict[str, Any] = {}
     for usual, per_second, burst in (

@@ -64,6 +64,7 @@ class SiteSettings(Settings):
         agent: HOST:PORT of its agent's HTTP server; none: nobody probes from here.
         reflector: HOST[:PORT] where it answers probes.
         probes_from: networks that its probes come from; default: the address of its agent.
+        credentials: file of keys on this site's own host; its reflector answers whoever proves one of them.
     """
 
     id: Identifier
@@ -75,6 +76,7 @@ class SiteSettings(Settings):
     agent: Endpoint | None = None
     reflector: ReflectorAddress | None = None
     probes_from: tuple[NetworkText, ...] = ()
+    credentials: Annotated[str, Field(min_length=1)] | None = None
     clock: SiteClockSettings = SiteClockSettings()
 
     def sources(self) -> tuple[Network, ...]:
@@ -258,8 +260,11 @@ class FleetSettings(Settings):
         yield from self._too_few_packets()
         probed = {path.target for path in self.paths}
         for site in self.sites:
-            if site.reflector is not None and site.id not in probed and not self.reflector_allow:
+            asked = site.id in probed or self.reflector_allow or site.credentials is not None
+            if site.reflector is not None and not asked:
                 yield f"{site.id}: nobody probes its reflector, which stays off; others need reflector_allow"
+            if site.credentials is not None and site.reflector is None:
+                yield f"{site.id}: it has credentials and no reflector that would verify anything with them"
         if self.external_url is None and self.listen.host in ("0.0.0.0", "::"):  # noqa: S104 - recognised, not bound
             yield f"listen {self.listen} is no address to visit: set external_url, which alerts link to"
 

@@ -163,6 +163,30 @@ def test_a_reflector_that_nobody_may_ask_stays_off() -> None:
     assert "nobody probes" not in "".join(fleet(text).warnings())
 
 
+def test_a_reflector_marks_its_replies_as_its_paths_are_marked() -> None:
+    """Where a stamp path has a code point, its replies may carry it too; no other reflector marks anything."""
+    marked, plain = agent_settings("qingyang").reflector, agent_settings("guanggu").reflector
+    assert marked is not None
+    assert plain is not None
+    assert (marked.dscp, plain.dscp) == ((46,), ())
+
+
+def test_a_reflector_is_told_where_its_keys_are() -> None:
+    """The file is on the site's own host; with it the reflector answers also where nobody is listed."""
+    told = "reflector: 127.0.0.1, credentials: /etc/isochrone/keys.yaml, clock"
+    text = changed("reflector: 127.0.0.1, clock", told)
+    text = text.replace('reflector_allow: ["::1", 192.0.2.0/24]\n', "").replace(
+        '"[::1]:8621"', "127.0.0.1:8621"
+    )
+    unprobed = text.replace("  - {source: guanggu, target: wuhan, tier: loop, fibre_km: 30}\n", "")
+    reflector = agent_settings("wuhan", fleet(unprobed)).reflector
+    assert reflector is not None
+    assert (str(reflector.credentials), reflector.allow) == ("/etc/isochrone/keys.yaml", ())
+    assert "wuhan: " not in "".join(fleet(unprobed).warnings())
+    useless = unprobed.replace("reflector: 127.0.0.1, credentials", "credentials")
+    assert "wuhan: it has credentials and no reflector" in "".join(fleet(useless).warnings())
+
+
 def test_a_reflector_never_refuses_what_is_planned() -> None:
     """Its limits are twice the planned rate where the usual ones are less than that."""
     usual = agent_settings("qingyang").reflector
