@@ -133,9 +133,9 @@ class Protocol:
             data[local, 16:] = infos[local, 16:]
         return made
 
-    def class_message(self) -> bytes:
-        """The control message that chooses TOS or traffic class of a datagram: DSCP and ECN, both 0."""
-        return _TRAFFIC_CLASS.pack(_HEADER.size + _INT.size, self.level, self.traffic_class, 0)
+    def class_message(self, traffic_class: int) -> bytes:
+        """The control message that chooses TOS or traffic class of a datagram: DSCP and ECN."""
+        return _TRAFFIC_CLASS.pack(_HEADER.size + _INT.size, self.level, self.traffic_class, traffic_class)
 
     def _source(self, info: bytes) -> bytes:
         return _HEADER.pack(_HEADER.size + len(info), self.level, self.packet_info) + info + bytes(4)

@@ -127,7 +127,7 @@ class Prepared:
         destinations: (size, octets of an address), to be written, as `encode_address` gives them.
         sources: (size, octets of a control message), where to send from, as `Requests.answers` has it; may be written
             where the socket answers, and is otherwise empty.
-        traffic_classes: (size,), TOS or traffic class of each where the socket answers; 0 unless written.
+        traffic_classes: (size,), TOS or traffic class of each where the socket answers; its own unless written.
     """
 
     def __init__(self, socket_: TimestampedSocket, size: int, payload_octets: int) -> None:
@@ -247,9 +247,10 @@ class TimestampedSocket:
         self.family = family
         self._protocol = IPV6 if family == socket.AF_INET6 else IPV4
         self._answering = answering
+        self._dscp = dscp
         self._socket = opened or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._configure(dscp)
+            self._configure()
             if opened is None:
                 self._bind(address or ("", 0))
         except OSError:
@@ -269,7 +270,7 @@ class TimestampedSocket:
     def _load_buffers(self) -> None:
         protocol = self._protocol
         self.any_source = protocol.any_source if self._answering else b""
-        self._class_message = protocol.class_message() if self._answering else b""
+        self._class_message = protocol.class_message(self._dscp << 2) if self._answering else b""
         self.id_message_octets = control.TRANSMIT_ID_OCTETS if self._chosen_ids else 0
         self.source_message_at = self.id_message_octets + len(self._class_message)
         self._outgoing = self.outgoing(self.batch, self.payload_octets)
@@ -452,7 +453,8 @@ class TimestampedSocket:
             if (number := number_of(wire, now_ns)) is not None
         ]
 
-    def _configure(self, dscp: int) -> None:
+    def _configure(self) -> None:
+        dscp = self._dscp
         option = self._socket.setsockopt
         room = _ANSWERING_BUFFER_OCTETS if self._answering else _RECEIVE_BUFFER_OCTETS
         try:

@@ -64,14 +64,14 @@ def test_prepared_answers_leave_as_they_were_put(family: socket.AddressFamily, o
 
 
 def test_markings_come_and_go_with_each(family: socket.AddressFamily, opened: Open) -> None:
-    """DSCP and ECN with which a datagram arrived are read; each answer has its own, 0 unless written."""
-    reflector, peer = opened(family, answering=True), opened(family, answering=True)
+    """DSCP and ECN with which a datagram arrived are read; each answer has its own, the socket's unless written."""
+    reflector, peer = opened(family, answering=True), opened(family, answering=True, dscp=12)
     marked = opened(family, dscp=46)
     marked.send([(b"x", address_of(reflector), b"")])
     peer.send([(b"y", address_of(reflector), b"")])
     reflector.fetch()
-    assert [one.traffic_class for one in reflector.fetched()] == [46 << 2, 0]
-    assert reflector.fetched_requests().traffic_classes.tolist() == [46 << 2, 0]
+    assert [one.traffic_class for one in reflector.fetched()] == [46 << 2, 12 << 2]
+    assert reflector.fetched_requests().traffic_classes.tolist() == [46 << 2, 12 << 2]
     prepared = Prepared(reflector, 3, MAX_PAYLOAD)
     for index in range(3):
         prepared.put(index, b"z", address_of(peer), b"")

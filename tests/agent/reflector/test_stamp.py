@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -13,10 +11,8 @@ import pytest
 
 from agent.core.admission import PacketRate
 from agent.core.reflection import ReflectionResult, ReflectorMode
-from agent.core.stamp import BASE_OCTETS, ReflectorPacket, SenderPacket
+from agent.core.stamp import BASE_OCTETS, ReflectorPacket
 from agent.core.timestamps import ErrorEstimate, ns_from_ntp
-from agent.core.tlv import HEADER_OCTETS
-from agent.core.tlv_values import ExtraPadding, serialise_request
 from agent.net import control
 from agent.net.clock import DeclaredClock
 from agent.net.datagram import TimestampedSocket, encode_address
@@ -25,91 +21,14 @@ from agent.reflector import stamp as reflector_module
 from agent.reflector.stamp import StampReflector
 from agent.runtime.quantities import Endpoint
 from tests.support.processes import eventually
-from tests.support.reflectors import ANYBODY, reflector_on
-from tests.support.requirements import require_ipv6
+from tests.support.reflectors import ANYBODY, Stage, reflector_on, request
 
 SECOND = 1_000_000_000
 HOSTS = [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.7"), ("::1", "::1"), ("::", "::1")]
 
 
-class Peer:
-    """A sender of anything, and what it gets back."""
-
-    def __init__(self, source: str, target: str, reflector: StampReflector) -> None:
-        require_ipv6() if ":" in source else None
-        family = socket.AF_INET6 if ":" in source else socket.AF_INET
-        self.socket = TimestampedSocket(family, (source, 0), batch=512, payload_octets=9000)
-        self._to = encode_address(target, reflector.sockets[0].address[1])
-        self._reflector = reflector
-        self.name = encode_address(*self.socket.address)
-        self.target = self._to
-
-    async def ask(self, payloads: list[bytes]) -> list[tuple[bytes, bytes, int | None]]:
-        """Send at once what a reflector then finds together; all replies with their source and T4."""
-        before = sum(self._reflector.results.values())
-        self.socket.send([(payload, self._to, b"") for payload in payloads])
-        self._reflector.start()
-
-        async def settled() -> bool:
-            return sum(self._reflector.results.values()) >= before + len(payloads)
-
-        await eventually(settled, "every request has a result")
-        return list(self.replies())
-
-    def replies(self) -> Iterator[tuple[bytes, bytes, int | None]]:
-        while found := self.socket.receive():
-            for one in found:
-                yield bytes(one.payload), one.source, one.received_ns
-
-
 async def _is(condition: bool) -> bool:
     return condition
-
-
-def request(sequence: int, octets: int = BASE_OCTETS, ssid: int = 3) -> bytes:
-    """A request, padded with octets that are none where there is no room for a TLV."""
-    base = SenderPacket(sequence, (sequence + 1) << 20, 0x8AD2, ssid).serialise()
-    padding = octets - BASE_OCTETS - HEADER_OCTETS
-    if padding < 0:
-        return base.ljust(octets, b"\0")
-    return base + serialise_request(ExtraPadding(bytes(i & 0xFF for i in range(padding))))
-
-
-class Stage:
-    """Opens reflectors and peers, which are closed at the end."""
-
-    def __init__(self) -> None:
-        self._open: list[StampReflector | TimestampedSocket] = []
-
-    def reflector(self, made: StampReflector) -> StampReflector:
-        """Takes charge of a reflector."""
-        self._open.append(made)
-        return made
-
-    def peer(self, source: str, target: str, reflector: StampReflector) -> Peer:
-        """A peer on an address of its own."""
-        peer = Peer(source, target, reflector)
-        self._open.append(peer.socket)
-        return peer
-
-    def close(self) -> None:
-        """Close everything."""
-        for one in self._open:
-            one.close()
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    """An empty stage."""
-    made = Stage()
-    yield made
-    made.close()
-
-
-@pytest.fixture(params=["few", "many"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one and as columns, whatever the number."""
-    monkeypatch.setattr(reflector_module, "_FEW", 10_000 if request.param == "few" else 0)
 
 
 @pytest.mark.parametrize(("listen", "target"), HOSTS)
@@ -194,8 +113,8 @@ async def test_twamp_light_peers(stage: Stage) -> None:
     assert reflector.results["too_short"] == 20
     assert reflector.results["reflected"] == 100
     # each side at once: those that are answered one by one do not hold up the others
-    plain.socket.send([(request(n), plain.target, b"") for n in range(20)])
-    light.socket.send([(request(n)[:14], light.target, b"") for n in range(20)])
+    plain.send([request(n) for n in range(20)])
+    light.send([request(n)[:14] for n in range(20)])
     await plain.ask([request(20)])
     await eventually(lambda: _is(reflector.results["reflected"] == 141), "all are answered")
     assert [len(reply) for reply, _, _ in light.replies()] == [41] * 20
@@ -255,7 +174,7 @@ async def test_who_uses_up_the_budget_rests(stage: Stage) -> None:
     reflector.start()
     sent = 0
     for _ in range(100):
-        peer.socket.send([(request(n), peer.target, b"") for n in range(400)])
+        peer.send([request(n) for n in range(400)])
         sent += 400
         await asyncio.sleep(0)
     while peer.socket.transmit_stamps():
