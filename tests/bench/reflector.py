@@ -40,7 +40,7 @@ def run(seconds: float) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         carried, costs_us, note = _ours(Path(folder), min(seconds, 5.0))
     peer = _irtt(min(seconds, 5.0))
-    at_peer_rate, at_bar = costs_us
+    at_peer_rate, at_bar, following_up = costs_us
     return [
         Row("reflector: carried without loss", carried, "/s", BAR_PER_SECOND, note=note, at_least=True),
         Row(
@@ -52,11 +52,17 @@ def run(seconds: float) -> list[Row]:
             note=f"both at {_PEER_RATE} requests/s",
         ),
         Row("reflector: CPU per packet", at_bar, "µs", note=f"at {BAR_PER_SECOND} requests/s"),
+        Row(
+            "reflector: CPU per packet",
+            following_up,
+            "µs",
+            note=f"at {BAR_PER_SECOND} requests/s, each with a Follow-Up Telemetry TLV",
+        ),
     ]
 
 
 def _ours(folder: Path, seconds: float) -> tuple[float, list[float], str]:
-    """The highest rate carried, CPU (µs) of a packet at the peer's and at the bar's rate, and a note."""
+    """The highest rate carried; CPU (µs) of a packet at the peer's rate, at the bar's, and there with TLVs; a note."""
     http, port = free_port(), free_port(socket.SOCK_DGRAM)
     config = folder / "reflector.yaml"
     config.write_text(
@@ -77,9 +83,9 @@ reflector:
         pid = child.pid
         _load(port, 20_000, 1)
         costs_us = []
-        for rate in (_PEER_RATE, BAR_PER_SECOND):
+        for rate, *options in ((_PEER_RATE,), (BAR_PER_SECOND,), (BAR_PER_SECOND, "--follow-up")):
             before = cpu_s(pid)
-            sent, _ = _load(port, rate, seconds)
+            sent, _ = _load(port, rate, seconds, *options)
             costs_us.append((cpu_s(pid) - before) / sent * 1e6)
         carried, failures = 0.0, 0
         for rate in _RATES:
@@ -104,11 +110,14 @@ reflector:
     )
 
 
-def _load(port: int, rate: float, seconds: float) -> tuple[int, int]:
+def _load(port: int, rate: float, seconds: float, *options: str) -> tuple[int, int]:
     """How many requests were sent from core 1, and how many were answered."""
     program = [sys.executable, "-m", "tests.support.load", "127.0.0.1", str(port), "--core=1"]
     done = subprocess.run(
-        [*program, f"--rate={rate}", f"--seconds={seconds}"], capture_output=True, check=True, text=True
+        [*program, f"--rate={rate}", f"--seconds={seconds}", *options],
+        capture_output=True,
+        check=True,
+        text=True,
     )
     counted = json.loads(done.stdout)
     return counted["sent"], counted["received"]
