@@ -164,6 +164,12 @@ class Admission:
         """Whether a source has been admitted and is not forgotten."""
         return self._sources.find(_source_of(address)) is not None
 
+    def remember_all(self, addresses: NDArray[np.uint8]) -> Flags:
+        """The same of many, (n, 4) or (n, 16) octets: (n,)."""
+        keys = _column_of(addresses).tolist()
+        known = {key for key in set(keys) if self._sources.find(key) is not None}
+        return np.array([key in known for key in keys], np.bool_)
+
     def is_twamp_light(self, address: bytes) -> bool:
         """Whether a source is a peer of TWAMP Light."""
         return self._twamp_light.contain(address)
@@ -211,7 +217,7 @@ class Admission:
         *,
         ports: NDArray[Any] | None = None,
         authentic: Flags | None = None,
-        refused: dict[int, Verdict] | None = None,
+        made: NDArray[np.uint8] | None = None,
         pressed: bool = False,
     ) -> NDArray[np.uint8]:
         """Decide of a batch as `decide` does of one after the other, but source by source, who comes first first.
@@ -219,7 +225,7 @@ class Admission:
         Args:
             addresses: (n, 4) or (n, 16) octets.
             octets, ports, authentic: (n,) each; none authentic by default.
-            refused: verdicts that are certain already, by index: these take nobody's tokens.
+            made: (n,), verdicts as they are returned; those that are made already stand and take nobody's tokens.
 
         Returns:
             (n,), an index into `VERDICTS` each.
@@ -238,8 +244,8 @@ class Admission:
         if ports is not None:
             verdicts[np.isin(ports, self._reflector_port_list)] = _REFLECTOR
         verdicts[~allowed] = _NOT_ALLOWED
-        for index, verdict in (refused or {}).items():
-            verdicts[index] = VERDICTS.index(verdict)
+        if made is not None:
+            verdicts = np.where(made == _ADMITTED, verdicts, made)
         self._now_ns = now_ns
         self._ration(addresses, verdicts, pressed=pressed)
         return verdicts
@@ -320,6 +326,13 @@ class Admission:
 
     def _is_full(self, source: _Source) -> bool:
         return source.full_ns <= self._now_ns
+
+
+def _column_of(addresses: NDArray[np.uint8]) -> NDArray[Any]:
+    """The sources of many addresses, each as `_source_of` gives it."""
+    if addresses.shape[1] == IPV6_OCTETS:
+        addresses = addresses[:, :_SOURCE_OCTETS_IPV6]
+    return np.ascontiguousarray(addresses).view(f"V{addresses.shape[1]}")[:, 0]
 
 
 def _source_of(address: bytes) -> bytes:

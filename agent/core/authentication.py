@@ -80,14 +80,19 @@ class Key:
     """
 
     secret: bytes = field(repr=False)
+    _keyed: hmac.HMAC = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.secret) < MIN_KEY_OCTETS:
             raise ValueError(f"a key of {len(self.secret)} octets is too short: at least {MIN_KEY_OCTETS}")
+        object.__setattr__(self, "_keyed", hmac.new(self.secret, digestmod="sha256"))
 
     def sign(self, octets: Octets) -> bytes:
         """HMAC-SHA-256, its first 16 octets (RFC 8762, section 4.4)."""
-        return hmac.digest(self.secret, octets, "sha256")[:DIGEST_OCTETS]
+        # a copy of what the key has been worked into takes half the time of working it in anew
+        signing = self._keyed.copy()
+        signing.update(octets)
+        return signing.digest()[:DIGEST_OCTETS]
 
     def has_signed(self, octets: Octets, digest: Octets) -> bool:
         """Whether `digest` is the signature of `octets`, in a time that does not tell where it differs."""
@@ -145,11 +150,19 @@ def verify(data: Octets, keys: Iterable[Key]) -> Key:
     """
     if len(data) < AUTHENTICATED_OCTETS:
         raise Truncated("an authenticated STAMP packet", AUTHENTICATED_OCTETS, len(data))
+    key = signer(data, keys)
+    if key is None:
+        raise NotAuthentic("no valid key has signed the packet")
+    return key
+
+
+def signer(data: Octets, keys: Iterable[Key]) -> Key | None:
+    """The key that has signed 112 octets or more, of those that are valid for them; None: none has."""
     signed, digest = data[:_SIGNED_OCTETS], data[_SIGNED_OCTETS:AUTHENTICATED_OCTETS]
     for key in keys:
         if key.has_signed(signed, digest):
             return key
-    raise NotAuthentic("no valid key has signed the packet")
+    return None
 
 
 def seal(packet: bytearray, key: Key) -> None:

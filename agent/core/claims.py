@@ -9,17 +9,20 @@ octets hold, for they are to be ignored on receipt.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.authentication import AUTHENTICATED_OCTETS, Key, KeyRing, parse_sender, ssid_of
+from agent.core.authentication import AUTHENTICATED_OCTETS, Key, KeyRing, parse_sender, signer, ssid_of
 from agent.core.interval import Flags
 from agent.core.stamp import Octets, SenderPacket
 
 _MBZ: Final = slice(4, 16)
 _ZEROS: Final = bytes(12)
+_SSID: Final = slice(26, 28)
+_WHOLE: Final = f"V{AUTHENTICATED_OCTETS}"
 
 
 class Signed(NamedTuple):
@@ -50,6 +53,27 @@ def claims_of(packets: NDArray[np.uint8], octets: NDArray[Any], listed: Flags) -
     if claiming.any():
         claiming &= ~(listed & packets[:, _MBZ].any(axis=1))
     return claiming
+
+
+def prove_all(packets: NDArray[np.uint8], rows: Sequence[int], ring: KeyRing) -> dict[int, Signed]:
+    """Verify requests that claim to be signed.
+
+    Args:
+        packets: (n, octets of the longest).
+        rows: which of them claim.
+
+    Returns:
+        Those that a valid key has signed, by row.
+    """
+    claimed = packets[rows, :AUTHENTICATED_OCTETS]
+    ssids = np.ascontiguousarray(claimed[:, _SSID]).view(">u2")[:, 0].tolist()
+    found: dict[int, Signed] = {}
+    for row, ssid, request in zip(rows, ssids, claimed.view(_WHOLE)[:, 0].tolist(), strict=True):
+        keys = ring.keys(ssid)
+        # no exception here: a flood of forgeries would cost twice as much
+        if signer(request, keys) is not None:
+            found[row] = Signed(*parse_sender(request, keys))
+    return found
 
 
 def prove(request: Octets, ring: KeyRing) -> Signed:

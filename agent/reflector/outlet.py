@@ -40,22 +40,10 @@ class Outgoing(NamedTuple):
     answer: bytes
 
 
-class _Awaited(NamedTuple):
-    """A reply whose transmit time is awaited.
-
-    Attributes:
-        number: of the datagram.
-        t3_ns: as it is written in it.
-        session, sequence: whose reply it is, and which, where that wants to know.
-    """
-
-    number: int
-    t3_ns: int
-    session: ReflectedSession | None = None
-    sequence: int = 0
-
-
-_NOTHING: Final = _Awaited(-1, 0)
+_Awaited = tuple[int, int, ReflectedSession | None, int]
+"""A reply whose transmit time is awaited: the datagram's number, its T3 (ns), the session that wants to know when it
+left, and which reply of it that is."""
+_NOTHING: Final[_Awaited] = (-1, 0, None, 0)
 _NOBODY: Final = (None,) * BATCH
 
 
@@ -83,7 +71,7 @@ class Outlet:
         self._timestamps: NDArray[Any] = self.packets[:, :BASE_OCTETS].view(REFLECTOR_COLUMNS)[:, 0][
             "timestamp"
         ]
-        self._awaited: list[tuple[int, int, ReflectedSession | None, int]] = [_NOTHING] * _AWAITED_STAMPS
+        self._awaited = [_NOTHING] * _AWAITED_STAMPS
         """By the low bits of its number."""
         self._last_followed = self._last_stamped = -1
 

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from agent.core.admission import VERDICTS, Admission, AdmissionRules, Verdict
 from agent.core.authentication import KeyRing
 from agent.core.budget import CpuBudget
-from agent.core.claims import Signed, claims, claims_of, prove
+from agent.core.claims import Signed, claims, claims_of, prove, prove_all
 from agent.core.exceptions import NotAuthentic
 from agent.core.reflection import Reflection, ReflectionResult, ReflectorMode, Request, RequestColumns
 from agent.core.timestamps import SECOND_NS, ErrorEstimate, ntp_from_ns, ntp_from_ns_of
 from agent.net.datagram import Datagram, Requests, TimestampedSocket
 from agent.net.local_clock import LocalClock
-from agent.reflector.outlet import PORT, Outgoing, Outlet
+from agent.reflector.outlet import BATCH, PORT, Outgoing, Outlet
 from agent.reflector.timestamping import timestamping_of
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
@@ -34,8 +34,14 @@ from agent.runtime.quantities import Endpoint
 _FEW: Final = 10
 _UNKNOWN_TTL: Final = 0
 _UNMARKED: Final = 0
+_NEWCOMERS: Final = 64
+"""Of how many requests from unknown sources signatures are verified in a full batch, which says that there is more to
+come than is read: a flood of forgeries costs little more than any other, and newcomers still get in."""
 _UNSYNCHRONISED: Final = ErrorEstimate.of_bound(None).wire
-_ADMITTED: Final = VERDICTS.index(Verdict.ADMITTED)
+_ADMITTED, _NOT_AUTHENTIC, _OVER_BUDGET = (
+    np.uint8(VERDICTS.index(verdict))
+    for verdict in (Verdict.ADMITTED, Verdict.NOT_AUTHENTIC, Verdict.OVER_BUDGET)
+)
 
 
 class ReflectorBindError(IsochroneError):
@@ -242,16 +248,16 @@ class StampReflector:
         requests = outlet.socket.fetched_requests()
         addresses = requests.sources[:, outlet.address]
         pressed = self._budget.is_spent(now_ns)
-        proofs = self._prove_all(requests, addresses, pressed=pressed)
+        proofs, made = self._prove_all(requests, addresses, pressed=pressed)
         authentic = np.zeros(len(addresses), np.bool_)
-        authentic[[row for row, proof in proofs.items() if isinstance(proof, Signed)]] = True
+        authentic[list(proofs)] = True
         verdicts = self._admission.decide_all(
             addresses,
             requests.octets + requests.truncated,
             now_ns,
             ports=requests.sources[:, PORT].copy().view(">u2")[:, 0],
             authentic=authentic,
-            refused={row: proof for row, proof in proofs.items() if isinstance(proof, Verdict)},
+            made=made,
             pressed=pressed,
         )
         admitted = verdicts == _ADMITTED
@@ -265,10 +271,7 @@ class StampReflector:
             datagrams = outlet.socket.fetched()
             self._answer(
                 outlet,
-                [
-                    (datagrams[at], proof if isinstance(proof := proofs.get(at), Signed) else None)
-                    for at in np.flatnonzero(by_itself & admitted).tolist()
-                ],
+                [(datagrams[at], proofs.get(at)) for at in np.flatnonzero(by_itself & admitted).tolist()],
             )
             admitted &= ~by_itself
         which = np.flatnonzero(admitted)
@@ -277,20 +280,26 @@ class StampReflector:
 
     def _prove_all(
         self, requests: Requests, addresses: NDArray[np.uint8], *, pressed: bool
-    ) -> dict[int, Signed | Verdict]:
-        """What has become of those requests that claim to be signed, by index."""
+    ) -> tuple[dict[int, Signed], NDArray[np.uint8] | None]:
+        """Verify what claims to be signed; of sources that are not known, no more than there is time for.
+
+        Returns:
+            What is proven, by index; and the verdicts on the rest of what claims, if anything does.
+        """
         if self._keys is None:
-            return {}
+            return {}, None
         claiming = claims_of(requests.payloads, requests.octets, self._admission.are_allowed(addresses))
-        return {
-            row: self._prove(
-                requests.payloads[row, : requests.octets[row]].data,
-                addresses[row].tobytes(),
-                self._keys,
-                pressed=pressed,
-            )
-            for row in np.flatnonzero(claiming).tolist()
-        }
+        if not claiming.any():
+            return {}, None
+        made = np.where(claiming, _NOT_AUTHENTIC, _ADMITTED)
+        if pressed or len(addresses) == BATCH:
+            (unknown,) = np.nonzero(claiming & ~self._admission.remember_all(addresses))
+            unverified = unknown if pressed else unknown[_NEWCOMERS:]
+            made[unverified] = _OVER_BUDGET
+            claiming[unverified] = False
+        proofs = prove_all(requests.payloads, np.flatnonzero(claiming).tolist(), self._keys)
+        made[list(proofs)] = _ADMITTED
+        return proofs, made
 
     def _answer_columns(self, outlet: Outlet, requests: Requests, which: NDArray[np.intp]) -> None:
         """Answer together what is of unauthenticated mode and not from peers of TWAMP Light."""

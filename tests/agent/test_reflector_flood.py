@@ -52,19 +52,25 @@ async def _ready(http: int) -> bool:
         (STRANGER, "--garbage", {ReflectionResult.NOT_ALLOWED}),
         (PEER, "--garbage", {ReflectionResult.TOO_SHORT}),
         (PEER, "--requests", {ReflectionResult.RATE_LIMITED, ReflectionResult.OVER_BUDGET}),
+        (STRANGER, "--forged", {ReflectionResult.NOT_AUTHENTIC, ReflectionResult.OVER_BUDGET}),
+        (PEER, "--forged", {ReflectionResult.NOT_AUTHENTIC}),
     ],
 )
 async def test_a_flood_takes_nothing_from_a_session(
     tmp_path: Path, source: str, content: str, refused: set[ReflectionResult]
 ) -> None:
-    """While somebody sends as fast as he can, allowed or not, every probe of a session of 100 a second is answered,
-    but for what the kernel itself had no room for and says so; and every datagram is counted under one result, each."""
+    """While somebody sends as fast as he can, allowed or not, signed or not, every probe of a session of 100 a second
+    is answered, but for what the kernel itself had no room for and says so; and every datagram is counted under one
+    result, each."""
     port, http = free_port(SOCK_DGRAM), free_port()
     config = tmp_path / "reflector.yaml"
     config.write_text(
         f"site: target\nlisten: 127.0.0.1:{http}\nclock: {{source: declared, error_bound: 50us}}\n"
-        f"reflector: {{listen: ['0.0.0.0:{port}'], allow: [127.0.0.1, {PEER}]}}\n"
+        f"reflector: {{listen: ['0.0.0.0:{port}'], allow: [127.0.0.1, {PEER}], credentials: keys.yaml}}\n"
     )
+    keys = tmp_path / "keys.yaml"
+    keys.touch(mode=0o600)
+    keys.write_text("keys: {default: 'hex:000102030405060708090a0b0c0d0e0f'}\n")
     path = PathSettings.model_validate(
         {
             "target": "target",

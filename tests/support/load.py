@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from agent.core.authentication import AUTHENTICATED_OCTETS
 from agent.core.stamp import BASE_OCTETS, SENDER_COLUMNS
 from agent.core.tlv_values import FollowUpTelemetry, serialise_request
 from agent.net.datagram import encode_address
@@ -36,10 +37,10 @@ class Load:
         source: address to send from.
         target: address and port to send to.
         garbage: octets of any content and length instead of requests.
-        tlvs: of each request.
+        behind: what follows the base packet in each request.
     """
 
-    def __init__(self, source: str, target: tuple[str, int], *, garbage: bool, tlvs: bytes = b"") -> None:
+    def __init__(self, source: str, target: tuple[str, int], *, garbage: bool, behind: bytes = b"") -> None:
         family = socket.AF_INET6 if ":" in source else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         for option, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
@@ -49,7 +50,7 @@ class Load:
                 self.socket.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_OCTETS)
         self.socket.bind((source, 0))
         name = encode_address(*target)
-        octets = _LONGEST if garbage else BASE_OCTETS + len(tlvs)
+        octets = _LONGEST if garbage else BASE_OCTETS + len(behind)
         self._outgoing = OutgoingBatch(_BATCH, len(name), octets, 0)
         self._incoming = IncomingBatch(_BATCH, len(name), octets, 0)
         rng = random.Random(1)
@@ -57,8 +58,8 @@ class Load:
             self._outgoing.payload[:] = rng.randbytes(_BATCH * _LONGEST)
             self._outgoing.lengths[:] = [rng.choice((0, 1, 14, 43, 44, 60, 112)) for _ in range(_BATCH)]
         self._outgoing.names[:] = name * _BATCH
-        if tlvs:
-            self._outgoing.payload_rows[:, BASE_OCTETS:] = np.frombuffer(tlvs, np.uint8)
+        if behind:
+            self._outgoing.payload_rows[:, BASE_OCTETS:] = np.frombuffer(behind, np.uint8)
         self._sequences = self._outgoing.payload_rows[:, :BASE_OCTETS].view(SENDER_COLUMNS)[:, 0]["sequence"]
         self._garbage = garbage
         self.sent = 0
@@ -102,15 +103,22 @@ def main() -> int:
     content = parser.add_mutually_exclusive_group()
     content.add_argument("--garbage", action="store_true", help="octets of any content and length")
     content.add_argument("--requests", action="store_true", help="requests (default)")
-    parser.add_argument(
-        "--follow-up", action="store_true", help="with a Follow-Up Telemetry TLV in each request"
+    content.add_argument(
+        "--follow-up", action="store_true", help="requests, each with a Follow-Up Telemetry TLV"
+    )
+    content.add_argument(
+        "--forged", action="store_true", help="requests of authenticated mode that nobody signed"
     )
     parser.add_argument("--core", type=int)
     chosen = parser.parse_args()
     if chosen.core is not None:
         os.sched_setaffinity(0, {chosen.core})
-    tlvs = serialise_request(FollowUpTelemetry()) if chosen.follow_up else b""
-    load = Load(chosen.source, (chosen.address, chosen.port), garbage=chosen.garbage, tlvs=tlvs)
+    behind = b""
+    if chosen.follow_up:
+        behind = serialise_request(FollowUpTelemetry())
+    elif chosen.forged:
+        behind = random.Random(1).randbytes(AUTHENTICATED_OCTETS - BASE_OCTETS)
+    load = Load(chosen.source, (chosen.address, chosen.port), garbage=chosen.garbage, behind=behind)
     load.run(chosen.rate, chosen.seconds)
     print(json.dumps({"sent": load.sent, "received": load.received}))
     return 0

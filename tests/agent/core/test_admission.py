@@ -74,20 +74,22 @@ def test_what_is_refused_beforehand_takes_no_token() -> None:
     """A verdict that is certain already stands, whoever the source is, and leaves no trace of it."""
     admission = Admission(RULES)
     column = np.frombuffer(PEER * 12, np.uint8).reshape(12, 4)
-    refused = dict.fromkeys((0, 3), Verdict.NOT_AUTHENTIC)
-    found = admission.decide_all(
-        column[:2], np.full(2, 112), START, refused=dict.fromkeys((0, 1), Verdict.NOT_AUTHENTIC)
-    )
+    made = np.full(12, VERDICTS.index(Verdict.ADMITTED), np.uint8)
+    made[[0, 3]] = VERDICTS.index(Verdict.NOT_AUTHENTIC)
+    found = admission.decide_all(column[:2], np.full(2, 112), START, made=made[[0, 0]])
     assert [VERDICTS[number] for number in found.tolist()] == [Verdict.NOT_AUTHENTIC] * 2
     assert (admission.sources, admission.remembers(PEER)) == (0, False)
-    found = admission.decide_all(column, np.full(12, 112), START, refused=refused)
-    assert [VERDICTS[found[at]] for at in refused] == [Verdict.NOT_AUTHENTIC] * 2
+    found = admission.decide_all(column, np.full(12, 112), START, made=made)
+    assert [VERDICTS[found[at]] for at in (0, 3)] == [Verdict.NOT_AUTHENTIC] * 2
     assert found.tolist().count(VERDICTS.index(Verdict.ADMITTED)) == 10
     assert admission.remembers(PEER)
-    assert admission.are_allowed(np.frombuffer(PEER + STRANGER, np.uint8).reshape(2, 4)).tolist() == [
-        True,
-        False,
-    ]
+    both = np.frombuffer(PEER + STRANGER, np.uint8).reshape(2, 4)
+    assert admission.are_allowed(both).tolist() == [True, False]
+    assert admission.remember_all(both).tolist() == [True, False]
+    subscribers = [packed("2001:db8::1"), packed("2001:db8:0:1::1")]
+    admission.decide(subscribers[0], 44, START)
+    columns = np.frombuffer(b"".join(subscribers), np.uint8).reshape(2, 16)
+    assert admission.remember_all(columns).tolist() == [True, False]
 
 
 def test_nobody_is_light_where_nobody_is_configured() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.authentication import AUTHENTICATED_OCTETS, KeyRing, serialise_sender
-from agent.core.claims import Signed, claims, claims_of, prove
+from agent.core.claims import Signed, claims, claims_of, prove, prove_all
 from agent.core.exceptions import NotAuthentic, Truncated
 from agent.core.stamp import SenderPacket
 from tests.support.tlvs import KEY, OTHER_KEY
@@ -57,6 +57,14 @@ def test_any_other_bit_is_not_authentic(bit: int) -> None:
     octets[bit // 8] ^= 1 << bit % 8
     with pytest.raises(NotAuthentic):
         prove(octets, KeyRing({}, default=(KEY,)))
+
+
+def test_many_are_verified_as_each_is() -> None:
+    """Only those that claim are looked at, and those that a valid key has signed are given, by row."""
+    rows = [SIGNED + b"behind", PLAIN, SIGNED, bytes(serialise_sender(PACKET, OTHER_KEY)), SIGNED]
+    packets = np.frombuffer(b"".join(row.ljust(130, b"*") for row in rows), np.uint8).reshape(-1, 130)
+    signed = Signed(PACKET, KEY)
+    assert prove_all(packets, [0, 1, 3, 4], KeyRing({42: (KEY,)})) == {0: signed, 4: signed}
 
 
 def test_a_short_one_is_truncated() -> None:

@@ -24,6 +24,7 @@ from agent.core.timestamps import ns_from_ntp
 from agent.core.tlv_integrity import seal
 from agent.core.tlv_reception import receive
 from agent.core.tlv_values import ExtraPadding, FollowUpTelemetry, Hmac, serialise_request
+from agent.reflector import stamp as reflector_module
 from tests.support.reflectors import ANYBODY, Stage, reflector_on, request
 from tests.support.tlvs import KEY, OTHER_KEY
 
@@ -169,6 +170,21 @@ async def test_without_time_only_known_sources_are_verified(
     assert await peer.ask([ask_signed(n, STRANGER) for n in range(15)]) == []
     assert reflector.results["not_authentic"] == 15
     assert sum(reflector.results.values()) == 31
+
+
+async def test_more_forgeries_than_are_read_at_once_are_not_all_verified(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a full batch some of the unknown sources' signatures are verified, and those of known ones all: whoever is
+    known is answered, and a newcomer gets in."""
+    monkeypatch.setattr(reflector_module, "_FEW", 0)
+    reflector = stage.reflector(reflector_on("0.0.0.0", rules=NOBODY, keys=RING))
+    known, other = (stage.peer(source, "127.0.0.1", reflector) for source in ("127.0.0.2", "127.0.0.3"))
+    assert len(await known.ask([ask_signed(0)])) == 1
+    known.send([ask_signed(n) for n in range(100)])
+    assert len(await other.ask([ask_signed(n) for n in range(156)])) == 64
+    assert len(list(known.replies())) == 100
+    assert reflector.results["over_budget"] == 92
 
 
 octets = st.one_of(
