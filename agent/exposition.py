@@ -46,6 +46,10 @@ class AgentView(Protocol):
         """What came and was no reply to a probe, by kind of probe and reason."""
 
     @property
+    def follow_ups(self) -> dict[str, int]:
+        """Replies of which the next one should tell when they left, by whether it did."""
+
+    @property
     def reflected(self) -> dict[str, int]:
         """Datagrams that reached the reflector, by result."""
 
@@ -150,6 +154,13 @@ class AgentCollector(Collector):
                 metrics.SENDER_REPLIES,
                 "What came and was no reply to a probe.",
                 {"kind": kind, "reason": reason},
+                count,
+            )
+        for result, count in agent.follow_ups.items():
+            families.counter(
+                metrics.FOLLOW_UPS,
+                "Replies by whether the next one told when they really left (RFC 8972, section 4.7).",
+                {"result": result},
                 count,
             )
         for result, count in agent.reflected.items():

@@ -289,6 +289,11 @@ class Agent:
         }
 
     @property
+    def follow_ups(self) -> dict[str, int]:
+        """Replies of which the next one should tell when they left, by whether it did."""
+        return self.probers["stamp"].follow_ups
+
+    @property
     def reflected(self) -> dict[str, int]:
         """Datagrams that reached the reflector, by result."""
         return {} if self.reflector is None else dict(self.reflector.results)

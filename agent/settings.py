@@ -232,6 +232,8 @@ class PathSettings(Settings):
         schedule: periodic; jittered: each probe at a random time of its interval; poisson: exponential gaps.
         timeout: after which a probe without reply is lost.
         dscp: code point of the probes, 0 to 63.
+        follow_up: ask the reflector to tell with each reply when the one before really left (RFC 8972, section 4.7),
+            which makes the reverse delay as true as the forward one; of no meaning to icmp and tcp.
     """
 
     target: Annotated[str, Field(min_length=1)]
@@ -243,6 +245,7 @@ class PathSettings(Settings):
     schedule: Schedule = Schedule.PERIODIC
     timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
+    follow_up: bool = True
     limits: LimitsSettings
     floors: FloorsSettings = FloorsSettings()
 

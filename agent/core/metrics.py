@@ -36,6 +36,7 @@ TIMESTAMPING_INFO: Final = "isochrone_timestamping_info"  # transmit, receive
 SEND_LAG: Final = "isochrone_send_lag_seconds"
 REFLECTOR_PACKETS: Final = "isochrone_reflector_packets_total"  # result
 SENDER_REPLIES: Final = "isochrone_sender_discarded_replies_total"  # kind, reason
+FOLLOW_UPS: Final = "isochrone_follow_up_replies_total"  # result
 PLAN_INFO: Final = "isochrone_plan_info"  # version
 BUILD_INFO: Final = "isochrone_build_info"  # version, python
 PROCESS_START: Final = "process_start_time_seconds"

@@ -76,6 +76,16 @@ class Replies(NamedTuple):
         return Replies._make(values[chosen] for values in self)
 
 
+def joined(earlier: Replies, later: Replies) -> Replies:
+    """Both, one after the other."""
+    return Replies._make(np.concatenate(both) for both in zip(earlier, later, strict=True))
+
+
+NO_REPLIES: Final = Replies._make(
+    np.zeros(0, np.uint64 if field == "timestamps" else np.int64) for field in Replies._fields
+)
+
+
 class SenderSessions:
     """The sender's state of all its paths; the rows of its arrays are those of the ledgers.
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from agent.core.interval import Integers
 from agent.core.measurement import Probes
-from agent.core.session import Replies, SenderSessions
+from agent.core.session import NO_REPLIES, Replies, SenderSessions
 from agent.net.datagram import TimestampedSocket
+from agent.settings import PathSettings
 
 _OVERDUE_NS: Final = 20_000_000
 OVERDUE: Final = 0
@@ -122,6 +123,18 @@ class PlannedOutlet(abc.ABC, Generic[PlanT]):
     @abc.abstractmethod
     def replies(self, discarded: Counter[str]) -> Replies:
         """The replies among what was taken in; what is none is counted by reason."""
+
+    def serve(self, row: int, settings: PathSettings) -> None:
+        """Send to this row from now on, as its settings say; what is special to a kind of probe is noted here."""
+
+    def release(self, probes: Probes | None) -> Replies:
+        """Replies held back for what a later one may say, which are so no longer: those to these probes, or all."""
+        return NO_REPLIES
+
+    @property
+    def follow_ups(self) -> dict[str, int]:
+        """How many replies were and were not told of by the next one; empty where none ever is."""
+        return {}
 
     @property
     @abc.abstractmethod

@@ -27,7 +27,7 @@ from agent.core.ledger import Ledgers, PathLedger, buckets_of
 from agent.core.measurement import Measurements, Probes
 from agent.core.probe_ring import with_room
 from agent.core.schedule import Streams, most_within, spread_phases
-from agent.core.session import ReplyFate, SenderSessions
+from agent.core.session import Replies, ReplyFate, SenderSessions
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
@@ -153,6 +153,14 @@ class Prober:
         ]
 
     @property
+    def follow_ups(self) -> dict[str, int]:
+        """How many replies were and were not told of by the next one."""
+        found: Counter[str] = Counter()
+        for outlet in self._outlets.values():
+            found.update(outlet.follow_ups)
+        return dict(found)
+
+    @property
     def sockets(self) -> list[TimestampedSocket]:
         """The sockets in use that give the kernel's times."""
         return [socket_ for outlet in self._outlets.values() for socket_ in outlet.sockets]
@@ -204,8 +212,8 @@ class Prober:
         path.ledger.promise(*settings.promises())
         self.sessions.change(path.ledger, settings.timeout, _window(settings))
         self._timeouts_ns[path.ledger.row] = settings.timeout
-        now = settings.interval, settings.schedule, settings.address
-        if now == (before.interval, before.schedule, before.address):
+        now = settings.interval, settings.schedule, settings.address, settings.follow_up
+        if now == (before.interval, before.schedule, before.address, before.follow_up):
             return []
         return [path]
 
@@ -251,6 +259,7 @@ class Prober:
         if self._pump is not None:
             await asyncio.to_thread(self._pump.stop)
         await self.idle()
+        self._release(time.monotonic_ns())
         await self.close()
 
     async def close(self) -> None:
@@ -384,16 +393,25 @@ class Prober:
             self._settle(outlet)
             self._clock.watch()
             outlet.take_stamps(self.sessions)
-            replies = outlet.replies(self.discarded)
-            if len(replies.rows):
-                fates = self.sessions.replied(replies, outlet.departure_ns, now_ns)
-                if unknown := int(np.count_nonzero(fates == ReplyFate.UNKNOWN)):
-                    self.discarded["unknown"] += unknown
+            self._judge(outlet, outlet.replies(self.discarded), now_ns)
+
+    def _judge(self, outlet: PlannedOutlet[Any], replies: Replies, now_ns: int) -> None:
+        if len(replies.rows):
+            fates = self.sessions.replied(replies, outlet.departure_ns, now_ns)
+            if unknown := int(np.count_nonzero(fates == ReplyFate.UNKNOWN)):
+                self.discarded["unknown"] += unknown
+
+    def _release(self, now_ns: int, probes: Probes | None = None) -> None:
+        """Judge replies to these probes, or all, that are held back for what a later one may say."""
+        for outlet in self._outlets.values():
+            self._judge(outlet, outlet.release(probes), now_ns)
 
     def _give_up(self, now_ns: int) -> None:
         for queue in self._under_way.values():
             while queue and queue[0][0] <= now_ns:
-                self.sessions.expired(queue.popleft()[1])
+                _, probes = queue.popleft()
+                self._release(now_ns, probes)
+                self.sessions.expired(probes)
 
     # Names
 
@@ -411,6 +429,7 @@ class Prober:
             self._choose_pace()
             if self._pump is not None:
                 self._pump.add(outlet)
+        self._outlets[key].serve(row, settings)
         self._destinations.set(row, encode_address(address, settings.address.port))
         self._outlet_of[row] = list(self._outlets).index(key)
         self._rows[row].resolved = True

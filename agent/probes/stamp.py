@@ -9,23 +9,51 @@ from typing import ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core import tlv
+from agent.core.follow_up import FollowUps, Told
 from agent.core.interval import UNKNOWN_NS, Flags, Integers, sum_of_uncertainties
 from agent.core.measurement import Probes
-from agent.core.session import Replies
+from agent.core.probe_ring import with_room
+from agent.core.session import Replies, joined
 from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS, SENDER_COLUMNS
 from agent.core.timestamps import ErrorEstimate, ns_from_wire
+from agent.core.tlv import TlvType
+from agent.core.tlv_values import FollowUpTelemetry
 from agent.net.datagram import Arrivals, TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Outlet, Packets, count_discarded, stamped_arrivals
+from agent.settings import PathSettings
 
 _BATCH: Final = 512
 _LONGEST_REPLY: Final = 128
+_REQUEST: Final = np.dtype(
+    {
+        "names": list(SENDER_COLUMNS.names or ()),
+        "formats": [SENDER_COLUMNS[name] for name in SENDER_COLUMNS.names or ()],
+        "offsets": [field[1] for field in (SENDER_COLUMNS.fields or {}).values()],
+        "itemsize": BASE_OCTETS + tlv.HEADER_OCTETS + FollowUpTelemetry.OCTETS,
+    }
+)
+"""A request with room for one TLV."""
 _REMEMBERED_ESTIMATES: Final = 1024
+_FOLLOW_UP: Final = np.frombuffer(
+    tlv.TlvFields(TlvType.FOLLOW_UP_TELEMETRY, FollowUpTelemetry().serialise()).serialise(), np.uint8
+)
+_UNANSWERED: Final = tlv.UNRECOGNISED | tlv.MALFORMED | tlv.INTEGRITY
+_FOLLOWING: Final = np.dtype(
+    {
+        "names": ["flags", "type", "length", "sequence", "timestamp"],
+        "formats": ["u1", "u1", ">u2", ">u4", ">u8"],
+        "offsets": [BASE_OCTETS + offset for offset in (0, 1, 2, 4, 8)],
+        "itemsize": _REQUEST.itemsize,
+    }
+)
+"""The first TLV of a reply, where it is Follow-Up Telemetry."""
 
 
 class StampOutlet(Outlet):
-    """A socket of STAMP senders (RFC 8762, unauthenticated).
+    """A socket of STAMP senders (RFC 8762, unauthenticated), which may ask to be told when replies left (RFC 8972).
 
     Args:
         family, dscp: of the socket.
@@ -39,13 +67,28 @@ class StampOutlet(Outlet):
         self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
     ) -> None:
         socket_ = TimestampedSocket(family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_REPLY)
-        super().__init__(socket_, SENDER_COLUMNS, destinations)
+        super().__init__(socket_, _REQUEST, destinations)
         self._clock = clock
+        self._follow_ups = FollowUps()
+        self._asks: Flags = np.zeros(0, np.bool_)
         self._estimates: dict[int, tuple[int, bool]] = {}
+
+    @property
+    def follow_ups(self) -> dict[str, int]:
+        """See `PlannedOutlet.follow_ups`."""
+        return {"told": self._follow_ups.told, "untold": self._follow_ups.untold}
+
+    def serve(self, row: int, settings: PathSettings) -> None:
+        """See `PlannedOutlet.serve`."""
+        self._asks = with_room(self._asks, row + 1)
+        self._asks[row] = settings.follow_up
 
     def write(self, packets: Packets, probes: Probes) -> None:
         """Write requests; see `Outlet.write`."""
-        columns = packets.columns[: len(probes.rows)]
+        count = len(probes.rows)
+        packets.octets[:count, BASE_OCTETS:] = _FOLLOW_UP
+        packets.prepared.lengths[:count] = np.where(self._asks[probes.rows], _REQUEST.itemsize, BASE_OCTETS)
+        columns = packets.columns[:count]
         columns["sequence"] = probes.sequences
         columns["error_estimate"] = self._clock.estimate_wire
         columns["ssid"] = probes.rows + 1
@@ -56,8 +99,9 @@ class StampOutlet(Outlet):
 
     def read(self, arrivals: Arrivals, discarded: Counter[str]) -> Replies:
         """Read replies; see `Outlet.read`."""
-        long_enough = arrivals.octets >= BASE_OCTETS
-        packets = arrivals.payloads[:, :BASE_OCTETS].view(REFLECTOR_COLUMNS)[:, 0]
+        octets, payloads = arrivals.octets, arrivals.payloads
+        long_enough = octets >= BASE_OCTETS
+        packets = payloads[:, :BASE_OCTETS].view(REFLECTOR_COLUMNS)[:, 0]
         rows = packets["ssid"].astype(np.int64) - 1
         known = long_enough & self._destinations.match(rows, arrivals.sources)
         received_ns = arrivals.received_ns
@@ -66,12 +110,13 @@ class StampOutlet(Outlet):
             count_discarded(discarded, "malformed", malformed)
             count_discarded(discarded, "unknown", int(np.count_nonzero(~known)) - malformed)
             packets, rows, received_ns = packets[known], rows[known], received_ns[known]
+            octets, payloads = octets[known], payloads[known]
 
         t4_ns, arrival_ns = stamped_arrivals(received_ns)
         remote_ns, ptp = self._read_estimates(packets["error_estimate"])
         bound_ns = self._clock.bound_ns
         local_ns = np.full(len(rows), UNKNOWN_NS if bound_ns is None else bound_ns, np.int64)
-        return Replies(
+        replies = Replies(
             rows,
             packets["sender_sequence"].astype(np.int64),
             packets["sender_timestamp"].astype(np.uint64),
@@ -82,6 +127,29 @@ class StampOutlet(Outlet):
             arrival_ns,
             sum_of_uncertainties(remote_ns, local_ns),
         )
+        self._asks = with_room(self._asks, int(rows.max(initial=0)) + 1)
+        asked = self._asks[rows]
+        if not asked.any():
+            return replies
+        following = payloads[:, : _REQUEST.itemsize].view(_FOLLOWING)[:, 0]
+        said = (
+            (octets >= _REQUEST.itemsize)
+            & (following["flags"] & _UNANSWERED == 0)
+            & (following["type"] == TlvType.FOLLOW_UP_TELEMETRY)
+            & (following["length"] == FollowUpTelemetry.OCTETS)
+            & (following["timestamp"] != 0)
+        )
+        left_ns = ns_from_wire(following["timestamp"].astype(np.uint64), ptp, t4_ns)
+        told = Told(following["sequence"].astype(np.int64), np.where(said, left_ns, 0))
+        if asked.all():
+            return self._follow_ups.exchange(replies, told)
+        chosen, others = np.flatnonzero(asked), np.flatnonzero(~asked)
+        ready = self._follow_ups.exchange(replies.take(chosen), Told._make(each[chosen] for each in told))
+        return joined(replies.take(others), ready)
+
+    def release(self, probes: Probes | None) -> Replies:
+        """See `PlannedOutlet.release`."""
+        return self._follow_ups.release(probes)
 
     def _read_estimates(self, words: NDArray[np.uint16]) -> tuple[Integers, Flags]:
         """The error bound and the timestamp format that each 16-bit Error Estimate tells."""

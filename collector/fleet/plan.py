@@ -180,6 +180,7 @@ def _agent_path(fleet: FleetSettings, path: FleetPathSettings) -> dict[str, Any]
         "schedule": path.schedule.value,
         "timeout": format_duration(path.timeout),
         "dscp": key.dscp,
+        "follow_up": path.follow_up,
         "limits": {"forward": limit, "reverse": limit}
         if tier.direction == "one_way"
         else {"round_trip": limit},

@@ -109,6 +109,7 @@ class FleetPathSettings(Settings):
     Attributes:
         interval: from probe to probe, in the mean.
         schedule: periodic; jittered: each probe at a random time of its interval; poisson: exponential gaps.
+        follow_up: as in the agent's configuration.
         provider: label; default: that of the target's site.
         kind: stamp, icmp or tcp, as in the agent's configuration; the latter two know the round trip only, which bounds
             either direction.
@@ -125,6 +126,7 @@ class FleetPathSettings(Settings):
     schedule: Schedule = Schedule.PERIODIC
     timeout: TimeoutNs = 1_000_000_000
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
+    follow_up: bool = True
     provider: str | None = None
     address: Endpoint | None = None
     fibre_km: Annotated[float, Field(gt=0, le=20_000)] | None = None

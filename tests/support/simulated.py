@@ -117,6 +117,7 @@ class SimulatedAgent:
         self.clock_bound_ns: int | None = 50_000
         self.clock_steps = 0
         self.send_lag = Histogram()
+        self.follow_ups = {"told": 0, "untold": 0}
         self.discarded_replies: dict[tuple[str, str], int] = {("stamp", "malformed"): 0}
         self.reflected: dict[str, int] = {"reflected": 7}
         self._rng = random.Random(seed)
