@@ -19,7 +19,7 @@ from agent.core.stamp import DEFAULT_PORT
 from agent.credentials import load_credentials
 from agent.net.datagram import MAX_PAYLOAD
 from agent.runtime.exceptions import ConfigError
-from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
+from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
@@ -252,7 +252,7 @@ class PathSettings(Settings):
     @field_validator("address", mode="before")
     @classmethod
     def _address_of_kind(cls, value: Any, info: ValidationInfo) -> Endpoint:
-        return parse_address(info.data.get("kind", "stamp"), value)
+        return address_of_kind(value, info)
 
     def floors_ns(self) -> tuple[int, int]:
         """Forward and reverse floor; none configured is none known."""

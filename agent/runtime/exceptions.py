@@ -2,14 +2,22 @@
 
 IsochroneError           everything below; its text is for the person who ran the command
 └── ConfigError          a configuration file is wrong; carries every problem found in it
+
+UnreadError              a value was asked for that could not be read; only checks of a file with mistakes meet it
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from agent.runtime.wording import one_line
+
+_SHOWN: Final = 100
+
+DEPENDS_ON_UNREAD: Final = "depends_on_unread"
+"""The type of pydantic's error where a value cannot be judged, for another that it depends on could not be read."""
 
 
 class IsochroneError(Exception):
@@ -40,10 +48,24 @@ class Problem:
 class ConfigError(IsochroneError):
     """A configuration file is wrong.
 
+    The text is one line for each problem; of very many the first, and how many more there are.
+
+    Args:
+        problems: what was found.
+        more: how many there are beyond.
+
     Attributes:
-        problems: all of them, in the order of their lines.
+        problems: what was found, in the order of its lines.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], more: int = 0) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
-        super().__init__("\n".join(map(str, self.problems)))
+        lines = [str(problem) for problem in self.problems[:_SHOWN]]
+        more += len(self.problems) - len(lines)
+        if more:
+            lines.append(f"{self.problems[0].file}: and {more} more problems")
+        super().__init__("\n".join(lines))
+
+
+class UnreadError(Exception):
+    """A value of the settings was asked for that the file does not give."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from agent.runtime.exceptions import DEPENDS_ON_UNREAD
 from agent.runtime.wording import Accepts, alternatives, is_secret, quoted, without
 from agent.runtime.yaml_lines import Location
 
@@ -46,10 +47,18 @@ def findings(errors: Sequence[ErrorDetails], value: Any, model: type[BaseModel])
         dict.fromkeys(
             _finding(details, value, model)
             for details in errors
+            if details["type"] != DEPENDS_ON_UNREAD
             # Pydantic counts only the entries it accepted: a list of one bad entry is not too short.
-            if details["type"] != "too_short" or not any(_within(other, details) for other in errors)
+            and (details["type"] != "too_short" or not any(_within(other, details) for other in errors))
         )
     )
+
+
+def unjudged(errors: Iterable[ErrorDetails], value: Any, model: type[BaseModel]) -> set[Location]:
+    """At which keys stand values that cannot be judged, for others that they depend on are wrong."""
+    return {
+        _finding(details, value, model).location for details in errors if details["type"] == DEPENDS_ON_UNREAD
+    }
 
 
 def _within(inner: ErrorDetails, outer: ErrorDetails) -> bool:

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, get_args
 
+from pydantic import ValidationInfo
+from pydantic_core import PydanticCustomError
+
 from agent.core.stamp import DEFAULT_PORT
+from agent.runtime.exceptions import DEPENDS_ON_UNREAD
 from agent.runtime.quantities import Endpoint, format_duration
 
 ProbeKind = Literal["stamp", "icmp", "tcp"]
@@ -34,6 +38,19 @@ def parse_address(kind: str, value: Any) -> Endpoint:
             return Endpoint.parse(value)
         case _:
             return Endpoint.parse(value, DEFAULT_PORT)
+
+
+def address_of_kind(value: Any, info: ValidationInfo) -> Endpoint:
+    """Validate the address of a model that has its `kind` in a field before.
+
+    Raises:
+        ValueError: as of `parse_address`.
+        PydanticCustomError: of a kind that nobody knows any address may be right.
+    """
+    kind = info.data.get("kind")
+    if kind is None:
+        raise PydanticCustomError(DEPENDS_ON_UNREAD, "depends on kind")
+    return parse_address(kind, value)
 
 
 def format_address(kind: str, address: Endpoint) -> str:

@@ -1,22 +1,30 @@
-"""Configuration files: YAML into frozen models, or every problem at once with file, line and key path."""
+"""Configuration files: YAML into frozen models, or every problem at once with file, line and key path.
+
+Where values could not be read, all else is checked nevertheless (`agent.runtime.partial`): nobody mends a file one
+mistake at a time.
+"""
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent.runtime.exceptions import ConfigError, Problem
-from agent.runtime.findings import Finding, findings, keys_of
+from agent.runtime.exceptions import ConfigError, Problem, UnreadError
+from agent.runtime.findings import Finding, findings, keys_of, unjudged
+from agent.runtime.partial import partial
 from agent.runtime.wording import key_path
-from agent.runtime.yaml_lines import Location, read
+from agent.runtime.yaml_lines import Document, Location, read
 
-_MAX_FILE_OCTETS: Final = 16 << 20
-_MAX_PROBLEMS: Final = 100
+_MAX_FILE_OCTETS: Final = 24 << 20
+"""Room for the greatest agent's file: 65,535 paths as the collector prints them take 17 MB."""
+
+_MAX_WORDED: Final = 1000
+"""So many mistakes of a kind are put into words; more are counted."""
 
 
 class Settings(BaseModel):
@@ -29,19 +37,47 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def problems(self) -> Iterator[tuple[Location, str]]:
-        """What is wrong although every value by itself is right: (key path, message)."""
+        """What is wrong although every value by itself is right: (key path, message).
+
+        It is also asked of settings of which only a part could be read, and ends where it needs what could not. What
+        is to be said nevertheless goes through `as_far_as_read`.
+        """
         return iter(())
 
     def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
-        """What is wrong with the files that the configuration names, relative to its own folder."""
+        """What is wrong with the files that the configuration names, relative to its own folder.
+
+        Like `problems`, it is also asked of a part.
+        """
         return iter(())
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Only asked for what is not there: a field that could not be read."""
+            if name in type(self).model_fields:
+                raise UnreadError(name)
+            return super().__getattr__(name)
 
 
 Model = TypeVar("Model", bound=Settings)
 
 
-def load(path: Path, model: type[Model]) -> Model:
+def as_far_as_read(problems: Iterable[tuple[Location, str]]) -> Iterator[tuple[Location, str]]:
+    """Problems up to where a value is needed that could not be read."""
+    try:
+        yield from problems
+    except UnreadError:
+        return
+
+
+def load(path: Path, model: type[Model], *, files: bool = True) -> Model:
     """Read a configuration file.
+
+    Args:
+        path: the file.
+        model: what it must be.
+        files: whether the files that it names are looked at; they may be elsewhere, or not for everybody's eyes.
 
     Raises:
         ConfigError: with all problems found, each with its line.
@@ -50,7 +86,8 @@ def load(path: Path, model: type[Model]) -> Model:
         with path.open("rb") as file:
             octets = file.read(_MAX_FILE_OCTETS + 1)
         if len(octets) > _MAX_FILE_OCTETS:
-            raise ConfigError([Problem(str(path), 0, "", "larger than 16 MiB: not a configuration file")])
+            most = f"{_MAX_FILE_OCTETS >> 20} MiB"
+            raise ConfigError([Problem(str(path), 0, "", f"larger than {most}: not a configuration file")])
         text = octets.decode()
     except OSError as error:
         raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {error.strerror}")]) from error
@@ -59,7 +96,7 @@ def load(path: Path, model: type[Model]) -> Model:
         raise ConfigError(
             [Problem(str(path), line, "", f"not UTF-8: octet 0x{octets[error.start]:02x}")]
         ) from error
-    return parse(text, model, str(path), path.parent)
+    return parse(text, model, str(path), path.parent if files else None)
 
 
 def parse(text: str, model: type[Model], name: str, folder: Path | None = None) -> Model:
@@ -72,99 +109,56 @@ def parse(text: str, model: type[Model], name: str, folder: Path | None = None) 
         folder: of the files it names; None: they are not looked at.
 
     Raises:
-        ConfigError: with all problems found, up to a hundred, each with its line.
+        ConfigError: with all problems found, each with its line.
     """
     document = read(text)
     found = [Problem(name, line, key_path(at), message) for at, line, message in document.problems]
     if document.value is None:
         raise ConfigError(found)
-    settings, mistakes = _validated(document.value, model, folder)
+    settings, mistakes, more = _validated(document, model, folder)
     # What could not be read has been complained of; that nothing stands in its place is no second mistake.
     found += [
         Problem(name, document.line_of(at), key_path(at), message)
         for at, message in mistakes
         if document.was_read(at)
     ]
-    if settings is None or found:
-        raise ConfigError(_first(found, name))
+    if found:
+        raise ConfigError(found, more)
     return settings
 
 
-def _first(found: list[Problem], name: str) -> list[Problem]:
-    """The first of very many problems, and how many more there are."""
-    found = sorted(found, key=lambda problem: problem.line)
-    if len(found) <= _MAX_PROBLEMS:
-        return found
-    last = found[_MAX_PROBLEMS - 1].line
-    more = f"{len(found) - _MAX_PROBLEMS} more problems"
-    return [*found[:_MAX_PROBLEMS], Problem(name, last, "", more)]
+def _validated(
+    document: Document, model: type[Model], folder: Path | None
+) -> tuple[Model, list[Finding], int]:
+    """The settings as far as they can be read, what is wrong with them, and how much more is."""
+    settings, mistakes, more = _read(document, model)
+    beside = settings.problems_beside(folder) if folder is not None else iter(())
+    for told in (as_far_as_read(settings.problems()), as_far_as_read(beside)):
+        mistakes += [Finding(tuple(at), message) for at, message in islice(told, _MAX_WORDED)]
+        more += sum(1 for _ in told)
+    return settings, mistakes, more
 
 
-def _validated(value: object, model: type[Model], folder: Path | None) -> tuple[Model | None, list[Finding]]:
+def _read(document: Document, model: type[Model]) -> tuple[Model, list[Finding], int]:
+    value = document.value
+    mistakes: list[Finding] = []
+    unread = set(document.unread)
+    more = 0
     if not isinstance(value, dict):
-        return None, [Finding((), f"a mapping with the keys {keys_of(model)} is needed")]
-    try:
-        settings = _strictly(value, model)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        found = findings(errors[:_MAX_PROBLEMS], value, model)
-        found += [
-            Finding((), f"{len(errors) - _MAX_PROBLEMS} more problems") for _ in errors[_MAX_PROBLEMS:][:1]
-        ]
-        unknown = {tuple(each["loc"]) for each in errors if each["type"] == "extra_forbidden"}
-        wrong = [finding.location for finding in found]
-        return None, found + _others(value, model, folder, wrong, unknown)
-    return settings, _problems(settings, folder)
-
-
-def _problems(settings: Settings, folder: Path | None) -> list[Finding]:
-    found = [Finding(tuple(at), message) for at, message in settings.problems()]
-    if folder is not None:
-        found += [Finding(tuple(at), message) for at, message in settings.problems_beside(folder)]
-    return found
-
-
-def _strictly(value: dict[str, Any], model: type[Model]) -> Model:
-    # By way of JSON, for there strict means what it says: a list may become a tuple and a word an enum, but
-    # `true` is no number, "10" is no integer and `yes` is no boolean.
-    return model.model_validate_json(json.dumps(value), strict=True)
-
-
-def _others(
-    value: dict[str, Any],
-    model: type[Model],
-    folder: Path | None,
-    wrong: list[Location],
-    unknown: set[tuple[str | int, ...]],
-) -> list[Finding]:
-    """What else is wrong with a file whose values are not all right: found with those left out that can be.
-
-    A value that was left out may be missed by others; what is said of it or of what holds it is no second mistake.
-    Nobody misses an unknown key.
-    """
-    pruned = copy.deepcopy(value)
-    for location in wrong:
-        _leave_out(pruned, location)
-    try:
-        settings = _strictly(pruned, model)
-    except ValidationError:
-        return []
-    return [
-        finding
-        for finding in _problems(settings, folder)
-        if not any(
-            location[: len(finding.location)] == finding.location
-            for location in wrong
-            if location not in unknown
-        )
-    ]
-
-
-def _leave_out(value: Any, location: Location) -> None:
-    for part in location[:-1]:
+        mistakes.append(Finding((), f"a mapping with the keys {keys_of(model)} is needed"))
+    else:
         try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return
-    if location and isinstance(value, dict):
-        value.pop(location[-1], None)
+            # By way of JSON, for there strict means what it says: a list may become a tuple and a word an enum, but
+            # `true` is no number, "10" is no integer and `yes` is no boolean.
+            settings = model.model_validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+            mistakes = findings(errors[:_MAX_WORDED], value, model)
+            unread |= unjudged(errors, value, model)
+            more = max(0, len(errors) - _MAX_WORDED)
+        else:
+            if not unread:
+                return settings, [], 0
+    if more:  # where the other mistakes are has not been found out, so nobody can tell what is right
+        return partial(model, None, ()), mistakes, more
+    return partial(model, value, {*unread, *(finding.location for finding in mistakes)}), mistakes, 0

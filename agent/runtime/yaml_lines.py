@@ -3,7 +3,8 @@
 Only `true`, `false`, `null`, decimal integers and decimal fractions (also `1.5e-07`, as YAML writers write them) are
 typed; `on`, `no`, `10:30`, `0777` and `1e3` stay the text they are. Duplicate keys are refused at any depth, and so are
 merge keys (<<) and tags (!!str). Aliases share what they stand for; how much they may stand for in all is bounded, so
-that a small file cannot mean a huge one.
+that a small file cannot mean a huge one. So is how many keys one mapping may have, far above what any file needs: each
+could be a mistake of its own.
 
 Built from the parser's events, for they alone tell a tag that was written from one that was guessed.
 """
@@ -29,6 +30,7 @@ _UNPRINTABLE: Final = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010
 _LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _MAX_DEPTH: Final = 32
 _MAX_ALIASED: Final = 100_000
+_MAX_KEYS: Final = 10_000
 
 # libyaml is ten times as fast; the same grammar in Python serves where PyYAML was built without it.
 _Loader: Final[Any] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
@@ -192,6 +194,8 @@ class _Composer:
             if key in entries:
                 self._complain(at, event, f"the key stands twice, first in line {places[key].line}")
                 continue
+            if len(entries) == _MAX_KEYS:
+                raise _Unreadable(location, _line(event), f"a mapping of more than {_MAX_KEYS} keys")
             entries[key] = entry.value
             places[key] = Place(_line(event), entry.place.parts)
         node.value = entries

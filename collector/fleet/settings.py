@@ -13,7 +13,7 @@ from agent.core.geo import fibre_floor_ns, great_circle_km
 from agent.core.networks import Network
 from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
-from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
+from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
@@ -134,7 +134,7 @@ class FleetPathSettings(Settings):
     @field_validator("address", mode="before")
     @classmethod
     def _address_of_kind(cls, value: Any, info: ValidationInfo) -> Endpoint | None:
-        return None if value is None else parse_address(info.data.get("kind", "stamp"), value)
+        return None if value is None else address_of_kind(value, info)
 
     def address_at(self, target: SiteSettings) -> Endpoint | None:
         """Where the probes go, the target being this site; None: nowhere, for it has no such address."""
