@@ -15,9 +15,11 @@ from agent import __version__
 from agent.oneshot import OneShot, probe
 from agent.program import Agent
 from agent.runtime import logs
+from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+from agent.runtime.pace import Pace, parse_interval, parse_timeout, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
-from agent.runtime.quantities import Endpoint, parse_duration, parse_limit
+from agent.runtime.quantities import parse_duration, parse_limit
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings
@@ -25,6 +27,10 @@ from agent.traceroute import TraceRequest, run_trace
 
 T = TypeVar("T")
 _MAX_COUNT: Final = 1_000_000
+
+
+class UsageError(IsochroneError):
+    """Arguments that are right one by one and yet ask too much."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         "privilege, except with the --source-port of a running session. Exit status 1 where the target was not "
         "reached.",
     )
-    route.add_argument("target", type=_argument(functools.partial(_target, "stamp")), metavar="HOST[:PORT]")
+    route.add_argument(
+        "target", type=_argument(functools.partial(parse_address, "stamp")), metavar="HOST[:PORT]"
+    )
     route.add_argument(
         "--count", type=_whole(1, 100), default=3, metavar="N", help="probes for each hop (default 3)"
     )
@@ -107,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     route.add_argument("--dscp", type=int, choices=range(64), default=0, metavar="0..63", help="default 0")
     route.add_argument(
         "--timeout",
-        type=_argument(parse_duration),
+        type=_argument(parse_timeout),
         default="2s",
         metavar="TIME",
         help="for the whole trace (default 2s)",
@@ -119,10 +127,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measuring(parser: argparse.ArgumentParser, kind: ProbeKind, target: str) -> None:
     """What all kinds that measure a path have in common."""
-    parser.add_argument("target", type=_argument(functools.partial(_target, kind)), metavar=target)
+    parser.add_argument("target", type=_argument(functools.partial(parse_address, kind)), metavar=target)
     parser.add_argument("--count", type=_count, default=5, metavar="N", help="probes to send (default 5)")
     parser.add_argument(
-        "--interval", type=_argument(parse_duration), default="200ms", metavar="TIME", help="default 200ms"
+        "--interval", type=_argument(parse_interval), default="200ms", metavar="TIME", help="default 200ms"
     )
     parser.add_argument(
         "--timeout",
@@ -149,7 +157,7 @@ def _measuring(parser: argparse.ArgumentParser, kind: ProbeKind, target: str) ->
 
 
 def _timeout(kind: ProbeKind, text: str) -> int:
-    timeout_ns = parse_duration(text)
+    timeout_ns = parse_timeout(text)
     problem = timeout_problem(kind, timeout_ns)
     if problem is not None:
         raise ValueError(problem)
@@ -166,13 +174,6 @@ def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return parsed
-
-
-def _target(kind: ProbeKind, text: str) -> Endpoint:
-    target = parse_address(kind, text)
-    if kind != "icmp" and target.port == 0:
-        raise ValueError(f"{text}: nobody can be reached at port 0")
-    return target
 
 
 def _count(text: str) -> int:
@@ -224,6 +225,9 @@ def _check(chosen: argparse.Namespace) -> int:
 
 
 def _probe(chosen: argparse.Namespace) -> int:
+    too_much = too_much_of_one(Pace(chosen.interval, chosen.timeout))
+    if too_much is not None:
+        raise UsageError(f"--timeout {too_much}")
     logs.configure("warning")
     return asyncio.run(
         probe(

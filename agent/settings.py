@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE, AdmissionRules, PacketRate
 from agent.core.authentication import KeyRing
@@ -18,30 +18,24 @@ from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
 from agent.credentials import load_credentials
 from agent.net.datagram import MAX_PAYLOAD
-from agent.runtime.exceptions import ConfigError
+from agent.runtime.exceptions import ConfigError, UnreadError
+from agent.runtime.pace import MAX_PATHS, IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
-    IntervalNs,
     LimitText,
     NetworkText,
     PercentText,
     RateText,
-    TimeoutNs,
     endpoint_with_default_port,
     format_duration,
+    reachable,
 )
-from agent.runtime.settings import Settings
+from agent.runtime.settings import Settings, as_far_as_read
+from agent.runtime.yaml_lines import Location
 
-MAX_PATHS = 65_535
-MAX_REMEMBERED = 4_000_000
-"""Some 140 MB of rings."""
-"""As many as there are session identifiers (RFC 8972, section 3)."""
-
-Location = tuple[str | int, ...]
-
-
+ReflectorAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT), AfterValidator(reachable)]
 PtpDomain = Annotated[int, Field(ge=0, le=127)]
 
 
@@ -127,9 +121,7 @@ class ReflectorSettings(Settings):
         dscp: code points that replies may carry where they are asked to, besides 0.
     """
 
-    listen: Annotated[
-        tuple[Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)], ...], Field(min_length=1)
-    ]
+    listen: Annotated[tuple[ReflectorAddress, ...], Field(min_length=1)]
     sessions: ReflectorMode = ReflectorMode.STATEFUL
     allow: tuple[NetworkText, ...] = ()
     credentials: Path | None = None
@@ -273,13 +265,21 @@ class PathSettings(Settings):
         """What names the path in the metrics, at one site."""
         return self.target, self.tier, self.provider, self.kind, self.dscp
 
+    def pace(self) -> Pace:
+        """How often it is probed, and how long a reply is waited for."""
+        return Pace(self.interval, self.timeout, self.schedule)
+
     def located_problems(self) -> Iterator[tuple[Location, str]]:
-        """What this path promises against physics, or leaves unsaid; locations are within the path."""
-        if self.kind != "icmp" and self.address.port == 0:
-            yield ("address",), f"{self.address}: nobody can be reached at port 0"
-        too_long = timeout_problem(self.kind, self.timeout)
+        """What this path leaves unsaid, promises against physics, or asks too much; locations are within the path."""
+        yield from as_far_as_read(self._timeout_problems())
+        yield from as_far_as_read(self._limits_problems())
+
+    def _timeout_problems(self) -> Iterator[tuple[Location, str]]:
+        too_long = timeout_problem(self.kind, self.timeout) or too_much_of_one(self.pace())
         if too_long is not None:
             yield ("timeout",), too_long
+
+    def _limits_problems(self) -> Iterator[tuple[Location, str]]:
         if self.limits == LimitsSettings():
             yield (
                 ("limits",),
@@ -315,22 +315,32 @@ class AgentSettings(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def problems(self) -> Iterator[tuple[Location, str]]:
-        """Limits that physics forbids, paths that the metrics could not tell apart, and a file that does nothing."""
-        if not self.paths and self.reflector is None:
-            yield ((), "nothing to do: neither paths nor a reflector")
-        remembered = sum(4 * path.timeout // path.interval for path in self.paths)
-        if remembered > MAX_REMEMBERED:
-            wanted = f"{remembered} probes would have to be remembered, of each path those of four timeouts"
-            remedies = "shorten timeouts, lengthen intervals, or divide the paths among agents"
-            yield ("paths",), f"{wanted}; at most {MAX_REMEMBERED}: {remedies}"
-        if self.reflector is not None:
-            for location, message in self.reflector.located_problems():
-                yield ("reflector", *location), message
-        first: dict[tuple[str, str, str, str, int], int] = {}
+        """A file that does nothing, a reflector or paths that cannot be as they are, and paths too many together."""
+        yield from as_far_as_read(self._nothing_to_do())
+        yield from as_far_as_read(self._reflector_problems())
         for index, path in enumerate(self.paths):
             for location, message in path.located_problems():
                 yield ("paths", index, *location), message
-            key = path.identity()
+        yield from self._same_twice()
+        for message in too_much_in_all(path.pace() for path in self.paths):
+            yield ("paths",), message
+
+    def _nothing_to_do(self) -> Iterator[tuple[Location, str]]:
+        if not self.paths and self.reflector is None:
+            yield (), "nothing to do: neither paths nor a reflector"
+
+    def _reflector_problems(self) -> Iterator[tuple[Location, str]]:
+        if self.reflector is not None:
+            for location, message in self.reflector.located_problems():
+                yield ("reflector", *location), message
+
+    def _same_twice(self) -> Iterator[tuple[Location, str]]:
+        first: dict[tuple[str, str, str, str, int], int] = {}
+        for index, path in enumerate(self.paths):
+            try:
+                key = path.identity()
+            except UnreadError:
+                continue
             if key in first:
                 yield (
                     ("paths", index),

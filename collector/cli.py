@@ -100,7 +100,7 @@ def _check(chosen: argparse.Namespace) -> int:
 
 
 def _plan(chosen: argparse.Namespace) -> int:
-    fleet = load(chosen.config, FleetSettings)
+    fleet = load(chosen.config, FleetSettings, files=False)
     site = fleet.site(chosen.site)
     if site is None:
         known = ", ".join(site.id for site in fleet.sites)
@@ -138,7 +138,7 @@ def _shown(chosen: argparse.Namespace, document: dict[str, Any], table: Any) -> 
 def _ask(chosen: argparse.Namespace, path: str) -> dict[str, Any]:
     if chosen.url is None and chosen.config is None:
         raise UsageError("where is the collector? give --url, or --config with its fleet file")
-    base = chosen.url or f"http://{load(chosen.config, FleetSettings).listen}"
+    base = chosen.url or f"http://{load(chosen.config, FleetSettings, files=False).listen}"
     if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
         raise UsageError(f"{base} is no address: http://HOST:PORT")
     # A proxy of the environment is for the world outside; a collector is never there.

@@ -7,7 +7,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator
 
-UNUSABLE: Final = "is no address to post to: http:// or https:// and a host are needed"
+UNUSABLE: Final = (
+    "is no address to post to: http:// or https://, a host, and a port from 1 to 65535 where one is given"
+)
 
 
 def split(url: str) -> SplitResult:
@@ -28,7 +30,9 @@ def split(url: str) -> SplitResult:
 
 def _without_secrets(url: str) -> str:
     if split(url).username is not None:
-        raise ValueError("holds a name or a password: an address with secrets belongs in a file (url_file)")
+        raise ValueError(
+            "holds a name or a password, which do not belong in a configuration file: a webhook takes url_file"
+        )
     return url
 
 

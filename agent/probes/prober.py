@@ -26,7 +26,7 @@ from agent.core.interval import Integers
 from agent.core.ledger import Ledgers, PathLedger, buckets_of
 from agent.core.measurement import Measurements, Probes
 from agent.core.probe_ring import with_room
-from agent.core.schedule import Streams, most_within, spread_phases
+from agent.core.schedule import Streams, spread_phases
 from agent.core.session import Replies, ReplyFate, SenderSessions
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
@@ -34,11 +34,11 @@ from agent.probes.destinations import Destinations
 from agent.probes.planned import OVERDUE, PlannedOutlet
 from agent.probes.pump import Pump
 from agent.probes.resolution import Resolver, family_of
+from agent.runtime.pace import LONGEST_BEAT_NS
 from agent.settings import PathSettings
 
 _BUNCH_NS: Final = 1_000_000
 _BUNCHES_PER_INTERVAL: Final = 2
-_LONGEST_BEAT_NS: Final = 50_000_000
 _SHORTEST_BEAT_NS: Final = 1_000_000
 _UNRESOLVED: Final = -1
 _NOT_PERMITTED: Final = -2
@@ -131,7 +131,7 @@ class Prober:
         self._destinations = Destinations()
         self._resolver = Resolver(self._found)
         self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
-        self._beat_ns = _LONGEST_BEAT_NS
+        self._beat_ns = LONGEST_BEAT_NS
         self._beating = False
         self._next_beat: asyncio.TimerHandle | None = None
         self._looking: set[asyncio.Task[None]] = set()
@@ -184,7 +184,7 @@ class Prober:
         wanted = {settings.identity(): settings for settings in paths}
         known = {path.settings.identity(): path for path in self._rows if path.gone_ns is None}
         gone = [path for identity, path in known.items() if identity not in wanted]
-        planned_ns = time.monotonic_ns() + 2 * _LONGEST_BEAT_NS
+        planned_ns = time.monotonic_ns() + 2 * LONGEST_BEAT_NS
         for path in gone:
             path.gone_ns = planned_ns + path.settings.timeout
         self._streams.stop([path.ledger.row for path in gone])
@@ -198,7 +198,7 @@ class Prober:
 
     def _open(self, settings: PathSettings) -> ProbedPath:
         path = ProbedPath(settings, settings.ledger(self._site, self.ledgers))
-        self.sessions.open(path.ledger, settings.timeout, _window(settings))
+        self.sessions.open(path.ledger, settings.timeout, settings.pace().window)
         self._rows.append(path)
         row = path.ledger.row
         self._timeouts_ns = with_room(self._timeouts_ns, row + 1)
@@ -210,7 +210,7 @@ class Prober:
         """Go on with a path under other settings; gives it back where its schedule or its address is another."""
         before, path.settings = path.settings, settings
         path.ledger.promise(*settings.promises())
-        self.sessions.change(path.ledger, settings.timeout, _window(settings))
+        self.sessions.change(path.ledger, settings.timeout, settings.pace().window)
         self._timeouts_ns[path.ledger.row] = settings.timeout
         now = settings.interval, settings.schedule, settings.address, settings.follow_up
         if now == (before.interval, before.schedule, before.address, before.follow_up):
@@ -249,7 +249,7 @@ class Prober:
         if room and per_second:
             # replies can wait, all of them coming to one outlet, until its room for them is full
             fitting_ns = int(room / per_second * _SECOND_NS)
-            self._beat_ns = max(_SHORTEST_BEAT_NS, min(_LONGEST_BEAT_NS, fitting_ns))
+            self._beat_ns = max(_SHORTEST_BEAT_NS, min(LONGEST_BEAT_NS, fitting_ns))
 
     async def stop(self) -> None:
         """Stop sending, wait until every probe under way is answered or given up, and close."""
@@ -433,9 +433,3 @@ class Prober:
         self._destinations.set(row, encode_address(address, settings.address.port))
         self._outlet_of[row] = list(self._outlets).index(key)
         self._rows[row].resolved = True
-
-
-def _window(settings: PathSettings) -> int:
-    """How many probes must be remembered: those of four timeouts, and those planned beforehand."""
-    span_ns = 4 * settings.timeout + 4 * _LONGEST_BEAT_NS
-    return most_within(settings.schedule, settings.interval, span_ns) + 14

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from agent.core.stamp import DEFAULT_PORT
 from agent.runtime.exceptions import DEPENDS_ON_UNREAD
-from agent.runtime.quantities import Endpoint, format_duration
+from agent.runtime.quantities import Endpoint, format_duration, reachable
 
 ProbeKind = Literal["stamp", "icmp", "tcp"]
 KINDS: Final[tuple[ProbeKind, ...]] = get_args(ProbeKind)
@@ -29,15 +29,11 @@ def parse_address(kind: str, value: Any) -> Endpoint:
     Raises:
         ValueError: not an address of this kind, with what would be accepted.
     """
+    if kind == "icmp":
+        return value if isinstance(value, Endpoint) else Endpoint.parse_host(value)
     if isinstance(value, Endpoint):
-        return value
-    match kind:
-        case "icmp":
-            return Endpoint.parse_host(value)
-        case "tcp":
-            return Endpoint.parse(value)
-        case _:
-            return Endpoint.parse(value, DEFAULT_PORT)
+        return reachable(value)
+    return reachable(Endpoint.parse(value) if kind == "tcp" else Endpoint.parse(value, DEFAULT_PORT))
 
 
 def address_of_kind(value: Any, info: ValidationInfo) -> Endpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Final, Self
@@ -74,6 +75,19 @@ def parse_duration(value: Any) -> int:
     if remainder:
         raise ValueError(f"{quoted(value)} is not a whole number of nanoseconds")
     return duration_ns
+
+
+def duration_between(least: str, most: str) -> Callable[[Any], int]:
+    """A `parse_duration` that accepts no less than `least` and no more than `most`."""
+    least_ns, most_ns = parse_duration(least), parse_duration(most)
+
+    def parsed(value: Any) -> int:
+        duration_ns = parse_duration(value)
+        if not least_ns <= duration_ns <= most_ns:
+            raise ValueError(f"{quoted(value)} is out of range: at least {least} and at most {most}")
+        return duration_ns
+
+    return parsed
 
 
 def format_duration(duration_ns: int) -> str:
@@ -151,24 +165,6 @@ def parse_network(value: Any) -> Network:
 DurationNs = Annotated[int, BeforeValidator(parse_duration), Accepts(_DURATIONS)]
 """A duration in ns, written `50us`, `200ms`, `1s`, `5m`, `1h` or `2d`."""
 
-
-def _bounded(least_ns: int, most_ns: int) -> BeforeValidator:
-    def parse(value: Any) -> int:
-        duration_ns = parse_duration(value)
-        if not least_ns <= duration_ns <= most_ns:
-            bounds = f"at least {format_duration(least_ns)} and at most {format_duration(most_ns)}"
-            raise ValueError(f"{quoted(value)} is out of range: {bounds}")
-        return duration_ns
-
-    return BeforeValidator(parse)
-
-
-IntervalNs = Annotated[int, _bounded(1_000_000, 3_600_000_000_000), Accepts(_DURATIONS)]
-"""From probe to probe of a path: packets leave in bunches of a millisecond, so more than one in each tells nothing."""
-
-TimeoutNs = Annotated[int, _bounded(1_000_000, 60_000_000_000), Accepts(_DURATIONS)]
-"""After which a probe is lost: nothing that is late by a minute keeps a promise of milliseconds."""
-
 LimitText = Annotated[Limit, BeforeValidator(parse_limit), Accepts(_LIMITS)]
 """A limit, written `< 1ms` or `<= 10ms`."""
 
@@ -240,6 +236,17 @@ class Endpoint:
             lambda value: value if isinstance(value, cls) else cls.parse(value),
             serialization=core_schema.to_string_ser_schema(),
         )
+
+
+def reachable(endpoint: Endpoint) -> Endpoint:
+    """Annotate an `Endpoint` that somebody else is to reach; at port 0 nobody can.
+
+    Raises:
+        ValueError: port 0.
+    """
+    if endpoint.port == 0:
+        raise ValueError(f"{quoted(endpoint)} has port 0, where nobody can be reached: 1 to {_MAX_PORT}")
+    return endpoint
 
 
 def endpoint_with_default_port(port: int) -> BeforeValidator:

@@ -5,6 +5,8 @@ A secret in a configuration file ends up in its repository; in a file of its own
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -58,20 +60,44 @@ def webhook_target(webhook: WebhookSettings, folder: Path) -> WebhookTarget:
     Raises:
         UnusableFile: one of its files cannot be used; what is in it is not shown.
     """
-    url, keys = webhook.url or "", tuple[bytes, ...]()
-    key = "url_file"
+    return WebhookTarget(webhook.name, _url_of(webhook, folder), _keys_of(webhook, folder))
+
+
+def file_problem(webhook: WebhookSettings, key: str, folder: Path) -> str | None:
+    """What is wrong with the file that a receiver names by `url_file` or `secret_file`; None where nothing is."""
+    if getattr(webhook, key) is None:
+        return None
     try:
-        if webhook.url_file is not None:
-            url = "".join(_lines_of(folder / webhook.url_file))
-            split(url)
-        key = "secret_file"
-        if webhook.secret_file is not None:
-            keys = tuple(parse_secret(line) for line in _lines_of(folder / webhook.secret_file))
+        {"url_file": _url_of, "secret_file": _keys_of}[key](webhook, folder)
+    except UnusableFile as error:
+        return str(error)
+    return None
+
+
+def _url_of(webhook: WebhookSettings, folder: Path) -> str:
+    if webhook.url_file is None:
+        return webhook.url or ""
+    with _naming("url_file"):
+        url = "".join(_lines_of(folder / webhook.url_file))
+        split(url)
+        return url
+
+
+def _keys_of(webhook: WebhookSettings, folder: Path) -> tuple[bytes, ...]:
+    if webhook.secret_file is None:
+        return ()
+    with _naming("secret_file"):
+        return tuple(parse_secret(line) for line in _lines_of(folder / webhook.secret_file))
+
+
+@contextlib.contextmanager
+def _naming(key: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UnusableFile(key, f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UnusableFile(key, str(error)) from error
-    return WebhookTarget(webhook.name, url, keys)
 
 
 def _lines_of(path: Path) -> list[str]:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from agent.core.geo import fibre_floor_ns, great_circle_km
 from agent.core.networks import Network
 from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
+from agent.runtime.exceptions import UnreadError
+from agent.runtime.pace import IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
-    IntervalNs,
     LimitText,
     NetworkText,
-    TimeoutNs,
+    duration_between,
     endpoint_with_default_port,
     format_duration,
     parse_network,
+    reachable,
 )
-from agent.runtime.settings import Settings
+from agent.runtime.settings import Settings, as_far_as_read
+from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
-from collector.alerts.targets import UnusableFile, webhook_target
+from collector.alerts.targets import file_problem
 from collector.sla.confidence import clean_packets_needed
 from collector.urls import Url
 
@@ -37,7 +42,14 @@ _ADDRESS_NEEDED: Final[dict[ProbeKind, str]] = {
     "icmp": "{target} has no reflector whose host could be asked; give the path an address, such as 192.0.2.1",
     "tcp": "a tcp path needs the address of the service at {target}, such as 192.0.2.1:443",
 }
-ReflectorAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT)]
+ReflectorAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT), AfterValidator(reachable)]
+RhythmNs = Annotated[
+    int, BeforeValidator(duration_between("100ms", "1d")), Accepts("a duration from 100ms to 1d")
+]
+"""How often the collector reads or judges, ns: what takes milliseconds each time, for hundreds of agents."""
+
+_NAMED: Final = 20
+"""So many known names are listed where an unknown one stands."""
 
 
 class NameSettings(Settings):
@@ -73,7 +85,7 @@ class SiteSettings(Settings):
     lon: Annotated[float, Field(ge=-180, le=180)]
     provider: str = ""
     district: str = ""
-    agent: Endpoint | None = None
+    agent: Annotated[Endpoint, AfterValidator(reachable)] | None = None
     reflector: ReflectorAddress | None = None
     probes_from: tuple[NetworkText, ...] = ()
     credentials: Annotated[str, Field(min_length=1)] | None = None
@@ -142,6 +154,10 @@ class FleetPathSettings(Settings):
             return self.address
         return Endpoint(target.reflector.host, 0) if self.kind == "icmp" else target.reflector
 
+    def pace(self) -> Pace:
+        """How often it is probed, and how long a reply is waited for."""
+        return Pace(self.interval, self.timeout, self.schedule)
+
 
 class ObjectiveSettings(Settings):
     """What share of packets must keep the promise, over which window.
@@ -166,7 +182,7 @@ class AgentsSourceSettings(Settings):
     """The collector scrapes the agents itself."""
 
     kind: Literal["agents"]
-    interval: DurationNs = 10_000_000_000
+    interval: RhythmNs = 10_000_000_000
 
 
 class PrometheusSourceSettings(Settings):
@@ -178,7 +194,7 @@ class PrometheusSourceSettings(Settings):
 
     kind: Literal["prometheus"]
     url: Url
-    interval: DurationNs = 10_000_000_000
+    interval: RhythmNs = 10_000_000_000
 
 
 SourceSettings = Annotated[AgentsSourceSettings | PrometheusSourceSettings, Field(discriminator="kind")]
@@ -224,29 +240,25 @@ class FleetSettings(Settings):
     tiers: Annotated[dict[Identifier, TierSettings], Field(min_length=1)]
     paths: tuple[FleetPathSettings, ...] = ()
     objectives: tuple[ObjectiveSettings, ...] = ()
-    evaluation_interval: DurationNs = 10_000_000_000
+    evaluation_interval: RhythmNs = 10_000_000_000
     alerts: AlertsSettings = AlertsSettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def problems(self) -> Iterator[tuple[Location, str]]:
         """What does not fit together, and what physics forbids."""
-        yield from self._duplicates()
-        yield from self._ports()
-        yield from self._clocks()
-        yield from self._paths()
-        yield from self._sources()
-        yield from self._objectives()
-        for index, webhook in enumerate(self.alerts.webhooks):
-            if (webhook.url is None) == (webhook.url_file is None):
-                yield ("alerts", "webhooks", index), "one of url and url_file is needed"
+        yield from as_far_as_read(self._same_twice("sites"))
+        yield from as_far_as_read(self._same_twice("objectives"))
+        yield from as_far_as_read(self._same_agent())
+        yield from as_far_as_read(self._clocks())
+        yield from as_far_as_read(self._paths())
+        yield from as_far_as_read(self._paces())
+        yield from as_far_as_read(self._sources())
+        yield from as_far_as_read(self._objectives())
+        yield from as_far_as_read(self._webhooks())
 
     def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
         """Files of secrets that cannot be used, and a state file that cannot be written."""
-        for index, webhook in enumerate(self.alerts.webhooks):
-            try:
-                webhook_target(webhook, folder)
-            except UnusableFile as error:
-                yield ("alerts", "webhooks", index, error.key), str(error)
+        yield from as_far_as_read(self._files(folder))
         state = folder / self.state
         if state.is_dir():
             yield ("state",), f"{self.state} is a folder: a file is needed"
@@ -272,7 +284,15 @@ class FleetSettings(Settings):
 
     def site(self, identifier: str) -> SiteSettings | None:
         """The site of this id."""
-        return next((site for site in self.sites if site.id == identifier), None)
+        return self._sites.get(identifier)
+
+    @functools.cached_property
+    def _sites(self) -> Mapping[str, SiteSettings]:
+        """Sites by id; of two with one id the first."""
+        found: dict[str, SiteSettings] = {}
+        for site in self.sites:
+            found.setdefault(site.id, site)
+        return found
 
     def kilometres(self, path: FleetPathSettings) -> float:
         """Length of the fibre in one direction: as configured, or the great circle between the two sites."""
@@ -295,95 +315,109 @@ class FleetSettings(Settings):
                         f"it can never pass"
                     )
 
-    def _duplicates(self) -> Iterator[tuple[Location, str]]:
-        for name in ("sites", "objectives"):
-            first: dict[str, int] = {}
-            for index, item in enumerate(getattr(self, name)):
-                if item.id in first:
+    def _same_twice(self, name: Literal["sites", "objectives"]) -> Iterator[tuple[Location, str]]:
+        first: dict[str, int] = {}
+        items: Iterable[SiteSettings | ObjectiveSettings] = getattr(self, name)
+        for index, item in enumerate(items):
+            with contextlib.suppress(UnreadError):
+                if first.setdefault(item.id, index) != index:
                     yield (name, index, "id"), f"{item.id} is already {name}[{first[item.id]}]"
-                first.setdefault(item.id, index)
-        agents: dict[Endpoint, str] = {}
-        for index, site in enumerate(self.sites):
-            if site.agent is not None and agents.setdefault(site.agent, site.id) != site.id:
-                yield ("sites", index, "agent"), f"{site.agent} is already the agent of {agents[site.agent]}"
-        names = Counter(webhook.name for webhook in self.alerts.webhooks)
-        for index, webhook in enumerate(self.alerts.webhooks):
-            if names[webhook.name] > 1:
-                yield ("alerts", "webhooks", index, "name"), f"{webhook.name} names two webhooks"
 
-    def _ports(self) -> Iterator[tuple[Location, str]]:
+    def _same_agent(self) -> Iterator[tuple[Location, str]]:
+        first: dict[Endpoint, int] = {}
         for index, site in enumerate(self.sites):
-            for name in ("agent", "reflector"):
-                endpoint = getattr(site, name)
-                if endpoint is not None and endpoint.port == 0:
-                    yield ("sites", index, name), f"{endpoint}: nobody can be reached at port 0"
-        for index, path in enumerate(self.paths):
-            if path.kind != "icmp" and path.address is not None and path.address.port == 0:
-                yield ("paths", index, "address"), f"{path.address}: nobody can be reached at port 0"
+            with contextlib.suppress(UnreadError):
+                if site.agent is not None and first.setdefault(site.agent, index) != index:
+                    of = self.sites[first[site.agent]].id
+                    yield ("sites", index, "agent"), f"{site.agent} is already the agent of {of}"
+
+    def _webhooks(self) -> Iterator[tuple[Location, str]]:
+        first: set[str] = set()
+        for index, webhook in enumerate(self.alerts.webhooks):
+            at: Location = ("alerts", "webhooks", index)
+            with contextlib.suppress(UnreadError):
+                if webhook.name in first:
+                    yield (*at, "name"), f"{webhook.name} names two webhooks"
+                first.add(webhook.name)
+            with contextlib.suppress(UnreadError):
+                if (webhook.url is None) == (webhook.url_file is None):
+                    yield at, "one of url and url_file is needed"
+
+    def _files(self, folder: Path) -> Iterator[tuple[Location, str]]:
+        for index, webhook in enumerate(self.alerts.webhooks):
+            for key in ("url_file", "secret_file"):
+                with contextlib.suppress(UnreadError):
+                    problem = file_problem(webhook, key, folder)
+                    if problem is not None:
+                        yield ("alerts", "webhooks", index, key), problem
 
     def _clocks(self) -> Iterator[tuple[Location, str]]:
         for index, site in enumerate(self.sites):
-            declared = site.clock.source == "declared"
-            if declared and site.clock.error_bound is None:
-                yield ("sites", index, "clock"), "a declared clock needs error_bound, such as 50us"
-            if not declared and site.clock.error_bound is not None:
-                yield ("sites", index, "clock", "error_bound"), "only a declared clock takes error_bound"
-            if site.clock.ptp_domain is not None and site.clock.source not in ("auto", "ptp"):
-                yield ("sites", index, "clock", "ptp_domain"), "only an auto or ptp clock takes ptp_domain"
+            for at, message in as_far_as_read(_clock_problems(site.clock)):
+                yield ("sites", index, "clock", *at), message
 
     def _paths(self) -> Iterator[tuple[Location, str]]:
         first: dict[tuple[object, ...], int] = {}
         for index, path in enumerate(self.paths):
-            at: Location = ("paths", index)
-            source, target = self.site(path.source), self.site(path.target)
-            tier = self.tiers.get(path.tier)
-            known = ", ".join(site.id for site in self.sites)
-            if source is None:
-                yield (*at, "source"), f"{path.source} is no site; sites: {known}"
-            elif source.agent is None:
-                yield (*at, "source"), f"{path.source} has no agent to probe from"
-            if target is None:
-                yield (*at, "target"), f"{path.target} is no site; sites: {known}"
-            elif path.address_at(target) is None:
-                yield at, _ADDRESS_NEEDED[path.kind].format(target=path.target)
-            too_long = timeout_problem(path.kind, path.timeout)
-            if too_long is not None:
-                yield (*at, "timeout"), too_long
-            if tier is None:
-                yield (*at, "tier"), f"{path.tier} is no tier; tiers: {', '.join(self.tiers)}"
-            if path.source == path.target:
-                yield (*at, "target"), f"{path.source} probes itself"
-            provider = path.provider
-            if provider is None and target is not None:
-                provider = target.provider
-            key = (path.source, path.target, path.tier, provider, path.kind, path.dscp)
-            if key in first:
-                yield at, f"the same path as paths[{first[key]}]"
-            first.setdefault(key, index)
-            if source is not None and target is not None and tier is not None:
-                yield from self._physics(index, path, tier)
+            for at, message in self._path_problems(path):
+                yield ("paths", index, *at), message
+            with contextlib.suppress(UnreadError):
+                provider, target = path.provider, self.site(path.target)
+                if provider is None and target is not None:
+                    provider = target.provider
+                key = (path.source, path.target, path.tier, provider, path.kind, path.dscp)
+                if first.setdefault(key, index) != index:
+                    yield ("paths", index), f"the same path as paths[{first[key]}]"
+
+    def _path_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
+        yield from as_far_as_read(self._source_problems(path))
+        yield from as_far_as_read(self._target_problems(path))
+        yield from as_far_as_read(self._tier_problems(path))
+        yield from as_far_as_read(self._physics(path))
+        yield from as_far_as_read(_timeout_problems(path))
+
+    def _source_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
+        source = self.site(path.source)
+        if source is None:
+            yield ("source",), f"{path.source} is no site; sites: {_listed(self._sites)}"
+        elif source.agent is None:
+            yield ("source",), f"{path.source} has no agent to probe from"
+
+    def _target_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
+        target = self.site(path.target)
+        if target is None:
+            yield ("target",), f"{path.target} is no site; sites: {_listed(self._sites)}"
+        elif path.address_at(target) is None:
+            yield (), _ADDRESS_NEEDED[path.kind].format(target=path.target)
+        if path.source == path.target:
+            yield ("target",), f"{path.source} probes itself"
+
+    def _tier_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
+        if path.tier not in self.tiers:
+            yield ("tier",), f"{path.tier} is no tier; tiers: {_listed(self.tiers)}"
 
     def _sources(self) -> Iterator[tuple[Location, str]]:
         """Probes that the target's reflector would refuse, for nobody knows where they come from."""
+        at = {site.id: index for index, site in reversed(list(enumerate(self.sites)))}
         told: set[tuple[str, int]] = set()
         for path in self.paths:
-            source, target = self.site(path.source), self.site(path.target)
-            if source is None or source.agent is None or target is None or target.reflector is None:
-                continue
-            version = 6 if ":" in target.reflector.host else 4
-            known = (*source.sources(), *self.reflector_allow)
-            if (source.id, version) in told or any(network.version == version for network in known):
-                continue
-            told.add((source.id, version))
-            unknown = (
-                f"{target.id} would refuse its probes: which IPv{version} address they come from is not known"
-            )
-            remedy = "give probes_from, such as [192.0.2.1], or reflector_allow for all sites"
-            yield ("sites", self.sites.index(source)), f"{unknown}; {remedy}"
+            with contextlib.suppress(UnreadError):
+                source, target = self.site(path.source), self.site(path.target)
+                if source is None or source.agent is None or target is None or target.reflector is None:
+                    continue
+                version = 6 if ":" in target.reflector.host else 4
+                known = (*source.sources(), *self.reflector_allow)
+                if (source.id, version) in told or any(network.version == version for network in known):
+                    continue
+                told.add((source.id, version))
+                unknown = f"{target.id} would refuse its probes: which IPv{version} address they come from is not known"
+                remedy = "give probes_from, such as [192.0.2.1], or reflector_allow for all sites"
+                yield ("sites", at[source.id]), f"{unknown}; {remedy}"
 
-    def _physics(
-        self, index: int, path: FleetPathSettings, tier: TierSettings
-    ) -> Iterator[tuple[Location, str]]:
+    def _physics(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
+        tier = self.tiers.get(path.tier)
+        if tier is None or self.site(path.source) is None or self.site(path.target) is None:
+            return
         km = self.kilometres(path)
         times = 2 if tier.direction == "round_trip" else 1
         floor_ns = times * fibre_floor_ns(km)
@@ -391,22 +425,54 @@ class FleetSettings(Settings):
             way = "there and back" if times == 2 else "one way"
             least = f"{km:.0f} km, for which light in fibre needs {floor_ns / 1e6:.2f} ms {way}"
             promise = f"tier {path.tier} promises {tier.limit}"
-            yield ("paths", index), f"impossible: {path.source} to {path.target} is {least}; {promise}"
+            yield (), f"impossible: {path.source} to {path.target} is {least}; {promise}"
+
+    def _paces(self) -> Iterator[tuple[Location, str]]:
+        of_agent: dict[str, list[Pace]] = defaultdict(list)
+        for path in self.paths:
+            of_agent[path.source].append(path.pace())
+        for source, paces in of_agent.items():
+            for message in too_much_in_all(paces):
+                yield ("paths",), f"from {source}: {message}"
 
     def _objectives(self) -> Iterator[tuple[Location, str]]:
         for index, objective in enumerate(self.objectives):
-            for number, tier in enumerate(objective.tiers):
-                if tier not in self.tiers:
-                    where: Location = ("objectives", index, "tiers", number)
-                    yield where, f"{tier} is no tier; tiers: {', '.join(self.tiers)}"
-            if objective.window < self.evaluation_interval:
-                window, evaluated = map(format_duration, (objective.window, self.evaluation_interval))
-                unjudged = "what happens between two evaluations would never be judged"
-                where = ("objectives", index, "window")
-                yield where, f"{window} is shorter than evaluation_interval, {evaluated}: {unjudged}"
-            if objective.window < 2 * self.source.interval:
-                window, interval = format_duration(objective.window), format_duration(self.source.interval)
-                yield (
-                    ("objectives", index, "window"),
-                    f"{window} holds fewer than two readings of the source, which is read every {interval}",
-                )
+            at: Location = ("objectives", index)
+            with contextlib.suppress(UnreadError):
+                for number, tier in enumerate(objective.tiers):
+                    if tier not in self.tiers:
+                        yield (*at, "tiers", number), f"{tier} is no tier; tiers: {_listed(self.tiers)}"
+            for _, message in as_far_as_read(self._window_problems(objective)):
+                yield (*at, "window"), message
+
+    def _window_problems(self, objective: ObjectiveSettings) -> Iterator[tuple[Location, str]]:
+        window, evaluated = map(format_duration, (objective.window, self.evaluation_interval))
+        if objective.window < self.evaluation_interval:
+            unjudged = "what happens between two evaluations would never be judged"
+            yield (), f"{window} is shorter than evaluation_interval, {evaluated}: {unjudged}"
+        if objective.window < 2 * self.source.interval:
+            read = format_duration(self.source.interval)
+            yield (), f"{window} holds fewer than two readings of the source, which is read every {read}"
+
+
+def _timeout_problems(path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
+    too_long = timeout_problem(path.kind, path.timeout) or too_much_of_one(path.pace())
+    if too_long is not None:
+        yield ("timeout",), too_long
+
+
+def _clock_problems(clock: SiteClockSettings) -> Iterator[tuple[Location, str]]:
+    declared = clock.source == "declared"
+    if declared and clock.error_bound is None:
+        yield (), "a declared clock needs error_bound, such as 50us"
+    if not declared and clock.error_bound is not None:
+        yield ("error_bound",), "only a declared clock takes error_bound"
+    if clock.ptp_domain is not None and clock.source not in ("auto", "ptp"):
+        yield ("ptp_domain",), "only an auto or ptp clock takes ptp_domain"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Known names, of very many the first."""
+    known = list(names)
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return ", ".join(known[:_NAMED]) + more

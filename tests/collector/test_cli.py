@@ -98,6 +98,22 @@ def test_the_plan_of_a_site_is_its_agents_configuration(
     assert json.loads(capsys.readouterr().out) == yaml.safe_load(text)
 
 
+def test_a_plan_needs_no_secrets(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be made where the collector does not run; `check` and `run` are for where it does."""
+    alerts = "alerts: {webhooks: [{name: noc, url: 'http://a', secret_file: noc.secret}]}\n"
+    file.write_text(f"{FLEET}{alerts}state: /nowhere/state.sqlite\n", encoding="utf-8")
+    line = len(FLEET.splitlines()) + 1
+    assert main(["plan", "--config", str(file), "--site", "wuhan"]) == 0
+    capsys.readouterr()
+    for command in ("check", "run"):
+        assert main([command, "--config", str(file)]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == [
+            f"{file}:{line}: alerts.webhooks[0].secret_file: cannot be read: No such file or directory",
+            f"{file}:{line + 1}: state: /nowhere/state.sqlite is in no folder that exists",
+        ]
+
+
 def test_the_plan_of_an_unknown_site_names_the_known_ones(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.alerts.targets import UnusableFile, webhook_target
+from collector.alerts.targets import UnusableFile, file_problem, webhook_target
 from collector.urls import split
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -60,6 +60,14 @@ def test_an_unusable_file_is_named_and_not_quoted(
         webhook_target(replace(Settings(url="http://a"), **{key: Path("file")}), tmp_path)  # type: ignore[arg-type]
     assert refused.value.key == key
     assert "very-secret" not in str(refused.value)
+
+
+def test_each_file_of_a_receiver_is_judged_by_itself(tmp_path: Path) -> None:
+    """An unusable address hides no unusable secret."""
+    both = Settings(url_file=Path("none.url"), secret_file=Path("none.secret"))
+    for key in ("url_file", "secret_file"):
+        assert file_problem(both, key, tmp_path) == "cannot be read: No such file or directory"
+        assert file_problem(Settings(url="http://a"), key, tmp_path) is None
 
 
 @pytest.mark.parametrize(

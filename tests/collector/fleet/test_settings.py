@@ -254,9 +254,17 @@ def test_a_page_without_an_address_is_warned_of() -> None:
     [
         ("interval: 50ms", "interval: 1ns", "paths[1].interval", "at least 1ms and at most 1h"),
         ("timeout: 2s", "timeout: 400d", "paths[1].timeout", "at least 1ms and at most 1m"),
+        (
+            "interval: 50ms, timeout: 2s",
+            "interval: 1ms, timeout: 1m",
+            "paths[1].timeout",
+            "1m with interval 1ms means to remember 262144 probes, at most 65536: a timeout of at most 16330ms",
+        ),
+        ("interval: 10s}", "interval: 1ns}", "source.interval", "at least 100ms and at most 1d"),
+        ('"127.0.0.1:9462"', '"127.0.0.1:0"', "sites[1].agent", "has port 0"),
         ("window: 5m", "window: 25s", "objectives[0].window", "shorter than evaluation_interval, 1m"),
-        ('"127.0.0.1:8623"', '"127.0.0.1:0"', "sites[2].reflector", "nobody can be reached at port 0"),
-        ('"127.0.0.1:8613"', '"127.0.0.1:0"', "paths[1].address", "nobody can be reached at port 0"),
+        ('"127.0.0.1:8623"', '"127.0.0.1:0"', "sites[2].reflector", "has port 0"),
+        ('"127.0.0.1:8613"', '"127.0.0.1:0"', "paths[1].address", "has port 0"),
         (
             "source: {kind: agents",
             'external_url: "http://[::1/x"\nsource: {kind: agents',
@@ -273,7 +281,7 @@ def test_a_page_without_an_address_is_warned_of() -> None:
             "source: {kind: agents",
             'external_url: "http://me:pw@a/"\nsource: {kind: agents',
             "external_url",
-            "belongs in a file",
+            "do not belong in a configuration file",
         ),
     ],
 )
@@ -315,6 +323,81 @@ def test_a_folder_is_no_state_file(tmp_path: Path) -> None:
     """What cannot become the state file is refused before anything starts."""
     with pytest.raises(ConfigError, match=r"state: \. is a folder"):
         parse(FLEET + "state: .\n", FleetSettings, "fleet.yaml", tmp_path)
+
+
+def test_what_must_be_there_and_is_wrong_hides_nothing(tmp_path: Path) -> None:
+    """A value that has no default is wrong; everything that does not need it is checked all the same."""
+    text = FLEET.replace("lat: 35.73", "lat: 135.73").replace("tier: city}", "tier: town}")
+    text = text.replace("window: 5m", "window: 5").replace("tiers: [hub]", "tiers: [hubs]")
+    text += "alerts: {webhooks: [{name: noc, url: 'ftp://a', secret_file: none}]}\nevaluation_interval: 2h\n"
+    with pytest.raises(ConfigError) as refused:
+        parse(text, FleetSettings, "fleet.yaml", tmp_path)
+    assert {problem.key for problem in refused.value.problems} == {
+        "sites[2].lat",
+        "paths[0].tier",
+        "objectives[0].window",
+        "objectives[1].tiers[0]",
+        "objectives[1].window",
+        "alerts.webhooks[0].url",
+        "alerts.webhooks[0].secret_file",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("id: guanggu", "id: 光谷"),
+        ("id: hourly", "id: 每小时"),
+        ("lat: 30.49, lon: 114.42", "lat: north, lon: 114.42"),
+        ("kind: agents, interval: 10s", "kind: agents, interval: 10"),
+        ("kind: agents, interval: 10s", "kind: prometheus, interval: 1d"),
+        ('limit: "< 1ms"', "limit: 1ms"),
+        ("  hub: {name", "  枢纽: {name"),
+        ('reflector: "[::1]:8621"', "reflector: 8621"),
+        ("{zh: 枢纽, en: Hubs}", "Hubs"),
+        ('    agent: "127.0.0.1:9462"', "    agent: nowhere"),
+        ("- {source: guanggu, target: wuhan, tier: loop, fibre_km: 30}", "- loop"),
+        ("timeout: 2s", "timeout: 400d"),
+        ("timeout: 2s", "timeout: 2s, kind: tpc"),
+        ("timeout: 2s", "timeout: 2s, kind: tcp"),
+        ("timeout: 2s", "timeout: 2s, schedule: random"),
+        ('agent: "127.0.0.1:9462"', 'agent: "wuhan.example:9462", probes_from: [wuhan]'),
+        ('["::1", 192.0.2.0/24]', "[nowhere]"),
+        ("source: declared, error_bound: 50us", "source: declared, error_bound: 50"),
+        ("source: declared, error_bound: 50us", "source: sundial, error_bound: 50us"),
+    ],
+)
+def test_nothing_is_said_that_only_follows(old: str, new: str) -> None:
+    """Who wrote one thing wrongly is told of one."""
+    with pytest.raises(ConfigError) as refused:
+        fleet(changed(old, new))
+    assert len(refused.value.problems) == 1, refused.value
+
+
+def test_too_much_for_one_agent_is_refused() -> None:
+    """More probes than a core can send, and more than it can remember; each path by itself would be accepted."""
+    path = "  - {{source: wuhan, target: qingyang, tier: hub, provider: p{}, interval: {}, timeout: {}}}\n"
+    fast = "".join(path.format(number, "1ms", "1ms") for number in range(101))
+    with pytest.raises(
+        ConfigError, match=r"paths: from wuhan: 1010\d\d probes a second of one agent: at most 100000"
+    ):
+        fleet(changed("paths:\n", "paths:\n" + fast))
+    long = "".join(path.format(number, "1ms", "15s") for number in range(65))
+    with pytest.raises(
+        ConfigError, match=r"from wuhan: 42\d+ probes of one agent to remember: at most 4194304"
+    ):
+        fleet(changed("paths:\n", "paths:\n" + long))
+
+
+def test_very_many_names_are_not_all_listed() -> None:
+    """An unknown site among thousands is answered in one line that can be read."""
+    sites = "".join(f"  - {{id: s{n}, name: {{zh: 甲, en: A}}, lat: 0, lon: 0}}\n" for n in range(1000))
+    with pytest.raises(ConfigError, match=r"atlantis is no site; sites: .*, s16 and 983 more$"):
+        fleet(
+            changed("tiers:\n  city", f"{sites}tiers:\n  city").replace(
+                "{source: guanggu", "{source: atlantis"
+            )
+        )
 
 
 def test_very_many_problems_are_cut_short() -> None:
