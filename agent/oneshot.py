@@ -19,6 +19,7 @@ from agent.net.clocks.automatic import AutomaticClock
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
 from agent.probes.prober import Prober
+from agent.probes.stamp import HearingStampProbes
 from agent.program import outlets_of
 from agent.runtime.lifecycle import ExitStatus, stop_requested
 from agent.runtime.probe_address import ProbeKind, format_address
@@ -91,7 +92,8 @@ async def probe(shot: OneShot) -> int:
             if not shot.as_json:
                 print(_line(measurement, shot.limit is not None, outlets.one_way), flush=True)
 
-    outlets = outlets_of(shot.kind)
+    hearing = HearingStampProbes() if shot.kind == "stamp" else None
+    outlets = hearing or outlets_of(shot.kind)
     prober = Prober(outlets, "probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count)
     if not shot.as_json:
         print(_heading(shot, clock, outlets.one_way))
@@ -110,6 +112,11 @@ async def probe(shot: OneShot) -> int:
 
     path = prober.paths[0]
     summary = summarise(shot, prober, clock, measurements)
+    if hearing is not None:
+        summary["icmp_errors"] = [
+            {"reason": reason, "from": address or None, "count": count}
+            for (reason, address), count in hearing.icmp_answers().most_common()
+        ]
     if shot.as_json:
         json.dump(summary, sys.stdout, ensure_ascii=False, indent=2)
         print()
@@ -251,6 +258,11 @@ def _closing(summary: dict[str, Any]) -> str:
     ]
     lines = [f"{totals}{' (' + ', '.join(where) + ')' if where else ''}, law {summary['law']}"]
     lines += [f"{count} not sent: {reason}" for reason, count in summary["not_sent"].items()]
+    lines += [
+        f"{error['count']} answered by ICMP: {error['reason'].replace('_', ' ')}"
+        + (f", says {error['from']}" if error["from"] else "")
+        for error in summary.get("icmp_errors", ())
+    ]
     lines += [f"{count} discarded: {reason}" for reason, count in summary["discarded"].items()]
     for name, counts in summary["directions"].items():
         delay = counts["delay"]

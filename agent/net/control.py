@@ -41,6 +41,8 @@ CONTROL_OCTETS: Final = 192
 _HEADER: Final = struct.Struct("=Qii")
 _TIMESPEC: Final = struct.Struct("=qq")
 _EXTENDED_ERROR: Final = struct.Struct("=4xB7xI")
+_ORIGIN_TYPE_CODE: Final = struct.Struct("=4xBBB9x")
+_ICMP_ORIGINS: Final = (2, 3)
 _INT: Final = struct.Struct("=i")
 _TRANSMIT_ID: Final = struct.Struct("=QiiI4x")
 _TRAFFIC_CLASS: Final = struct.Struct("=Qiii4x")
@@ -238,6 +240,8 @@ IPV6: Final = Protocol(
     arrival_columns=_arrival_columns(info_octets=20, ttl_at=104, traffic_class="=i4"),
 )
 
+_ERRORS: Final = tuple((protocol.level, protocol.error) for protocol in (IPV4, IPV6))
+
 
 def messages(control: bytearray, at: int, octets: int) -> Iterator[tuple[int, int, bytes]]:
     """Level, type and data of each control message between `at` and `at + octets`; stops at a malformed one."""
@@ -248,6 +252,18 @@ def messages(control: bytearray, at: int, octets: int) -> Iterator[tuple[int, in
             return
         yield level, kind, bytes(control[at + _HEADER.size : at + length])
         at += (length + 7) & ~7
+
+
+def icmp_errors_among(said: Iterable[tuple[int, int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
+    """ICMP type and code, and the encoded address of whoever sent it, of the ICMP errors among control messages.
+
+    The address is empty, or begins with zeros, where the kernel gives none.
+    """
+    for level, kind, data in said:
+        if (level, kind) in _ERRORS and len(data) >= _ORIGIN_TYPE_CODE.size:
+            origin, icmp_type, code = _ORIGIN_TYPE_CODE.unpack_from(data)
+            if origin in _ICMP_ORIGINS:
+                yield icmp_type, code, data[_ORIGIN_TYPE_CODE.size :]
 
 
 def read_receive_stamps(control: bytearray, sizes: Sequence[Sequence[int]]) -> list[int | None]:

@@ -7,6 +7,7 @@ descriptor readable. Whoever waits for the descriptor must drain both queues or 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import ipaddress
@@ -15,6 +16,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -33,6 +35,8 @@ _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=9I")
 _MEMINFO_DROPS: Final = 8
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS)
+_ATTEMPTS: Final = 3
+_DIFFERENT_ANSWERS: Final = 256
 
 _FEW: Final = 8
 """Up to so many at a time are read faster one by one than as arrays."""
@@ -162,6 +166,21 @@ class Prepared:
         return self._socket.send_loaded(self._batch, self._numbers, first, stop)
 
 
+class IcmpAnswer(NamedTuple):
+    """An ICMP error that quotes a datagram.
+
+    Attributes:
+        destination: where the datagram was sent to, encoded.
+        kind, code: ICMP type and code.
+        sender: who sent the error, encoded; empty, or beginning with zeros, where the kernel does not say.
+    """
+
+    destination: bytes
+    kind: int
+    code: int
+    sender: bytes
+
+
 class TransmitStamp(NamedTuple):
     """When a datagram left.
 
@@ -220,9 +239,12 @@ class TimestampedSocket:
         batch: how many datagrams one system call takes at most.
         payload_octets: how long a payload may be; of what is longer the rest is lost.
         opened: the socket to be used, non-blocking and as it is bound; none: a UDP socket of its own.
+        hear_errors: take note of ICMP errors (IP_RECVERR, `man 7 ip`). Each costs a system call that fails in its
+            stead, so this is for few packets.
 
     Attributes:
         batch, payload_octets: the same.
+        icmp_answers: how often each ICMP error came, where they are heard, of not too many different ones.
         any_source: as `Datagram.local`, the routing's choice.
         id_message_octets: how much of an outgoing datagram's control data chooses its number.
         source_message_at: where in it the source address is chosen, behind the traffic class.
@@ -241,6 +263,7 @@ class TimestampedSocket:
         batch: int = BATCH,
         payload_octets: int = MAX_PAYLOAD,
         opened: socket.socket | None = None,
+        hear_errors: bool = False,
     ) -> None:
         self.batch = batch
         self.payload_octets = payload_octets
@@ -248,6 +271,8 @@ class TimestampedSocket:
         self._protocol = IPV6 if family == socket.AF_INET6 else IPV4
         self._answering = answering
         self._dscp = dscp
+        self._hear_errors = hear_errors
+        self.icmp_answers: Counter[IcmpAnswer] = Counter()
         self._socket = opened or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._configure()
@@ -351,8 +376,14 @@ class TimestampedSocket:
 
     def fetch(self) -> int:
         """Take up to `batch` queued datagrams, and say how many; `fetched` or `fetched_requests` gives them."""
-        self._fetched = self._incoming.fill(self._socket.fileno(), 0)
+        self._fetched = self._fill_incoming()
         return self._fetched
+
+    def _fill_incoming(self) -> int:
+        for _ in range(_ATTEMPTS if self._hear_errors else 0):
+            with contextlib.suppress(OSError):  # an ICMP error, told once, before what is queued
+                return self._incoming.fill(self._socket.fileno(), 0)
+        return self._incoming.fill(self._socket.fileno(), 0)
 
     def fetched(self) -> list[Datagram]:
         """What the last `fetch` took."""
@@ -391,7 +422,7 @@ class TimestampedSocket:
     def receive_arrays(self) -> Arrivals:
         """Take up to `batch` queued datagrams as `receive` does, on a socket that does not answer."""
         batch = self._incoming
-        results = batch.results[: batch.fill(self._socket.fileno(), 0)]
+        results = batch.results[: self._fill_incoming()]
         stamps = control.receive_stamps_of(batch.control, results)
         if len(stamps):
             self._last_arrival_stamped = bool(stamps[-1])
@@ -422,7 +453,7 @@ class TimestampedSocket:
             stamps = np.array(self.transmit_stamps(), np.int64).reshape(-1, 2)
             return stamps[:, 0], stamps[:, 1]
         batch = self._errors
-        results = batch.results[: batch.fill(self._socket.fileno(), control.MSG_ERRQUEUE)]
+        results = batch.results[: self._fill_errors()]
         wire, stamped_ns = control.transmit_stamps_of(self._protocol, batch.control, results)
         ids = self._ids.unfold(wire)
         if len(ids):
@@ -440,7 +471,7 @@ class TimestampedSocket:
 
     def _take_stamps(self) -> list[TransmitStamp]:
         batch = self._errors
-        count = batch.fill(self._socket.fileno(), control.MSG_ERRQUEUE)
+        count = self._fill_errors()
         if count > _FEW and self._chosen_ids:
             wires, times = control.transmit_stamps_of(self._protocol, batch.control, batch.results[:count])
             return list(map(TransmitStamp, self._ids.unfold(wires).tolist(), times.tolist()))
@@ -453,9 +484,23 @@ class TimestampedSocket:
             if (number := number_of(wire, now_ns)) is not None
         ]
 
+    def _fill_errors(self) -> int:
+        batch = self._errors
+        count = batch.fill(self._socket.fileno(), control.MSG_ERRQUEUE)
+        if self._hear_errors:
+            for at, octets in enumerate(batch.results["control_octets"][:count].tolist()):
+                said = control.messages(batch.control, at * CONTROL_OCTETS, octets)
+                for kind, code, sender in control.icmp_errors_among(said):
+                    answer = IcmpAnswer(batch.name_rows[at].tobytes(), kind, code, sender)
+                    if answer in self.icmp_answers or len(self.icmp_answers) < _DIFFERENT_ANSWERS:
+                        self.icmp_answers[answer] += 1
+        return count
+
     def _configure(self) -> None:
         dscp = self._dscp
         option = self._socket.setsockopt
+        if self._hear_errors:
+            option(self._protocol.level, self._protocol.error, 1)
         room = _ANSWERING_BUFFER_OCTETS if self._answering else _RECEIVE_BUFFER_OCTETS
         try:
             option(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
@@ -518,11 +563,11 @@ class TimestampedSocket:
 
     def send_loaded(self, batch: OutgoingBatch, numbers: int, first: int, stop: int) -> list[Sending]:
         """Send those datagrams of a batch that lie between two indices; `numbers` is what `number` gave."""
-        descriptor, position = self._socket.fileno(), first
+        position = first
         sendings: list[Sending] = []
         while position < stop:
             asked = stop - position
-            taken = batch.send(descriptor, position, asked)
+            taken = self._send_some(batch, position, asked)
             if taken > 0:
                 number = numbers + position if self._chosen_ids else self._count(taken)
                 sendings.append(Sending(position, position + taken, number))
@@ -536,6 +581,16 @@ class TimestampedSocket:
                 # Fewer than asked for: one was refused, whether or not it will be again.
                 self._renumber()
         return sendings
+
+    def _send_some(self, batch: OutgoingBatch, position: int, count: int) -> int:
+        """As `OutgoingBatch.send`; where errors are heard, one that an earlier datagram met refuses none."""
+        taken = batch.send(self._socket.fileno(), position, count)
+        for _ in range(_ATTEMPTS if self._hear_errors else 0):
+            if taken > 0 or -taken in _FULL:
+                break
+            self._renumber()
+            taken = batch.send(self._socket.fileno(), position, count)
+        return taken
 
     def _count(self, datagrams: int) -> int:
         """The number of the first of so many that the kernel has counted."""

@@ -26,6 +26,7 @@ from agent.net.control import (
     SO_TIMESTAMPING,
     SOL_SOCKET,
     Protocol,
+    icmp_errors_among,
 )
 from agent.net.datagram import decode_address
 
@@ -41,8 +42,7 @@ _IPV6_RECVERR: Final = 25
 _TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE = 2, 8, 16
 _STAMPING: Final = _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE
 _TIMESPEC: Final = struct.Struct("=qq")
-_EXTENDED_ERROR: Final = struct.Struct("=4xBBBx8x")
-_ORIGINS: Final = (2, 3)
+_ORIGIN: Final = struct.Struct("=4xB11x")
 _INT: Final = struct.Struct("=i")
 _SEND_ATTEMPTS: Final = 3
 
@@ -128,7 +128,7 @@ def transmitted(messages: Iterable[Message]) -> Iterator[Transmitted]:
     """The transmit times among what the error queue of a socket gave."""
     for message in messages:
         at_ns = message.stamped_ns
-        if at_ns is not None and ORIGIN_TIMESTAMPING in (origin for origin, *_ in _errors(message)):
+        if at_ns is not None and ORIGIN_TIMESTAMPING in _origins(message):
             yield Transmitted(message.data, at_ns)
 
 
@@ -209,8 +209,8 @@ class ErrorQueueSocket:
         failures = list(read_queue(self._socket, MSG_ERRQUEUE))
         yield from transmitted(failures)
         for message in failures:
-            for origin, kind, code, address in _errors(message):
-                if origin in _ORIGINS and address:
+            for kind, code, sender in icmp_errors_among(message.control):
+                if address := sender_of(sender, self._protocol):
                     at_ns = message.stamped_ns or time.time_ns()
                     yield IcmpError(message.data, address, kind, code, at_ns)
         for message in read_queue(self._socket, 0):
@@ -223,16 +223,16 @@ def plain(address: str) -> str:
     return address.partition("%")[0]
 
 
-def _errors(message: Message) -> Iterator[tuple[int, int, int, str]]:
-    """Origin, ICMP type, code and sender of the extended errors of a message; the sender empty where it has none."""
+def sender_of(encoded: bytes, protocol: Protocol) -> str:
+    """Who sent an ICMP error, of what `icmp_errors_among` gives; empty where the kernel does not say."""
+    if len(encoded) < protocol.name_octets or not any(encoded[:2]):
+        return ""
+    return str(ipaddress.ip_address(plain(decode_address(encoded)[0])))
+
+
+def _origins(message: Message) -> Iterator[int]:
+    """Where the extended errors of a message come from."""
     for level, kind, data in message.control:
         for protocol in (IPV4, IPV6):
-            if (level, kind) == (protocol.level, protocol.error) and len(data) >= _EXTENDED_ERROR.size:
-                origin, icmp_type, code = _EXTENDED_ERROR.unpack_from(data)
-                yield origin, icmp_type, code, _sender(data[_EXTENDED_ERROR.size :], protocol)
-
-
-def _sender(name: bytes, protocol: Protocol) -> str:
-    if len(name) < protocol.name_octets or not any(name[:2]):
-        return ""
-    return str(ipaddress.ip_address(plain(decode_address(name)[0])))
+            if (level, kind) == (protocol.level, protocol.error) and len(data) >= _ORIGIN.size:
+                yield _ORIGIN.unpack_from(data)[0]

@@ -14,12 +14,15 @@ from agent.core.follow_up import FollowUps, Told
 from agent.core.interval import UNKNOWN_NS, Flags, Integers, sum_of_uncertainties
 from agent.core.measurement import Probes
 from agent.core.probe_ring import with_room
+from agent.core.route import AnswerKind
 from agent.core.session import Replies, joined
 from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS, SENDER_COLUMNS
 from agent.core.timestamps import ErrorEstimate, ns_from_wire
 from agent.core.tlv import TlvType
 from agent.core.tlv_values import FollowUpTelemetry
+from agent.net.control import IPV4, IPV6
 from agent.net.datagram import Arrivals, TimestampedSocket
+from agent.net.icmp_errors import sender_of
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Outlet, Packets, count_discarded, stamped_arrivals
@@ -52,6 +55,36 @@ _FOLLOWING: Final = np.dtype(
 """The first TLV of a reply, where it is Follow-Up Telemetry."""
 
 
+class HearingStampProbes:
+    """Opens outlets that hear of ICMP errors: for a few packets, of which one wants to know why they were lost.
+
+    An error proves nothing of when or where a probe was lost, for anybody can send one; so it changes no outcome.
+    """
+
+    one_way: Final = True
+
+    def __init__(self) -> None:
+        self._outlets: list[StampOutlet] = []
+
+    def __call__(
+        self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
+    ) -> StampOutlet:
+        """An outlet; see `StampOutlet`."""
+        self._outlets.append(StampOutlet(family, dscp, destinations, clock, hear_errors=True))
+        return self._outlets[-1]
+
+    def icmp_answers(self) -> Counter[tuple[str, str]]:
+        """How often which ICMP error came from whom: (what it says, address; empty where it is not known)."""
+        found: Counter[tuple[str, str]] = Counter()
+        for outlet in self._outlets:
+            ipv6 = outlet.socket.family == socket.AF_INET6
+            for answer, count in outlet.socket.icmp_answers.items():
+                said = AnswerKind.of_icmp(6 if ipv6 else 4, answer.kind, answer.code)
+                words = f"type {answer.kind}, code {answer.code}" if said is None else said.value
+                found[words, sender_of(answer.sender, IPV6 if ipv6 else IPV4)] += count
+        return found
+
+
 class StampOutlet(Outlet):
     """A socket of STAMP senders (RFC 8762, unauthenticated), which may ask to be told when replies left (RFC 8972).
 
@@ -59,14 +92,23 @@ class StampOutlet(Outlet):
         family, dscp: of the socket.
         destinations: where the rows are sent to.
         clock: the quality of the local clock.
+        hear_errors: as of `TimestampedSocket`.
     """
 
     one_way: ClassVar = True
 
     def __init__(
-        self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
+        self,
+        family: socket.AddressFamily,
+        dscp: int,
+        destinations: Destinations,
+        clock: LocalClock,
+        *,
+        hear_errors: bool = False,
     ) -> None:
-        socket_ = TimestampedSocket(family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_REPLY)
+        socket_ = TimestampedSocket(
+            family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_REPLY, hear_errors=hear_errors
+        )
         super().__init__(socket_, _REQUEST, destinations)
         self._clock = clock
         self._follow_ups = FollowUps()

@@ -243,6 +243,27 @@ def test_probe_of_silence() -> None:
     assert found["directions"]["round_trip"]["delay"] is None
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_closed_port_is_said(host: str) -> None:
+    """Why nothing came is shown, as text and as JSON; that it was said changes neither outcome nor what is sent."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as taken:
+        taken.bind((host, 0))
+        port = taken.getsockname()[1]
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    quick = ("probe", "stamp", target, "--count", "40", "--interval", "1ms", "--timeout", "100ms")
+    document, people = command(*quick, "--json"), command(*quick)
+    assert (document.returncode, people.returncode) == (1, 1), document.stderr
+    found = json.loads(document.stdout)
+    assert (found["sent"], found["law"]) == (40, "holds")
+    assert set(found["not_sent"]) <= {"overdue"}  # which are sent later
+    assert found["directions"]["forward"]["unattributed"] == 40
+    (error,) = found["icmp_errors"]
+    assert (error["reason"], error["from"]) == ("port_unreachable", host)
+    assert 1 <= error["count"] <= 40  # the kernel bounds how many it sends
+    assert f"answered by ICMP: port unreachable, says {host}\n" in people.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import time
 
 import pytest
 
 from agent.net import control
+from agent.net.datagram import TimestampedSocket
 from agent.net.mmsg import OutgoingBatch
 from tests.support.requirements import require
 from tests.support.stamped import (
@@ -22,6 +24,8 @@ from tests.support.stamped import (
     receive_all,
     stamps_of,
 )
+
+PORT_UNREACHABLE = {socket.AF_INET: (3, 3), socket.AF_INET6: (1, 4)}
 
 
 @pytest.mark.parametrize("bad", [{0}, {2}, {6}, {2, 3}, {0, 1, 5}, set(range(7))])
@@ -124,3 +128,36 @@ def test_the_turn_of_the_kernels_number_is_survived(family: socket.AddressFamily
     results = sender.send([(number(i), to, b"") for i in range(8)])
     assert results == list(range((1 << 32) - 3, (1 << 32) + 5))
     assert_stamps_belong(results, stamps_of(sender), receive_all(receiver))
+
+
+def test_an_error_that_one_datagram_meets_refuses_no_other(
+    family: socket.AddressFamily, numbering: str, opened: Open
+) -> None:
+    """Where ICMP errors are heard the kernel tells each in place of a send or a receive; nothing is lost by that."""
+    receiver, closed = opened(family), opened(family)
+    open_, nowhere = address_of(receiver), address_of(closed)
+    closed.close()
+    sender = TimestampedSocket(family, (LOOPBACK[family], 0), hear_errors=True)
+    stamps: dict[int, int] = {}
+    results: list[int] = []
+    for first in range(0, 60, 6):
+        to = [open_, nowhere, open_, open_, nowhere, nowhere]
+        results += sender.send([(number(first + at), one, b"") for at, one in enumerate(to)])
+        if first % 12:  # else the error is told at the next send
+            assert sender.receive() == []
+            stamps |= stamps_of(sender)
+    stamps |= stamps_of(sender)
+    sender.close()
+    assert results == list(range(60))
+    (answer,) = sender.icmp_answers
+    assert (answer.destination, answer.kind, answer.code) == (nowhere, *PORT_UNREACHABLE[family])
+    assert 1 <= sender.icmp_answers[answer] <= 30
+    received = {
+        struct.unpack_from("=I", payload)[0]: one.received_ns for payload, one in receive_all(receiver)
+    }
+    assert sorted(received) == [index for index in results if index % 6 in (0, 2, 3)]
+    assert set(stamps) <= set(results)
+    assert numbering == "counted" or len(stamps) == 60, "a stamp is missing"
+    for index, arrived_ns in received.items():
+        assert arrived_ns is not None
+        assert index not in stamps or stamps[index] <= arrived_ns
