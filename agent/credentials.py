@@ -30,6 +30,8 @@ _DEFAULT: Final = "default"
 _SSID: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 _MAX_SSID: Final = 65_535
 _ACCESS_OF_OTHERS: Final = 0o077
+_TOKEN: Final = re.compile(r"[\w.~+/=-]{16,256}\Z", re.ASCII)
+_TOKENS: Final = "one line of 16 to 256 letters, digits and -._~+/="
 _KEYS: Final = f"hex:… or base64:… of at least {MIN_KEY_OCTETS} octets"
 _DECODERS: Final[dict[str, Callable[[str], bytes]]] = {
     "hex": bytes.fromhex,
@@ -56,6 +58,23 @@ def load_credentials(path: Path) -> KeyRing:
         {int(session): of_session for session, of_session in keys.items() if session != _DEFAULT},
         keys.get(_DEFAULT, ()),
     )
+
+
+def load_token(path: Path) -> str:
+    """Read the token of the API: the one line of a file that only its owner can read.
+
+    Raises:
+        ConfigError: others may read it, or it holds no token; never with any of it.
+    """
+    _refuse_if_open(path)
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
+        raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from None
+    if not _TOKEN.match(token):
+        raise ConfigError([Problem(str(path), 0, "", f"holds no token: {_TOKENS}")])
+    return token
 
 
 def _refuse_if_open(path: Path) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from agent.api import add_api
+from agent.core.flight import FlightRecorder
 from agent.core.histogram import Histogram
+from agent.core.ledger import PathLabels
 from agent.exposition import registry, render
 from agent.http import create_app, serve
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
@@ -44,8 +48,21 @@ from agent.settings import (
 log = logging.getLogger(__name__)
 
 
-_FIXED: Final = ("site", "listen", "clock")
+_FIXED: Final = ("site", "listen", "clock", "recorder", "api")
 _FIXED_OF_REFLECTOR: Final = ("listen", "sessions", "max_sessions", "cpu")
+
+
+_FORGET_EVERY_S: Final = 10.0
+_ROWS_PER_KIND: Final = 1 << 24
+"""Every kind of probe has a table of rows of its own, and all share a recorder."""
+
+
+class Recorded(NamedTuple):
+    """A path whose packets are recorded; see `agent.api.RecordedPath`."""
+
+    number: int
+    labels: PathLabels
+    one_way: bool
 
 
 class RestartNeeded(IsochroneError):
@@ -110,9 +127,17 @@ class Agent:
         longest_ns = max((path.timeout for path in settings.paths), default=0)
         self.clock = LocalClock(clock_of(settings.clock), longest_sample_ns=2 * longest_ns)
         rng = rng or random.Random()
+        self.recorder = FlightRecorder(settings.recorder.length, settings.recorder.memory)
         self.probers = {
-            kind: Prober(outlets_of(kind), settings.site, _of_kind(kind, settings), self.clock, rng)
-            for kind in KINDS
+            kind: Prober(
+                outlets_of(kind),
+                settings.site,
+                _of_kind(kind, settings),
+                self.clock,
+                rng,
+                record=functools.partial(self.recorder.add, first_path=number * _ROWS_PER_KIND),
+            )
+            for number, kind in enumerate(KINDS)
         }
         self.reflector = (
             None
@@ -171,6 +196,7 @@ class Agent:
         sharpen_timers()
         await self.clock.refresh()
         keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
+        forget = asyncio.create_task(self._forget(), name="forget old packets")
         own = registry(self)
         app = create_app(
             lambda: render(self, own),
@@ -178,6 +204,7 @@ class Agent:
             self.reload,
             lambda: "" if self._ready else "starting",
         )
+        add_api(app, self, self.settings.token(self._folder))
         runner = None if self.settings.listen is None else await serve(app, self.settings.listen)
         try:
             if self.reflector is not None:
@@ -195,6 +222,7 @@ class Agent:
             return self._report()
         finally:
             keep_clock.cancel()
+            forget.cancel()
             for prober in self.probers.values():
                 await prober.close()
             if self.reflector is not None:
@@ -248,6 +276,22 @@ class Agent:
             "drained: %d probes sent, %d in flight, conservation law %s", sent, in_flight, broken or "holds"
         )
         return not broken and in_flight == 0
+
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(_FORGET_EVERY_S)
+            self.recorder.forget(time.time_ns())
+
+    # What the API shows
+
+    @property
+    def recorded(self) -> list[Recorded]:
+        """All paths, with the numbers under which the recorder knows them."""
+        return [
+            Recorded(number * _ROWS_PER_KIND + path.ledger.row, path.ledger.labels, outlets_of(kind).one_way)
+            for number, (kind, prober) in enumerate(self.probers.items())
+            for path in prober.paths
+        ]
 
     # What /metrics shows
 

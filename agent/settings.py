@@ -16,7 +16,7 @@ from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
 from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
-from agent.credentials import load_credentials
+from agent.credentials import load_credentials, load_token
 from agent.net.datagram import MAX_PAYLOAD
 from agent.runtime.exceptions import ConfigError, UnreadError
 from agent.runtime.pace import MAX_PATHS, IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
@@ -28,6 +28,7 @@ from agent.runtime.quantities import (
     NetworkText,
     PercentText,
     RateText,
+    SizeOctets,
     endpoint_with_default_port,
     format_duration,
     reachable,
@@ -182,6 +183,28 @@ def _is_within(inner: Network, outer: Network) -> bool:
     )
 
 
+class RecorderSettings(Settings):
+    """The flight recorder.
+
+    Attributes:
+        length: for how long packets are remembered, at most.
+        memory: what that may take; where it does not suffice, the record is shorter.
+    """
+
+    length: DurationNs = 600_000_000_000
+    memory: SizeOctets = 32_000_000
+
+
+class ApiSettings(Settings):
+    """The API below /api/v1.
+
+    Attributes:
+        token_file: the one line that who reads it has to send as a bearer token; only its owner may read the file.
+    """
+
+    token_file: Path
+
+
 class LimitsSettings(Settings):
     """What outcomes are counted against; a missing one follows from the others."""
 
@@ -310,6 +333,8 @@ class AgentSettings(Settings):
     listen: Endpoint | None = None
     clock: ClockSettings = AutomaticClockSettings()
     reflector: ReflectorSettings | None = None
+    recorder: RecorderSettings = RecorderSettings()
+    api: ApiSettings | None = None
     plan_version: str = ""
     paths: Annotated[tuple[PathSettings, ...], Field(max_length=MAX_PATHS)] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -349,13 +374,26 @@ class AgentSettings(Settings):
             first.setdefault(key, index)
 
     def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
-        """A credentials file that cannot be used."""
+        """Files of secrets that cannot be used."""
         try:
             if self.reflector is not None:
                 self.reflector.keys(folder)
         except ConfigError as error:
             for problem in error.problems:
                 yield ("reflector", "credentials"), str(problem)
+        try:
+            self.token(folder)
+        except ConfigError as error:
+            for problem in error.problems:
+                yield ("api", "token_file"), str(problem)
+
+    def token(self, folder: Path) -> str | None:
+        """The API's token; None where there is no API.
+
+        Raises:
+            ConfigError: its file, which is named relative to a folder, is no good.
+        """
+        return None if self.api is None else load_token(folder / self.api.token_file)
 
     def warnings(self) -> Iterator[str]:
         """What is allowed and yet probably not meant."""

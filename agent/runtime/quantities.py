@@ -44,6 +44,10 @@ _RATE: Final = re.compile(r"(?P<count>[0-9]{1,9}) ?/ ?s\Z")
 _RATES: Final = "packets a second such as 2000/s, 1/s to 10000000/s"
 _MAX_RATE: Final = 10_000_000
 _PERCENTAGE: Final = re.compile(r"(?P<number>[0-9]{1,3}) ?%\Z")
+_SIZES = "a size such as 500kB, 32MB or 1GB"
+_SIZE = re.compile(r"([0-9]{1,9}) ?(kB|MB|GB)\Z")
+_SIZE_UNITS = {"kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+_MOST_GIGABYTES = 64
 _PERCENTAGES: Final = "a share such as 50%, 1% to 100%"
 _NETWORKS: Final = "a network such as 192.0.2.0/24 or 2001:db8::/32, or an address"
 _HOSTS: Final = "HOST such as 192.0.2.1 or 2001:db8::1"
@@ -129,6 +133,21 @@ def parse_rate(value: Any) -> int:
     return int(match["count"])
 
 
+def parse_size(value: Any) -> int:
+    """Octets of a text such as `32MB`; a thousand of each unit make the next.
+
+    Raises:
+        ValueError: no size, or none of 1 kB to 64 GB.
+    """
+    found = _SIZE.match(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"{quoted(value)} is no size: {_SIZES}")
+    octets = int(found[1]) * _SIZE_UNITS[found[2]]
+    if not _SIZE_UNITS["kB"] <= octets <= _MOST_GIGABYTES * _SIZE_UNITS["GB"]:
+        raise ValueError(f"{quoted(value)} is out of range: at least 1kB and at most {_MOST_GIGABYTES}GB")
+    return octets
+
+
 def parse_percentage(value: Any) -> int:
     """Percent of a text such as `50%`.
 
@@ -170,6 +189,9 @@ LimitText = Annotated[Limit, BeforeValidator(parse_limit), Accepts(_LIMITS)]
 
 RateText = Annotated[int, BeforeValidator(parse_rate), Accepts(_RATES)]
 """Packets a second, written `2000/s`."""
+
+SizeOctets = Annotated[int, BeforeValidator(parse_size), Accepts(_SIZES)]
+"""Memory in octets, written `500kB`, `32MB` or `1GB`."""
 
 PercentText = Annotated[int, BeforeValidator(parse_percentage), Accepts(_PERCENTAGES)]
 """A share in percent, written `50%`."""

@@ -6,7 +6,6 @@ python -m tests.bench.recorded_agent RECORD BUSY_THREADS CONFIG
 from __future__ import annotations
 
 import asyncio
-import functools
 import sys
 import threading
 from pathlib import Path
@@ -15,9 +14,8 @@ from unittest import mock
 
 import numpy as np
 
-from agent import program
+from agent.core.flight import FlightRecorder
 from agent.core.measurement import Measurements
-from agent.probes.prober import Prober
 from agent.program import Agent
 from agent.runtime.lifecycle import stop_requested
 from agent.runtime.settings import load
@@ -46,7 +44,7 @@ def main(record: Path, threads: int, config: Path) -> int:
     async def run() -> bool:
         return await Agent(settings).run(stop_requested())
 
-    with mock.patch.object(program, "Prober", functools.partial(Prober, record=note)):
+    with mock.patch.object(FlightRecorder, "add", lambda _, measured, first_path: note(measured)):
         law_held = asyncio.run(run())
     ended.set()
     np.save(record, np.concatenate(batches) if batches else np.empty((0, len(FIELDS)), np.int64))

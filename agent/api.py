@@ -1,0 +1,254 @@
+"""The agent's API below /api/v1, for who has its token: exact statistics of the last minutes, and the packets.
+
+    GET /api/v1/paths?interval=1m
+    GET /api/v1/packets?target=T[&tier=…&provider=…&kind=…&dscp=…][&from=…&to=…][&format=json|csv]
+
+Times in answers are integer nanoseconds of Unix wall time (UTC), delays integer nanoseconds; what is not known is null,
+or empty in CSV. Times in queries are RFC 3339 or integer nanoseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+
+from agent.core.flight import (
+    NO_DELAY,
+    NO_UNCERTAINTY,
+    FlightRecorder,
+    Records,
+    counted,
+    delays_of,
+    outcomes_of,
+    summary,
+)
+from agent.core.ledger import PathLabels
+from agent.core.measurement import NO_OUTCOME
+from agent.core.metrics import PATH_LABELS
+from agent.core.outcome import Direction, Outcome
+from agent.runtime.quantities import parse_duration
+
+QUANTILES: Final = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99, "p99_9_ns": 0.999}
+_FORMATS: Final = {"json": "application/json", "csv": "text/csv"}
+_COLUMNS: Final = (
+    "sent_ns",
+    "sequence",
+    "forward_ns",
+    "reverse_ns",
+    "round_trip_ns",
+    "uncertainty_ns",
+    *(f"{direction.value}_outcome" for direction in Direction),
+)
+_ROWS_PER_PIECE: Final = 2_000
+_NS_PER_SECOND: Final = 1_000_000_000
+_RFC3339: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
+)
+_DEFAULT_INTERVAL: Final = "1m"
+
+
+class RecordedPath(Protocol):
+    """A path whose packets are recorded."""
+
+    @property
+    def number(self) -> int:
+        """Under which the recorder knows it."""
+
+    @property
+    def labels(self) -> PathLabels:
+        """Its name."""
+
+    @property
+    def one_way(self) -> bool:
+        """Whether its replies tell one-way delays; else only the round trip means something."""
+
+
+class Evidence(Protocol):
+    """What the API shows."""
+
+    @property
+    def recorder(self) -> FlightRecorder:
+        """The packets."""
+
+    @property
+    def recorded(self) -> Sequence[RecordedPath]:
+        """All paths."""
+
+
+def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None:
+    """Serve /api/v1 for who has the token; for nobody where there is none."""
+
+    @web.middleware
+    async def authorised(request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path.startswith("/api/"):
+            if token is None:
+                return _refused(403, "no api.token_file is configured: nobody may read this")
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+                return _refused(401, "needs: Authorization: Bearer TOKEN")
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def paths(request: web.Request) -> web.Response:
+        try:
+            interval_ns = parse_duration(request.query.get("interval", _DEFAULT_INTERVAL))
+        except ValueError as error:
+            return _refused(400, f"interval: {error}")
+        now_ns = time.time_ns()
+        found = evidence.recorder.between(now_ns - interval_ns, now_ns)
+        document = await asyncio.to_thread(_overview, evidence.recorder, list(evidence.recorded), found)
+        document["interval_ns"] = interval_ns
+        return web.json_response(document)
+
+    async def packets(request: web.Request) -> web.StreamResponse:
+        query = request.query
+        try:
+            path = _chosen(evidence.recorded, query)
+            now_ns = time.time_ns()
+            from_ns = parse_time(query["from"]) if "from" in query else now_ns - evidence.recorder.length_ns
+            to_ns = parse_time(query["to"]) if "to" in query else now_ns
+            kind = query.get("format", "json")
+            if kind not in _FORMATS:
+                raise ValueError(f"format: {kind!r} is none of {', '.join(_FORMATS)}")
+        except ValueError as error:
+            return _refused(400, str(error))
+        records = evidence.recorder.between(from_ns, to_ns, path.number)
+        response = web.StreamResponse(headers={"Content-Type": _FORMATS[kind]})
+        await response.prepare(request)
+        for piece in _csv(records, path) if kind == "csv" else _json(records, path):
+            await response.write(piece.encode())
+            await asyncio.sleep(0)
+        return response
+
+    app.middlewares.append(authorised)
+    app.router.add_get("/api/v1/paths", paths)
+    app.router.add_get("/api/v1/packets", packets)
+
+
+def parse_time(text: str) -> int:
+    """Unix wall time in ns, of RFC 3339 text or of integer nanoseconds.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.isascii() and text.isdecimal() and len(text) < 20:
+        return int(text)
+    parts = _RFC3339.match(text)
+    if parts is None:
+        raise ValueError(f"{text!r} is no time: integer nanoseconds, or as 2026-11-23T10:00:00.000000001Z")
+    whole, fraction, zone = parts.groups()
+    moment = datetime.fromisoformat(f"{whole}{'+00:00' if zone in 'Zz' else zone}")
+    return int(moment.timestamp()) * _NS_PER_SECOND + int((fraction or "0").ljust(9, "0"))
+
+
+def _refused(status: int, why: str) -> web.Response:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return web.json_response({"error": why}, status=status, headers=headers)
+
+
+def _chosen(recorded: Sequence[RecordedPath], query: Mapping[str, str]) -> RecordedPath:
+    """The one path that has all labels that are named."""
+    wanted = {name: query[name] for name in PATH_LABELS if name in query}
+    found = [
+        path
+        for path in recorded
+        if all(str(getattr(path.labels, name)) == value for name, value in wanted.items())
+    ]
+    if len(found) != 1:
+        raise ValueError(
+            f"{len(found)} paths have these labels, name one: {', '.join(PATH_LABELS)} as in /api/v1/paths"
+        )
+    return found[0]
+
+
+def _overview(recorder: FlightRecorder, recorded: Sequence[RecordedPath], records: Records) -> dict[str, Any]:
+    """All paths with the exact statistics of some of their packets."""
+    by_path = records[records["path"].argsort(kind="stable")]
+    numbers = by_path["path"]
+    documents = []
+    for path in recorded:
+        first, stop = numbers.searchsorted([path.number, path.number + 1])
+        own = by_path[first:stop]
+        documents.append(
+            {**asdict(path.labels), "packets": len(own), "directions": _directions(own, path.one_way)}
+        )
+    return {
+        "recorder": {
+            "packets": recorder.packets,
+            "octets": recorder.octets,
+            "since_ns": recorder.since_ns,
+            "length_ns": recorder.length_ns,
+        },
+        "paths": documents,
+    }
+
+
+def _directions(records: Records, one_way: bool) -> dict[str, Any]:
+    delays, outcomes = delays_of(records), counted(records)
+    documents: dict[str, Any] = {}
+    for index, direction in enumerate(Direction):
+        found = None
+        if one_way or direction is Direction.ROUND_TRIP:
+            found = summary(delays[index], list(QUANTILES.values()))
+        documents[direction.value] = {
+            "outcomes": {outcome.label: count[index] for outcome, count in outcomes.items()},
+            "delay": None
+            if found is None
+            else {
+                "packets": found.packets,
+                "min_ns": found.least_ns,
+                **dict(zip(QUANTILES, found.quantiles_ns, strict=True)),
+            },
+        }
+    return documents
+
+
+def _rows(records: Records, one_way: bool) -> Iterator[list[Any]]:
+    """Each packet in the order of `_COLUMNS`."""
+    names = {int(outcome): outcome.label for outcome in Outcome} | {NO_OUTCOME: None}
+    outcomes = outcomes_of(records).T.tolist()
+    for record, of_record in zip(records.tolist(), outcomes, strict=True):
+        sent_ns, forward_ns, reverse_ns, uncertainty_ns, _, sequence, _ = record
+        answered = forward_ns != NO_DELAY
+        yield [
+            sent_ns,
+            sequence,
+            forward_ns if answered and one_way else None,
+            reverse_ns if answered and one_way else None,
+            forward_ns + reverse_ns if answered else None,
+            None if uncertainty_ns == NO_UNCERTAINTY else uncertainty_ns,
+            *(names[outcome] for outcome in of_record),
+        ]
+
+
+def _pieces(records: Records) -> Iterator[Records]:
+    for start in range(0, len(records), _ROWS_PER_PIECE):
+        yield records[start : start + _ROWS_PER_PIECE]
+
+
+def _csv(records: Records, path: RecordedPath) -> Iterator[str]:
+    yield ",".join(_COLUMNS) + "\n"
+    for piece in _pieces(records):
+        yield "".join(
+            ",".join("" if value is None else str(value) for value in row) + "\n"
+            for row in _rows(piece, path.one_way)
+        )
+
+
+def _json(records: Records, path: RecordedPath) -> Iterator[str]:
+    labels = json.dumps(asdict(path.labels))
+    yield f'{{"path": {labels}, "columns": {json.dumps(_COLUMNS)}, "packets": ['
+    separator = ""
+    for piece in _pieces(records):
+        yield separator + ",\n".join(json.dumps(row) for row in _rows(piece, path.one_way))
+        separator = ",\n"
+    yield "\n]}\n"
