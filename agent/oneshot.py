@@ -113,6 +113,8 @@ async def probe(shot: OneShot) -> int:
     path = prober.paths[0]
     summary = summarise(shot, prober, clock, measurements)
     if hearing is not None:
+        for traits in hearing.traits():
+            summary["reflector"] |= {**traits.document(), "remarks": traits.sentences()}
         summary["icmp_errors"] = [
             {"reason": reason, "from": address or None, "count": count}
             for (reason, address), count in hearing.icmp_answers().most_common()
@@ -263,6 +265,7 @@ def _closing(summary: dict[str, Any]) -> str:
         + (f", says {error['from']}" if error["from"] else "")
         for error in summary.get("icmp_errors", ())
     ]
+    lines += [f"the reflector {remark}" for remark in summary.get("reflector", {}).get("remarks", ())]
     lines += [f"{count} discarded: {reason}" for reason, count in summary["discarded"].items()]
     for name, counts in summary["directions"].items():
         delay = counts["delay"]

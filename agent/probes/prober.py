@@ -429,7 +429,7 @@ class Prober:
             self._choose_pace()
             if self._pump is not None:
                 self._pump.add(outlet)
-        self._outlets[key].serve(row, settings)
         self._destinations.set(row, encode_address(address, settings.address.port))
+        self._outlets[key].serve(row, settings)
         self._outlet_of[row] = list(self._outlets).index(key)
         self._rows[row].resolved = True

@@ -13,6 +13,7 @@ from agent.core import tlv
 from agent.core.follow_up import FollowUps, Told
 from agent.core.interval import UNKNOWN_NS, Flags, Integers, sum_of_uncertainties
 from agent.core.measurement import Probes
+from agent.core.peer import PeerTraits
 from agent.core.probe_ring import with_room
 from agent.core.route import AnswerKind
 from agent.core.session import Replies, joined
@@ -20,6 +21,7 @@ from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS, SENDER_COLUMNS
 from agent.core.timestamps import ErrorEstimate, ns_from_wire
 from agent.core.tlv import TlvType
 from agent.core.tlv_values import FollowUpTelemetry
+from agent.core.twamp_light import REPLY_OCTETS
 from agent.net.control import IPV4, IPV6
 from agent.net.datagram import Arrivals, TimestampedSocket
 from agent.net.icmp_errors import sender_of
@@ -40,6 +42,7 @@ _REQUEST: Final = np.dtype(
 )
 """A request with room for one TLV."""
 _REMEMBERED_ESTIMATES: Final = 1024
+_NOBODY: Final = -1
 _FOLLOW_UP: Final = np.frombuffer(
     tlv.TlvFields(TlvType.FOLLOW_UP_TELEMETRY, FollowUpTelemetry().serialise()).serialise(), np.uint8
 )
@@ -72,6 +75,10 @@ class HearingStampProbes:
         """An outlet; see `StampOutlet`."""
         self._outlets.append(StampOutlet(family, dscp, destinations, clock, hear_errors=True))
         return self._outlets[-1]
+
+    def traits(self) -> list[PeerTraits]:
+        """What the peer's replies have in common, of each outlet that was opened."""
+        return [outlet.traits for outlet in self._outlets if outlet.traits is not None]
 
     def icmp_answers(self) -> Counter[tuple[str, str]]:
         """How often which ICMP error came from whom: (what it says, address; empty where it is not known)."""
@@ -113,6 +120,9 @@ class StampOutlet(Outlet):
         self._clock = clock
         self._follow_ups = FollowUps()
         self._asks: Flags = np.zeros(0, np.bool_)
+        # for replies without SSID: who is the only one at an address, or `_NOBODY`
+        self._alone_at: dict[bytes, int] = {}
+        self.traits = PeerTraits() if hear_errors else None
         self._estimates: dict[int, tuple[int, bool]] = {}
 
     @property
@@ -124,6 +134,8 @@ class StampOutlet(Outlet):
         """See `PlannedOutlet.serve`."""
         self._asks = with_room(self._asks, row + 1)
         self._asks[row] = settings.follow_up
+        address = self._destinations.address(row)
+        self._alone_at[address] = row if self._alone_at.get(address, row) == row else _NOBODY
 
     def write(self, packets: Packets, probes: Probes) -> None:
         """Write requests; see `Outlet.write`."""
@@ -142,9 +154,12 @@ class StampOutlet(Outlet):
     def read(self, arrivals: Arrivals, discarded: Counter[str]) -> Replies:
         """Read replies; see `Outlet.read`."""
         octets, payloads = arrivals.octets, arrivals.payloads
-        long_enough = octets >= BASE_OCTETS
+        # all that follows the last field of a shorter one is zero by the protocol
+        long_enough = octets >= REPLY_OCTETS
         packets = payloads[:, :BASE_OCTETS].view(REFLECTOR_COLUMNS)[:, 0]
         rows = packets["ssid"].astype(np.int64) - 1
+        for index in np.flatnonzero(rows < 0).tolist():
+            rows[index] = self._alone_at.get(arrivals.sources[index].tobytes(), _NOBODY)
         known = long_enough & self._destinations.match(rows, arrivals.sources)
         received_ns = arrivals.received_ns
         if not known.all():
@@ -171,16 +186,20 @@ class StampOutlet(Outlet):
         )
         self._asks = with_room(self._asks, int(rows.max(initial=0)) + 1)
         asked = self._asks[rows]
-        if not asked.any():
+        if self.traits is None and not asked.any():
             return replies
         following = payloads[:, : _REQUEST.itemsize].view(_FOLLOWING)[:, 0]
-        said = (
+        understood = (
             (octets >= _REQUEST.itemsize)
             & (following["flags"] & _UNANSWERED == 0)
             & (following["type"] == TlvType.FOLLOW_UP_TELEMETRY)
             & (following["length"] == FollowUpTelemetry.OCTETS)
-            & (following["timestamp"] != 0)
         )
+        if self.traits is not None:
+            same_times = packets["receive_timestamp"] == packets["timestamp"]
+            ssids, estimates = packets["ssid"].astype(np.int64), packets["error_estimate"].astype(np.int64)
+            self.traits.observe(octets.astype(np.int64), ssids, estimates, same_times, understood)
+        said = understood & (following["timestamp"] != 0)
         left_ns = ns_from_wire(following["timestamp"].astype(np.uint64), ptp, t4_ns)
         told = Told(following["sequence"].astype(np.int64), np.where(said, left_ns, 0))
         if asked.all():
