@@ -17,7 +17,7 @@ from agent.program import Agent, RestartNeeded
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.quantities import Endpoint
 from agent.settings import AgentSettings, ReflectorSettings
-from tests.support.processes import eventually
+from tests.support.processes import eventually, free_port
 from tests.support.tlvs import KEY, OTHER_KEY
 
 
@@ -27,7 +27,9 @@ async def test_a_reload_takes_other_keys_over(tmp_path: Path) -> None:
     keys = tmp_path / "keys.yaml"
     keys.touch(mode=0o600)
     keys.write_text(f"keys: {{default: 'hex:{KEY.secret.hex()}'}}\n")
-    reflector = ReflectorSettings(listen=(Endpoint("127.0.0.1", 0),), credentials=Path("keys.yaml"))
+    reflector = ReflectorSettings(
+        listen=(Endpoint("127.0.0.1", free_port(socket.SOCK_DGRAM)),), credentials=Path("keys.yaml")
+    )
     found = [AgentSettings(site="target", reflector=reflector)]
     agent = Agent(found[0], read=lambda: found[-1], folder=tmp_path)
     assert agent.reflector is not None

@@ -82,7 +82,7 @@ class Peer:
     async def ask(self, payloads: list[bytes]) -> list[tuple[bytes, bytes, int | None]]:
         """Send at once what a reflector then finds together; all replies with their source and T4."""
         self.markings = []
-        before = sum(self._reflector.results.values())
+        before, reflected = sum(self._reflector.results.values()), self._reflector.results["reflected"]
         self.send(payloads)
         self._reflector.start()
 
@@ -90,7 +90,14 @@ class Peer:
             return sum(self._reflector.results.values()) >= before + len(payloads)
 
         await eventually(settled, "every request has a result")
-        return list(self.replies())
+        found: list[tuple[bytes, bytes, int | None]] = []
+
+        async def arrived() -> bool:
+            found.extend(self.replies())
+            return len(found) >= self._reflector.results["reflected"] - reflected
+
+        await eventually(arrived, "every reply has arrived")
+        return found
 
     def send(self, payloads: list[bytes]) -> None:
         """Send from the address of its own."""
