@@ -224,7 +224,9 @@ class StampOutlet(Outlet):
         known = self._estimates.get(word)
         if known is None:
             estimate = ErrorEstimate.from_wire(word)
-            known = UNKNOWN_NS if estimate.bound_ns is None else estimate.bound_ns, estimate.ptp
+            # the largest that the wire can say, 17,000 years, is beyond what 64 bits of nanoseconds hold
+            bound_ns = UNKNOWN_NS if estimate.bound_ns is None else min(estimate.bound_ns, UNKNOWN_NS)
+            known = bound_ns, estimate.ptp
             if len(self._estimates) < _REMEMBERED_ESTIMATES:
                 self._estimates[word] = known
         return known
