@@ -149,8 +149,10 @@ class SenderSessions:
         sequences = following + rank
         sequences[(following < OMITTED_SEQUENCE) & (sequences >= OMITTED_SEQUENCE)] += 1
         slots = rings.slots(rows, sequences)
-        if (rings.state[slots] == _IN_FLIGHT).any():
-            self.expired(Probes(rows, rings.sequence[slots]))
+        unanswered = rings.state[slots] == _IN_FLIGHT
+        if unanswered.any():
+            # of these only: a slot that was never used has the number 0, which is another slot's
+            self.expired(Probes(rows[unanswered], rings.sequence[slots[unanswered]]))
         # of the numbers of one session the last one assigned is the greatest
         rings.next[rows] = sequences + 1 + (sequences == OMITTED_SEQUENCE - 1)
         rings.state[slots] = ProbeState.VOID

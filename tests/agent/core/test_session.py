@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -368,6 +369,17 @@ def test_ring_never_forgets_a_probe_in_flight() -> None:
     assert ledger.in_flight == 16
     assert ledger.round_trip.outcomes[Outcome.LOST] == 84
     assert not session.expired(3)
+
+
+def test_a_batch_gives_up_each_probe_once() -> None:
+    """A slot that was never used, as that of the number left out, is not taken for the first one's."""
+    ledger = path_ledger()
+    session = Session(ledger, 100 * MS, 1)
+    for number in range(15):
+        session.send(WALL_EPOCH_NS + number)
+    session.sessions.begin(np.full(2, ledger.row))
+    assert ledger.broken_laws() == []
+    assert (ledger.in_flight, ledger.round_trip.outcomes[Outcome.LOST]) == (14, 1)
 
 
 def test_sequence_numbers_wrap() -> None:
