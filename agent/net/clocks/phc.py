@@ -28,8 +28,10 @@ def card_clock(interface: str, network: Path = Path("/sys/class/net")) -> Path:
     """The device of the clock of a network interface.
 
     Raises:
-        FileNotFoundError: it has none.
+        FileNotFoundError: it has none, or what is given is no name.
     """
+    if "/" in interface or "\0" in interface:
+        raise FileNotFoundError(f"{interface!r} is no name of an interface")
     found = sorted(entry.name for entry in (network / interface / "device" / "ptp").iterdir())
     if not found:
         raise FileNotFoundError(f"{interface} has no clock of its own")

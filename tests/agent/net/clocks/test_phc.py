@@ -41,6 +41,13 @@ def test_the_card_of_an_interface_is_found(tmp_path: Path) -> None:
         card_clock("eth8", tmp_path)
 
 
+@pytest.mark.parametrize("interface", ["eth\0", "../../../dev", "/tmp"])
+def test_what_is_no_name_of_an_interface_has_no_clock(interface: str) -> None:
+    """ptp4l says which interface it is; what comes of that is an OSError, and no file elsewhere is looked at."""
+    with pytest.raises(FileNotFoundError, match="is no name of an interface"):
+        compare_with_card(interface)
+
+
 def test_the_real_loopback_has_no_clock() -> None:
     """Which is an OSError, as every other obstacle."""
     with pytest.raises(OSError, match="lo"):
