@@ -20,7 +20,6 @@ import asyncio
 import errno
 import os
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -268,7 +267,9 @@ class _Crafted:
             else:
                 kind = inet6.ICMPv6TimeExceeded if data[:1] == b"\3" else inet6.ICMPv6DestUnreach
                 packet = error = kind(data)
-        except struct.error:  # what scapy raises where the outermost header is cut off
+        except (
+            Exception
+        ):  # scapy promises nothing: struct.error for a header cut off, its own for one that lies
             return None
         quoted = packet.getlayer(inet.UDPerror)
         if error is None or quoted is None:

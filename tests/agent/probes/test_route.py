@@ -457,6 +457,14 @@ def test_errors_are_read_or_passed_by(version: int, payload: bytes, data: st.Dat
     assert isinstance(crafted.parse_error(mangled, "192.0.2.5", 5), IcmpError | None)
 
 
+def test_an_error_that_scapy_gives_up_on_is_passed_by() -> None:
+    """A header too short to be one has more options than scapy counts; the other errors are still heard."""
+    many_options = bytes((0x40,)) + bytes(19) + b"\1" * 130
+    crafted = probing._Crafted(FakeRaw(4), Flow("192.0.2.1", 1, "192.0.2.9", 862, 0), probing._scapy())  # type: ignore[arg-type]
+    for data in (b"", many_options):
+        assert crafted.parse_error(data, "192.0.2.5", 5) is None
+
+
 async def test_loopback() -> None:
     """The nearest target, one's own host, is one hop away, with no root needed."""
     require_ipv6()
