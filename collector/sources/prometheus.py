@@ -16,10 +16,12 @@ from typing import Final
 import aiohttp
 
 from agent.core import metrics
-from collector.sources.samples import NEEDED, AgentReading, IncompleteError, Sample, agent_reading
+from agent.runtime.wording import one_line
+from collector.sources.samples import MAX_STORED, NEEDED, AgentReading, IncompleteError, Sample, agent_reading
 
 _SITE_LABEL: Final = "site"
 _LOOK_BACK_INTERVALS: Final = 3
+_LAST_MS: Final = MAX_STORED // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,67 +62,95 @@ class PrometheusSource:
     async def read(self) -> Sequence[AgentReading]:
         """The latest scrape of every agent."""
         try:
-            series = await self._series()
+            status, text = await self._answer()
+            return readings_of(status, text, self._sites, self._now_ns())
         except TimeoutError:
             return self._all_unread("Prometheus does not answer in time")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return self._all_unread(f"Prometheus: {error or type(error).__name__}")
-        by_site: dict[str, list[_Series]] = defaultdict(list)
-        for one in series:
-            by_site[one.site].append(one)
-        return [self._agent(site, by_site.get(site, [])) for site in self._sites]
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
-    async def _series(self) -> list[_Series]:
-        """All series of all agents.
+    async def _answer(self) -> tuple[int, str]:
+        """Status and text of what the API answers.
 
         Raises:
-            ValueError: the answer is an error, or none of a query API.
             aiohttp.ClientError, OSError, TimeoutError: there is no answer.
         """
         now_s = self._now_ns() / 1e9
         data = {"query": self._query, "time": f"{now_s:.3f}"}
         async with self._session.post(f"{self._url}/api/v1/query", data=data) as response:
-            text = await response.text(errors="replace")
-        try:
-            body = json.loads(text)
-        except ValueError:
-            raise ValueError(f"{response.status}: no query API answers there") from None
-        if not isinstance(body, dict) or body.get("status") != "success":
-            error = body.get("error", "no query API") if isinstance(body, dict) else "no query API"
-            raise ValueError(f"{response.status}: {error}")
-        try:
-            return [
-                _Series(
-                    one["metric"]["__name__"],
-                    one["metric"][_SITE_LABEL],
-                    one["metric"],
-                    round(float(at) * 1000),
-                    float(value),
-                )
-                for one in body["data"]["result"]
-                for at, value in one["values"][-1:]
-            ]
-        except (KeyError, TypeError, OverflowError) as error:
-            raise ValueError(f"not the answer of a query API: {error!r}") from error
-
-    def _agent(self, site: str, series: Sequence[_Series]) -> AgentReading:
-        """The samples that share the time of the latest scrape."""
-        scrapes = [one.taken_ms for one in series if one.name == metrics.PROCESS_START]
-        if not scrapes:
-            return AgentReading(
-                site, up=False, reason="Prometheus has no recent scrape of it", taken_ns=self._now_ns()
-            )
-        latest = max(scrapes)
-        samples = [Sample(one.name, one.labels, one.value) for one in series if one.taken_ms == latest]
-        try:
-            return agent_reading(site, samples, latest * 1_000_000)
-        except IncompleteError as error:
-            return AgentReading(site, up=False, reason=str(error), taken_ns=self._now_ns())
+            return response.status, await response.text(errors="replace")
 
     def _all_unread(self, reason: str) -> list[AgentReading]:
         now_ns = self._now_ns()
         return [AgentReading(site, up=False, reason=reason, taken_ns=now_ns) for site in self._sites]
+
+
+def readings_of(status: int, text: str, sites: Sequence[str], now_ns: int) -> list[AgentReading]:
+    """What an answer of the query API says of each site.
+
+    Args:
+        status, text: of the answer.
+        sites: those that have an agent.
+        now_ns: Unix wall time.
+
+    Raises:
+        ValueError: the answer is an error, or none of a query API.
+    """
+    by_site: dict[str, list[_Series]] = defaultdict(list)
+    for one in _series(status, text):
+        by_site[one.site].append(one)
+    return [_agent(site, by_site.get(site, []), now_ns) for site in sites]
+
+
+def _series(status: int, text: str) -> list[_Series]:
+    """All series of all agents; raises as `readings_of` does."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{status}: no query API answers there") from None
+    if not isinstance(body, dict) or body.get("status") != "success":
+        error = body.get("error", "no query API") if isinstance(body, dict) else "no query API"
+        raise ValueError(f"{status}: {one_line(str(error))}")
+    try:
+        return [
+            _Series(labels["__name__"], labels[_SITE_LABEL], labels, _milliseconds(at), float(value))
+            for one in body["data"]["result"]
+            for labels in [_labels(one["metric"])]
+            for at, value in one["values"][-1:]
+        ]
+    except (AttributeError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"not the answer of a query API: {error!r}") from error
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    """Labels that are text, and such as can be written again."""
+    for name, value in labels.items():
+        if not isinstance(value, str):
+            raise TypeError(f"label {name} is no text: {value!r}")
+        value.encode()
+    return labels
+
+
+def _milliseconds(seconds: object) -> int:
+    """A time in Unix ms, as Prometheus keeps it."""
+    milliseconds = round(float(str(seconds)) * 1000)
+    if not 0 <= milliseconds <= _LAST_MS:
+        raise ValueError(f"{seconds} is no time")
+    return milliseconds
+
+
+def _agent(site: str, series: Sequence[_Series], now_ns: int) -> AgentReading:
+    """The samples that share the time of the latest scrape."""
+    scrapes = [one.taken_ms for one in series if one.name == metrics.PROCESS_START]
+    if not scrapes:
+        return AgentReading(site, up=False, reason="Prometheus has no recent scrape of it", taken_ns=now_ns)
+    latest = max(scrapes)
+    samples = [Sample(one.name, one.labels, one.value) for one in series if one.taken_ms == latest]
+    try:
+        return agent_reading(site, samples, latest * 1_000_000)
+    except IncompleteError as error:
+        return AgentReading(site, up=False, reason=str(error), taken_ns=now_ns)

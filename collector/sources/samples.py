@@ -36,6 +36,11 @@ _OUTCOMES: Final = {outcome.label: outcome for outcome in Outcome}
 _BUCKETS: Final = {float(le): index for index, le in enumerate(LE_LABELS)}
 _SECOND_NS: Final = 1_000_000_000
 
+_MAX_DSCP: Final = 63
+
+MAX_STORED: Final = (1 << 63) - 1
+"""The largest integer that the store takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -104,6 +109,7 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
         for sample in samples:
             match sample.name:
                 case metrics.PROCESS_START:
+                    _nanoseconds(sample.value)  # refuses what is no time
                     epoch = sample.value
                 case metrics.CLOCK_ERROR_BOUND:
                     clock_source = sample.labels["clock_source"]
@@ -206,15 +212,24 @@ def _key(labels: Mapping[str, str]) -> PathKey:
         labels.get("tier", ""),
         labels.get("provider", ""),
         labels["kind"],
-        int(labels["dscp"]),
+        _code_point(labels["dscp"]),
     )
 
 
 def _count(value: float) -> int:
-    if value != int(value) or value < 0:
+    if value != int(value) or not 0 <= value <= MAX_STORED:
         raise ValueError(f"{value} is no count")
     return int(value)
 
 
 def _nanoseconds(seconds: float) -> int:
-    return round(seconds * _SECOND_NS)
+    nanoseconds = round(seconds * _SECOND_NS)
+    if not 0 <= nanoseconds <= MAX_STORED:
+        raise ValueError(f"{seconds} is no time")
+    return nanoseconds
+
+
+def _code_point(label: str) -> int:
+    if not (label.isdecimal() and int(label) <= _MAX_DSCP):
+        raise ValueError(f"dscp {label!r} is no code point")
+    return int(label)

@@ -238,6 +238,18 @@ SENT = {
         (200, success({"metric": START, "values": [["x", "1"]]}), "Prometheus: "),
         (200, success({"metric": START, "values": [[1, "x"]]}), "Prometheus: "),
         (200, success({"metric": START, "values": [["inf", "1"]]}), "not the answer of a query API"),
+        (200, success({"metric": START, "values": [["1e17", "1"]]}), "1e17 is no time"),
+        (200, success({"metric": START, "values": [[-1, "1"]]}), "-1 is no time"),
+        (200, success({"metric": "x", "values": [[1, "1"]]}), "not the answer of a query API"),
+        (
+            200,
+            success({"metric": START | {"site": ["wuhan"]}, "values": [[1, "1"]]}),
+            "label site is no text",
+        ),
+        (200, success({"metric": SENT | {"kind": {}}, "values": [[1, "1"]]}), "label kind is no text"),
+        (200, success({"metric": SENT | {"kind": "\ud800"}, "values": [[1, "1"]]}), "surrogates not allowed"),
+        (200, "[" * 100_000, "no query API"),
+        (200, {"status": "error", "error": "a\nb\ud800"}, "200: a\\nb\\ud800"),
     ],
 )
 async def test_an_answer_that_says_nothing_makes_every_agent_unread(
