@@ -9,7 +9,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=deploy/constraints.txt 
 asked = $(if $(filter command line,$(origin $(1))),$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format clean constraints wheelhouse
+.PHONY: help run test check bench fuzz format clean constraints wheelhouse
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,13 +35,16 @@ check: $(VENV)/.dev ## lint, format, types, layer rules
 bench: $(VENV)/.dev ## measure; prints a table and writes build/bench.json
 	$(BIN)/python -m tests.bench $(ARGS)
 
+fuzz: $(VENV)/.fuzz ## look for inputs that break a parser, a minute each; ARGS="candm --seconds 600" for one
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 format: $(VENV)/.dev ## rewrite the code in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 constraints: ## renew deploy/constraints.txt with the newest versions
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/pip install --quiet hatchling -e '.[dev,bench]'
+	build/constraints/bin/pip install --quiet hatchling -e '.[dev,bench,fuzz]'
 	{ sed -n '/^#/p' deploy/constraints.txt; build/constraints/bin/pip freeze --exclude-editable; } > build/constraints.txt
 	mv build/constraints.txt deploy/constraints.txt && rm -rf build/constraints
 
@@ -64,4 +67,8 @@ $(VENV)/.run: $(VENV)/.created pyproject.toml deploy/constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) --editable '.[dev,bench]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	$(PIP) --editable '.[dev,bench,fuzz]'
 	@touch $@
