@@ -55,6 +55,10 @@ COLUMNS: Final = _FIRST_DIRECTION + len(DIRECTIONS) * _DIRECTION_COLUMNS
 _NEVER: Final = -2
 """The sequence number of no packet, nor of the one before any."""
 
+_MOST_SUMMED_NS: Final = 100_000_000_000
+"""Longer than any timeout: what is beyond is the fault of a clock, and counts as this much in sums, for which years by
+the packet would soon be too large."""
+
 _EDGES: Final = np.array(EDGES_NS, np.int64)
 _FIRST_OF: Final = _FIRST_DIRECTION + _DIRECTION_COLUMNS * np.arange(len(DIRECTIONS), dtype=np.int64)[:, None]
 
@@ -170,7 +174,7 @@ class Ledgers:
         self._last_sequence[rows], self._last_delay_ns[:, rows] = sequences, delays_ns
         chosen = sequences == before + 1
         directions = _FIRST_OF if one_way else _FIRST_OF[-1:]
-        differences = np.abs(delays_ns - delays_before)[-len(directions) :, chosen]
+        differences = _summed(np.abs(delays_ns - delays_before)[-len(directions) :, chosen])
         self.add(rows[chosen], directions + IPDV, 1)
         self.add(rows[chosen], directions + IPDV_SUM, differences)
 
@@ -178,6 +182,7 @@ class Ledgers:
         """Count values of all directions, of the one-way ones only those flagged."""
         buckets = _FIRST_OF + (first + buckets_of(values_ns))
         sums = np.broadcast_to(_FIRST_OF + (first + BUCKETS), values_ns.shape)
+        values_ns = _summed(values_ns)
         if one_way.all():
             self.add(rows, buckets, 1)
             self.add(rows, sums, values_ns)
@@ -196,6 +201,11 @@ class Ledgers:
         self._last_delay_ns = np.concatenate(
             (self._last_delay_ns, np.zeros_like(self._last_delay_ns)), axis=1
         )
+
+
+def _summed(values_ns: Integers) -> Integers:
+    """Values as they go into a sum."""
+    return np.clip(values_ns, -_MOST_SUMMED_NS, _MOST_SUMMED_NS)
 
 
 class DirectionLedger:

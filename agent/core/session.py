@@ -358,9 +358,18 @@ class SenderSessions:
         departure = np.where(self.rings.stamped[slots], 0, stamping_ns)
         stamping = sum_of_uncertainties(departure, replies.arrival_ns)
         uncertainty = sum_of_uncertainties(replies.clocks_ns, stamping)
+        t2_ns, t3_ns = replies.t2_ns, replies.t3_ns
+        residence = t3_ns - t2_ns
+        absurd = (residence < 0) | (residence > replies.t4_ns - t1_ns)
+        if absurd.any():
+            # It answered before it was asked, or only after we had its answer: times that tell nothing, as if it had
+            # given none. What is left is the whole time until the reply, which no delay exceeds.
+            t2_ns, t3_ns = (np.where(absurd, replies.t4_ns, times_ns) for times_ns in (t2_ns, t3_ns))
+            stamping, uncertainty = (np.where(absurd, UNKNOWN_NS, known) for known in (stamping, uncertainty))
+            ledgers.add(rows[absurd], columns.CLOCK_CONTRADICTIONS, 1)
         delays = np.empty((3, len(rows)), np.int64)
-        np.subtract(replies.t2_ns, t1_ns, out=delays[0])
-        np.subtract(replies.t4_ns, replies.t3_ns, out=delays[1])
+        np.subtract(t2_ns, t1_ns, out=delays[0])
+        np.subtract(replies.t4_ns, t3_ns, out=delays[1])
         np.add(delays[0], delays[1], out=delays[2])
 
         floors = ledgers.floors_ns[:, rows]

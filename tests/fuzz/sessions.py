@@ -34,6 +34,8 @@ MS: Final = 1_000_000
 _START_NS: Final = 1_795_000_000_000_000_000
 _TIMEOUT_NS: Final = 200 * MS
 _FLOORS_NS: Final = (0, 40 * MS)
+_LONGEST_TIMEOUT_NS: Final = 256 * MS
+_LONGEST_NS: Final = 100_000 * MS
 _MOST_AT_ONCE: Final = 4
 _PAYLOAD_OCTETS: Final = 128
 _IPV4_HEADER: Final = bytes((0x45,)).ljust(20, b"\0")
@@ -166,6 +168,10 @@ class _Network:
             outcomes = [counted.outcomes for _, counted in path.directions()]
             assert min(map(min, outcomes)) >= 0
             answered = sum(outcomes[-1][: Outcome.LOST])
+            for _, counted in path.directions():
+                for histogram in (counted.delay, counted.variation):
+                    assert abs(histogram.sum_ns) <= histogram.total * _LONGEST_NS
+                assert 0 <= counted.differences[1] <= counted.differences[0] * _LONGEST_NS
             assert path.round_trip.delay.total == answered - path.stepped
 
     def _wait(self, ns: int) -> None:
@@ -200,7 +206,7 @@ class _Network:
 
     def _stamp(self) -> None:
         if (probe := self._chosen()) is not None:
-            kernel_ns = self._wall_ns + self._choices.number(2) * 1000 - MS
+            kernel_ns = self._wall_ns - self._choices.number(2) * 1000
             self._sessions.transmitted(_probes([probe[:2]]), np.array([kernel_ns], np.int64))
 
     def _expire(self) -> None:
@@ -266,6 +272,7 @@ def _check_bounds(measured: Measurement, floor_ns: int) -> None:
     ceiling_ns = measured.round_trip_ns - floor_ns
     slack_ns = UNKNOWN_NS if measured.uncertainty_ns is None else measured.uncertainty_ns
     assert slack_ns >= 0
+    assert 0 <= measured.round_trip_ns <= _LONGEST_TIMEOUT_NS
     for delay_ns, bounds in (
         (measured.forward_ns, measured.forward_bounds),
         (measured.reverse_ns, measured.reverse_bounds),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.ledger import SENT, PathLedger, Promise
+from agent.core.measurement import Measurement
 from agent.core.outcome import Limit, Operator, Outcome
 from agent.core.reflection import Reflection, ReflectorMode
 from agent.core.session import ReplyFate
@@ -289,6 +290,46 @@ def test_lying_clock_is_counted() -> None:
     network.run(10)
     assert network.ledger.clock_contradictions == 10
     assert network.ledger.forward.outcomes[Outcome.WITHIN] == 10
+
+
+@pytest.mark.parametrize("limit_ms", [10, 3])
+@pytest.mark.parametrize(
+    ("t2_ns", "t3_ns"), [(5 * MS, 5 * MS - 1), (0, 8 * MS + 1), (-(2**60), 2**60), (2**60, 0)]
+)
+def test_times_that_cannot_be_prove_nothing(limit_ms: int, t2_ns: int, t3_ns: int) -> None:
+    """A reflector that answers before it is asked, or holds a packet longer than it was away, tells no time: what
+    remains is that the probe was away 8 ms, which may prove a promise kept and never one broken."""
+    ledger = path_ledger(limit_ms, 1)
+    measured: list[Measurement] = []
+    session = Session(ledger, 100 * MS, 16, measured.append)
+    sequence, wire = session.send(WALL_EPOCH_NS)
+    session.transmitted(sequence, WALL_EPOCH_NS)
+    t2_ns, t3_ns, t4_ns = (WALL_EPOCH_NS + time_ns for time_ns in (t2_ns, t3_ns, 8 * MS))
+    session.replied(Reply(sequence, wire, 0, t2_ns, t3_ns, t4_ns), stamping_ns=0, now_ns=0)
+    (one,) = measured
+    assert one.forward_bounds == one.reverse_bounds == (MS, 7 * MS)
+    assert (one.round_trip_ns, one.uncertainty_ns) == (8 * MS, None)
+    proven = Outcome.WITHIN if limit_ms == 10 else Outcome.UNCERTAIN
+    assert one.outcomes == (proven,) * 3
+    assert (ledger.clock_contradictions, ledger.floor_contradictions) == (1, 0)
+    assert (ledger.forward.delay.total, ledger.round_trip.delay.sum_ns) == (0, 8 * MS)
+
+
+def test_sums_stay_sums_whatever_the_clocks_say() -> None:
+    """Delays of decades between clocks that vouch for themselves count as much as a sum can bear for ever."""
+    ledger = path_ledger()
+    session = Session(ledger, 100 * MS, 16)
+    for number in range(2, 12):
+        session.sessions.rings.next[0] = number
+        sequence, wire = session.send(WALL_EPOCH_NS)
+        reflected_ns = WALL_EPOCH_NS - 2**60 * (number % 3)
+        session.replied(
+            Reply(sequence, wire, 0, reflected_ns, reflected_ns, WALL_EPOCH_NS + MS), stamping_ns=0, now_ns=0
+        )
+    assert ledger.round_trip.delay.sum_ns == 10 * MS
+    assert ledger.forward.delay.sum_ns == -700_000 * MS
+    assert ledger.reverse.delay.sum_ns == 700_000 * MS + 3 * MS
+    assert ledger.forward.differences == (9, 900_000 * MS)
 
 
 def test_impossible_floor_is_counted() -> None:
