@@ -60,6 +60,7 @@ class Outlet(PlannedOutlet[_Written]):
         destinations: where the rows are sent to.
 
     Attributes:
+        layout: the same.
         lags: between the user-space times of packets and the kernel's.
     """
 
@@ -69,7 +70,7 @@ class Outlet(PlannedOutlet[_Written]):
         super().__init__()
         self.socket = socket_
         self.lags = RecentLags()
-        self._layout = layout
+        self.layout = layout
         self._destinations = destinations
         self._spare: list[Packets] = []
         self._arrivals: Arrivals | None = None
@@ -117,7 +118,7 @@ class Outlet(PlannedOutlet[_Written]):
         count = len(due_ns)
         packets = next((spare for spare in self._spare if len(spare.columns) >= count), None)
         if packets is None:
-            packets = Packets(self.socket, max(self.socket.batch, 2 * count), self._layout)
+            packets = Packets(self.socket, max(self.socket.batch, 2 * count), self.layout)
         else:
             self._spare.remove(packets)
         self.write(packets, probes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from agent.core import twamp_light
 from agent.core.admission import VERDICTS, Admission, AdmissionRules, PacketRate, Verdict
-from agent.core.reflection import Reflection, ReflectorMode
+from agent.core.reflection import Reflection, ReflectorMode, Request, RequestColumns
 from agent.core.stamp import BASE_OCTETS
 from tests.fuzz.choices import Choices
 
@@ -122,20 +122,27 @@ def _answer(scalar: Reflection, columns: Reflection, admission: Admission, reque
     for source, _, payload in requests:
         here = bytes(len(source))
         light = admission.is_twamp_light(source)
-        reply = scalar.reply(payload, source, here, _TTL, _T2, _ESTIMATE, light=light)
+        request = Request(payload, source, here, source, _TTL, 0, _T2, _ESTIMATE, light=light)
+        reply = bytes(scalar.reply(request).octets)
         if light:
             assert len(reply) == max(len(payload), twamp_light.REPLY_OCTETS)
-            columns.reply(payload, source, here, _TTL, _T2, _ESTIMATE, light=True)
+            columns.reply(request)
             continue
         assert len(reply) == len(payload)
-        assert reply[BASE_OCTETS:] == payload[BASE_OCTETS:]
         packet = np.frombuffer(bytearray(payload), np.uint8).reshape(1, -1)
+        address = np.frombuffer(source, np.uint8).reshape(1, -1)
         columns.reply_all(
-            packet,
-            np.frombuffer(source, np.uint8).reshape(1, -1),
-            np.frombuffer(here, np.uint8).reshape(1, -1),
-            np.full(1, _TTL, np.int64),
-            np.full(1, _T2, np.uint64),
-            _ESTIMATE,
+            RequestColumns(
+                packet,
+                np.array([len(payload)]),
+                address,
+                np.frombuffer(here, np.uint8).reshape(1, -1),
+                address,
+                np.full(1, _TTL, np.int64),
+                np.zeros(1, np.int64),
+                np.full(1, _T2, np.uint64),
+                np.full(1, _ESTIMATE, np.uint16),
+                np.zeros(1, np.bool_),
+            )
         )
         assert packet.tobytes() == reply

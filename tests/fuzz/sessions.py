@@ -10,14 +10,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from agent.core.icmp import ECHO_COLUMNS
 from agent.core.interval import UNKNOWN_NS
 from agent.core.ledger import Ledgers, PathLabels, Promise
 from agent.core.measurement import Measurement, Measurements, Probes
 from agent.core.outcome import Limit, Operator, Outcome
-from agent.core.reflection import Reflection, ReflectorMode
+from agent.core.reflection import Reflection, ReflectorMode, Request
 from agent.core.session import SenderSessions
-from agent.core.stamp import DEFAULT_PORT, SENDER_COLUMNS, set_timestamp
+from agent.core.stamp import DEFAULT_PORT, set_timestamp
 from agent.core.steps import ClockPair, ClockSteps
 from agent.core.timestamps import ntp_from_ns
 from agent.net.clock import DeclaredClock
@@ -28,6 +27,7 @@ from agent.probes.destinations import Destinations
 from agent.probes.icmp import IcmpOutlet
 from agent.probes.outlet import Outlet, Packets
 from agent.probes.stamp import StampOutlet
+from agent.settings import PathSettings
 from tests.fuzz.choices import Choices
 
 MS: Final = 1_000_000
@@ -64,11 +64,15 @@ def _rig(kind: type[StampOutlet | IcmpOutlet], family: socket.AddressFamily) -> 
     """The one of a kind; opening sockets is what takes longest."""
     destinations = Destinations()
     outlet = kind(family, 0, destinations, LocalClock(DeclaredClock(1000)))
-    layout, port = (SENDER_COLUMNS, DEFAULT_PORT) if kind is StampOutlet else (ECHO_COLUMNS, 0)
+    port = DEFAULT_PORT if kind is StampOutlet else 0
     address = encode_address(_PEERS[family], port)
+    settings = PathSettings.model_validate(
+        {"target": "t", "address": "127.0.0.1", "follow_up": False, "limits": {"round_trip": "< 1s"}}
+    )
     for row in range(len(_FLOORS_NS)):
         destinations.set(row, address)
-    return _Rig(outlet, Packets(outlet.socket, _MOST_AT_ONCE, layout), address)
+        outlet.serve(row, settings)
+    return _Rig(outlet, Packets(outlet.socket, _MOST_AT_ONCE, outlet.layout), address)
 
 
 def stamp(data: bytes) -> None:
@@ -81,7 +85,8 @@ def stamp(data: bytes) -> None:
             choices.number(8) if choices.flag() else ntp_from_ns(now_ns + choices.number() * MS)
             for _ in range(2)
         )
-        answer = reflection.reply(request, b"here", b"there", 64, t2, choices.number(2))
+        asked = Request(request, b"here", b"there", bytes(4), 64, 0, t2, choices.number(2))
+        answer = reflection.reply(asked).octets
         set_timestamp(answer, t3)
         return bytes(answer)
 
