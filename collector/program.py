@@ -26,25 +26,31 @@ from collector.alerts.targets import webhook_target
 from collector.evaluation import evaluate
 from collector.fleet.plan import compile_plan
 from collector.fleet.settings import AgentsSourceSettings, FleetSettings
+from collector.ledger.minutes import minute_of
 from collector.sla.breach import advance
 from collector.sources import Source
 from collector.sources.agents import AgentsSource
 from collector.sources.prometheus import PrometheusSource
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, CollectorState, RecentBlocks
-from collector.store.lock import held_alone
+from collector.store.ledger import Ledger
+from collector.store.location import location
+from collector.store.lock import held
 from collector.store.store import Store
 from collector.web.app import create_app
 from collector.web.view import fleet_view
 
 _SECOND_NS: Final = 1_000_000_000
-_STORED_BEYOND_WINDOW_NS: Final = 3600 * _SECOND_NS
 _READINGS_BEYOND_WINDOW: Final = 10
 """A window may end this many readings ago, with the last one that succeeded; memory holds no more than it needs."""
 
 _RECENT_BREACHES_NS: Final = 7 * 24 * 3600 * _SECOND_NS
 _RECENT_BREACHES: Final = 1000
-_PRUNE_EVERY_NS: Final = 600 * _SECOND_NS
+_SETTLE_EVERY_NS: Final = 600 * _SECOND_NS
+_SETTLE_AFTER_MINUTES: Final = 5
+"""How long after its end an hour's journal is put into blocks: what comes later costs writing the block again."""
+
+_MONTH_MINUTES: Final = 31 * 24 * 60
 _MAX_TIMEOUT_S: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -84,7 +90,12 @@ class Collector:
         self._supervision = supervision or Supervision()
         self.plan = compile_plan(fleet)
         self.state = CollectorState(sources=dict.fromkeys(self.plan.agents, NEVER_READ))
-        self._state_file = Path(os.environ.get("STATE_DIRECTORY", fleet_file.parent)) / fleet.state
+        self._state = location(
+            fleet.state,
+            fleet.state_url_file,
+            fleet_file.parent,
+            Path(os.environ.get("STATE_DIRECTORY", fleet_file.parent)),
+        )
         self._webhooks = tuple(
             webhook_target(webhook, fleet_file.parent) for webhook in fleet.alerts.webhooks
         )
@@ -98,8 +109,8 @@ class Collector:
             StoreError: the state file cannot be used, or another collector uses it.
             HttpBindError: the address cannot be used.
         """
-        with held_alone(self._state_file):
-            store = await Store.open(self._state_file)
+        async with held(self._state):
+            store = await Store.open(self._state)
             try:
                 await self._collect(store, stop)
             finally:
@@ -147,7 +158,7 @@ class Collector:
         """Read and judge, each in its own rhythm; a slow turn delays the next one and is not made up for."""
         source = open_source(self.fleet)
         try:
-            next_read = next_evaluation = next_prune = time.monotonic_ns()
+            next_read = next_evaluation = next_settling = time.monotonic_ns()
             while not stop.is_set():
                 now = time.monotonic_ns()
                 if now >= next_read:
@@ -156,10 +167,9 @@ class Collector:
                 if now >= next_evaluation and not stop.is_set():
                     next_evaluation = _after(next_evaluation, self.fleet.evaluation_interval, now)
                     await self._evaluate(store, alerts)
-                if now >= next_prune:
-                    next_prune = now + _PRUNE_EVERY_NS
-                    kept_ns = self.plan.longest_window_ns + _STORED_BEYOND_WINDOW_NS
-                    await store.prune(time.time_ns() - kept_ns)
+                if now >= next_settling:
+                    next_settling = now + _SETTLE_EVERY_NS
+                    await self._settle(store.ledger)
                 pause_s = (min(next_read, next_evaluation) - time.monotonic_ns()) / _SECOND_NS
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(0.0, pause_s))
@@ -178,8 +188,13 @@ class Collector:
                     reading.site,
                     after.reason or "read",
                 )
-            self._blocks.add(await store.ingest(reading.readings))
+            self._blocks.add(await store.ledger.ingest(reading.readings))
             self.state.latest.update((one.path, one) for one in reading.readings)
+
+    async def _settle(self, ledger: Ledger) -> None:
+        minute = minute_of(time.time_ns())
+        await ledger.settle(minute - _SETTLE_AFTER_MINUTES)
+        await ledger.forget(minute - self.fleet.minutes_kept_months * _MONTH_MINUTES)
 
     async def _evaluate(self, store: Store, alerts: Alerts) -> None:
         started = time.perf_counter()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from sqlalchemy import URL
 
 from agent.core.geo import fibre_floor_ns, great_circle_km
 from agent.core.networks import Network
@@ -34,6 +35,7 @@ from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
 from collector.alerts.targets import file_problem
 from collector.sla.confidence import clean_packets_needed
+from collector.store.location import StateText, UnusableAddress, location
 from collector.urls import Url
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -227,13 +229,17 @@ class FleetSettings(Settings):
     Attributes:
         listen: where the page, the metrics and the API are served.
         external_url: how people reach the page; default: `listen`.
-        state: SQLite file, relative to the fleet file.
+        state: SQLite file, relative to the fleet file, or postgresql://USER@HOST/DATABASE.
+        state_url_file: file that holds such an address with its password, instead of `state`.
+        minutes_kept_months: for how many months of 31 days the counts of minutes are kept.
         reflector_allow: networks that every reflector answers, besides those that the probes come from.
     """
 
     listen: Endpoint
     external_url: Url | None = None
-    state: Path = Path("state.sqlite")
+    state: StateText = "state.sqlite"
+    state_url_file: Path | None = None
+    minutes_kept_months: Annotated[int, Field(ge=1, le=1200)] = 14
     source: SourceSettings = AgentsSourceSettings(kind="agents")
     sites: Annotated[tuple[SiteSettings, ...], Field(min_length=1)]
     reflector_allow: tuple[NetworkText, ...] = ()
@@ -255,11 +261,25 @@ class FleetSettings(Settings):
         yield from as_far_as_read(self._sources())
         yield from as_far_as_read(self._objectives())
         yield from as_far_as_read(self._webhooks())
+        yield from as_far_as_read(self._states())
 
     def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
         """Files of secrets that cannot be used, and a state file that cannot be written."""
         yield from as_far_as_read(self._files(folder))
-        state = folder / self.state
+        yield from as_far_as_read(self._state_beside(folder))
+
+    def _states(self) -> Iterator[tuple[Location, str]]:
+        if self.state_url_file is not None and "state" in self.model_fields_set:
+            yield ("state_url_file",), "one of state and state_url_file is enough"
+
+    def _state_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
+        try:
+            state = location(self.state, self.state_url_file, folder)
+        except UnusableAddress as error:
+            yield ("state_url_file",), str(error)
+            return
+        if isinstance(state, URL):
+            return
         if state.is_dir():
             yield ("state",), f"{self.state} is a folder: a file is needed"
         elif not state.parent.is_dir():

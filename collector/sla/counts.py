@@ -70,6 +70,9 @@ class Reading:
         directions: counts by direction.
         limits: what the agent counts the outcomes against.
         resolved: whether the agent knows the target's address.
+        minima_ns: the least delays of the last one to two minutes; a direction without one is not in it.
+        since: when this path's counters were last zero, in seconds of the agent's own clock; None: the agent tells its
+            own start alone.
     """
 
     path: PathKey
@@ -80,6 +83,8 @@ class Reading:
     directions: Mapping[Direction, DirectionCounts]
     limits: Mapping[Direction, Limit] = field(default_factory=dict)
     resolved: bool = True
+    minima_ns: Mapping[Direction, int] = field(default_factory=dict)
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

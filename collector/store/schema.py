@@ -1,4 +1,8 @@
-"""The tables. Times are Unix wall time in ns; what is only ever read back whole is JSON."""
+"""The tables, on SQLite and PostgreSQL alike. Times are Unix wall time in ns; what is only ever read back whole is
+JSON, or a block of `collector.ledger.codec`.
+
+What is written here is made by the migrations, step by step; a test holds the two against each other.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,10 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Column,
-    Float,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -18,11 +22,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION: Final = 1
-
 metadata: Final = MetaData()
 
-about: Final = Table("about", metadata, Column("version", Integer, primary_key=True))
+agents: Final = Table(
+    "agents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("site", String, nullable=False, unique=True),
+)
 
 paths: Final = Table(
     "paths",
@@ -37,32 +44,44 @@ paths: Final = Table(
     UniqueConstraint("source", "target", "tier", "provider", "kind", "dscp"),
 )
 
-readings: Final = Table(
-    "readings",
-    metadata,
-    Column("path", ForeignKey("paths.id"), primary_key=True),
-    Column("epoch", Float, nullable=False),
-    Column("taken_ns", BigInteger, nullable=False),
-    Column("sent", BigInteger, nullable=False),
-    Column("in_flight", BigInteger, nullable=False),
-    Column("directions", Text, nullable=False),
-    comment="The last reading of each path: what the next one is compared with.",
-)
-
-blocks: Final = Table(
-    "blocks",
+terms: Final = Table(
+    "terms",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("path", ForeignKey("paths.id"), nullable=False),
-    Column("start_ns", BigInteger, nullable=False),
-    Column("end_ns", BigInteger, nullable=False),
-    Column("sent", BigInteger, nullable=False),
-    Column("directions", Text, nullable=False),
-    Column("limits", Text, nullable=False),
-    UniqueConstraint("path", "end_ns"),
-    Index("blocks_by_end", "end_ns"),
-    comment="What each path counted between two readings.",
+    Column("limits", String, nullable=False, unique=True),
 )
+"""Against which limits outcomes were counted."""
+
+heads: Final = Table(
+    "heads",
+    metadata,
+    Column("agent", ForeignKey("agents.id"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("taken_ns", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""The most that was read of each agent's counters; the revision counts the times that this has changed."""
+
+journal: Final = Table(
+    "journal",
+    metadata,
+    Column("agent", ForeignKey("agents.id"), primary_key=True),
+    Column("revision", BigInteger, primary_key=True),
+    Column("last_minute", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""What each change of an agent's head has added, until it is put into the blocks of its hours."""
+
+hours: Final = Table(
+    "hours",
+    metadata,
+    Column("path", ForeignKey("paths.id"), primary_key=True),
+    Column("hour", Integer, primary_key=True),
+    Column("terms", ForeignKey("terms.id"), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The minutes of a path in an hour (since the Unix epoch)."""
 
 breaches: Final = Table(
     "breaches",
@@ -81,8 +100,8 @@ runs: Final = Table(
     Column("direction", String, primary_key=True),
     Column("objective", String, primary_key=True),
     Column("length", Integer, nullable=False),
-    comment="How many evaluations in a row have spoken for opening or closing a breach.",
 )
+"""How many evaluations in a row have spoken for opening or closing a breach."""
 
 outbox: Final = Table(
     "outbox",
@@ -98,5 +117,5 @@ outbox: Final = Table(
     Column("abandoned", Integer, nullable=False),
     Column("last_error", String, nullable=False),
     Index("outbox_by_channel", "channel"),
-    comment="What is told to whom; a row is written with the breach change that it tells of.",
 )
+"""What is told to whom; a row is written with the breach change that it tells of."""

@@ -25,6 +25,7 @@ from collector.sla.verdict import Verdict
 from collector.store.exceptions import StoreError
 from collector.store.store import Store
 from tests.support.counting import PATH
+from tests.support.ledgers import totals
 from tests.support.processes import collector_command, eventually, free_port, running
 from tests.support.receiver import Receiver, receiving
 from tests.support.simulated import MetricsServer, SimulatedAgent, SimulatedPath, showing
@@ -172,7 +173,7 @@ async def test_the_store_holds_what_the_agent_counted_over_its_restart(scene: Sc
         scene.agent.run(100)
         await eventually(read_all, "the new run is read")
     store = await Store.open(scene.folder / "state.sqlite")
-    ((sent, _),) = (await store.totals()).values()
+    ((sent, _),) = (await totals(store)).values()
     await store.close()
     assert sent == first + 100
 
@@ -223,7 +224,7 @@ async def test_a_state_file_of_something_else_is_not_overwritten(scene: Scene) -
     """The operator has mistyped the name."""
     file = scene.folder / "state.sqlite"
     file.write_text("my diary, page one: " * 100)
-    with pytest.raises(StoreError, match="not usable as a state file"):
+    with pytest.raises(StoreError, match="not usable as a state"):
         async with scene.collecting():
             pass
     assert file.read_text().startswith("my diary")
@@ -257,7 +258,7 @@ async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene:
         said = (scene.folder / "second.log").read_text()
         assert said == f"{state} is used by another collector (pid {first.pid})\n"
         with contextlib.closing(sqlite3.connect(f"file:{state}?mode=ro", uri=True)) as reader:
-            assert reader.execute("select count(*) from about").fetchone() == (1,)
+            assert reader.execute("select count(*) from alembic_version").fetchone() == (1,)
         first.kill()
         await first.wait()
         async with running(command(second_port), scene.folder / "second.log"):

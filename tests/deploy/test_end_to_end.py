@@ -20,6 +20,7 @@ from agent.runtime.settings import parse
 from collector.store.store import Store
 from deploy.quickstart.relay import Order, Relay, RelaySettings
 from tests.support.exposition import total
+from tests.support.ledgers import totals
 from tests.support.processes import (
     agent_command,
     collector_command,
@@ -203,7 +204,7 @@ async def test_killed_in_the_middle(scene: Scene) -> None:
 async def _assert_counted_once(scene: Scene, before_kill: str, reflected: float) -> None:
     """The store holds what both runs of the agent exported, each probe once, and never more than the target saw."""
     store = await Store.open(scene.folder / "state.sqlite")
-    ((sent, counts),) = (await store.totals()).values()
+    ((sent, counts),) = (await totals(store)).values()
     await store.close()
     round_trip, forward, reverse = (
         counts[direction].outcomes

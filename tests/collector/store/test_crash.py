@@ -23,6 +23,7 @@ from collector.sla.counts import DirectionCounts, Reading
 from collector.sla.verdict import PathKey, Verdict
 from collector.store.store import Store
 from tests.support.counting import OTHER_PATH, SECOND_NS, reading
+from tests.support.ledgers import FOREVER, totals
 from tests.support.verdicts import NAMES, judgement
 
 CHANNELS = ("webhook:noc", "webhook:regulator")
@@ -47,12 +48,12 @@ async def live(store: Store, first: int, last: int) -> None:
     watches = (await store.recall(0)).watches
     for turn in range(first, last + 1):
         for one in readings(turn):
-            await store.ingest([one])
+            await store.ledger.ingest([one])
         now_ns = (110 + 10 * turn) * SECOND_NS
         watches, events = advance(watches, [judgement(VERDICTS[turn])], NEEDED, now_ns)
         rows = announcements(events, CHANNELS, NAMES, "http://page", now_ns)
         await store.record([happened.breach for happened in events], watches, rows)
-    await store.prune(0)
+    await store.ledger.settle(FOREVER)
 
 
 Outcome = tuple[
@@ -68,7 +69,7 @@ async def outcome(store: Store) -> Outcome:
     breaches = [
         (one.closed_ns is not None, one.opening.verdict.name) for one in await store.recent_breaches(0, 100)
     ]
-    return await store.totals(), announced, breaches
+    return await totals(store), announced, breaches
 
 
 class Images:
@@ -121,9 +122,9 @@ async def test_from_every_moment_a_new_collector_comes_to_the_same_end(tmp_path:
             await live(store, turn, turn)
     expected = await outcome(store)
     await store.close()
-    totals, announced, breaches = expected
-    assert totals[OTHER_PATH][0] == readings(last)[1].sent
-    assert totals[readings(0)[0].path][0] == 200 + 200, (
+    counted, announced, breaches = expected
+    assert counted[OTHER_PATH][0] == readings(last)[1].sent
+    assert counted[readings(0)[0].path][0] == 200 + 200, (
         "all of the first run that was read, and all of the second"
     )
     assert sorted(announced) == ["closed", "closed", "opened", "opened"]
@@ -139,7 +140,7 @@ async def test_from_every_moment_a_new_collector_comes_to_the_same_end(tmp_path:
             await live(again, last, last)
         found_totals, found_announced, found_breaches = await outcome(again)
         await again.close()
-        assert found_totals == totals, image
+        assert found_totals == counted, image
         assert sorted(found_announced) == sorted(announced), image
         assert found_breaches == breaches, image
 

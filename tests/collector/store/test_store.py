@@ -15,6 +15,7 @@ from collector.sla.counts import NOTHING
 from collector.store.exceptions import StoreError
 from collector.store.store import Store
 from tests.support.counting import CITY_LIMIT, OTHER_PATH, PATH, SECOND_NS, reading
+from tests.support.ledgers import totals
 from tests.support.verdicts import HUB_PATH, NOW_NS, breach, closed
 
 KEY = BreachKey(HUB_PATH, Direction.FORWARD, "detection")
@@ -40,41 +41,46 @@ def told(number: int, channel: str = "webhook:noc") -> Notification:
 
 
 async def test_the_first_reading_is_a_block_and_the_next_one_its_difference(store: Store) -> None:
-    """Each as it is written."""
-    (first,) = await store.ingest([reading(110, within=90)])
-    (second,) = await store.ingest([reading(120, within=190, lost=2)])
+    """Both are of one minute, which is what is remembered."""
+    (first,) = await store.ledger.ingest([reading(110, within=90)])
+    (second,) = await store.ledger.ingest([reading(120, within=190, lost=2)])
     assert first.directions[Direction.FORWARD].outcomes == (90, 0, 0, 0, 0)
     assert second.directions[Direction.FORWARD].outcomes == (100, 0, 0, 2, 0)
-    assert (await store.recall(0)).blocks == [first, second]
+    (minute,) = (await store.recall(0)).blocks
+    assert minute.directions[Direction.FORWARD].outcomes == (190, 0, 0, 2, 0)
+    assert (minute.start_ns, minute.end_ns) == (first.start_ns, second.end_ns)
+    assert minute.limits == first.limits
 
 
 async def test_the_same_reading_again_adds_nothing(store: Store) -> None:
     """Nor does an older one."""
-    await store.ingest([reading(120, within=90)])
-    assert await store.ingest([reading(120, within=90)]) == []
-    assert await store.ingest([reading(110, within=80)]) == []
-    assert (await store.totals())[PATH][0] == 90
+    await store.ledger.ingest([reading(120, within=90)])
+    assert await store.ledger.ingest([reading(120, within=90)]) == []
+    assert await store.ledger.ingest([reading(110, within=80)]) == []
+    assert (await totals(store))[PATH][0] == 90
 
 
 async def test_an_empty_reading_is_no_transaction(store: Store) -> None:
     """An agent without paths."""
-    assert await store.ingest([]) == []
+    assert await store.ledger.ingest([]) == []
 
 
 async def test_paths_are_kept_apart(store: Store) -> None:
     """A reading of one says nothing of the other."""
-    await store.ingest([reading(110, within=10), reading(110, within=20, path=OTHER_PATH, limit=CITY_LIMIT)])
-    (block,) = await store.ingest([reading(120, within=25, path=OTHER_PATH, limit=CITY_LIMIT)])
+    await store.ledger.ingest(
+        [reading(110, within=10), reading(110, within=20, path=OTHER_PATH, limit=CITY_LIMIT)]
+    )
+    (block,) = await store.ledger.ingest([reading(120, within=25, path=OTHER_PATH, limit=CITY_LIMIT)])
     assert (block.path, block.sent, block.limits[Direction.REVERSE]) == (OTHER_PATH, 5, CITY_LIMIT)
-    totals = await store.totals()
-    assert (totals[PATH][0], totals[OTHER_PATH][0]) == (10, 25)
-    assert totals[OTHER_PATH][1][Direction.FORWARD].packets == 25
+    found = await totals(store)
+    assert (found[PATH][0], found[OTHER_PATH][0]) == (10, 25)
+    assert found[OTHER_PATH][1][Direction.FORWARD].packets == 25
 
 
 async def test_a_restart_goes_on_where_it_ended(file: Path) -> None:
     """Readings, blocks with their limits, open breaches and runs are found again; the sum does not change."""
     first = await Store.open(file)
-    await first.ingest([reading(110, within=90), reading(110, within=5, path=OTHER_PATH)])
+    await first.ledger.ingest([reading(110, within=90), reading(110, within=5, path=OTHER_PATH)])
     opened = breach()
     other = BreachKey(HUB_PATH, Direction.REVERSE, "detection")
     await first.record([opened], {KEY: Watch(opened, 2), other: Watch(None, 1)}, [told(1)])
@@ -84,24 +90,23 @@ async def test_a_restart_goes_on_where_it_ended(file: Path) -> None:
     after = await second.recall(0)
     assert after == before
     assert after.watches == {KEY: Watch(opened, 2), other: Watch(None, 1)}
-    (block,) = await second.ingest([reading(120, within=100)])
+    (block,) = await second.ledger.ingest([reading(120, within=100)])
     assert block.directions[Direction.FORWARD].outcomes == (10, 0, 0, 0, 0)
     await second.close()
 
 
-async def test_only_blocks_of_the_time_asked_for_are_recalled(store: Store) -> None:
+async def test_only_minutes_of_the_time_asked_for_are_recalled(store: Store) -> None:
     """And what is older can be forgotten, without the last reading being forgotten with it."""
-    for taken in (110, 120, 130):
-        await store.ingest([reading(taken, within=taken)])
-    assert [block.end_ns for block in (await store.recall(115 * SECOND_NS)).blocks] == [
-        120 * SECOND_NS,
-        130 * SECOND_NS,
-    ]
-    await store.prune(131 * SECOND_NS)
-    remembered = await store.recall(0)
-    assert remembered.blocks == []
-    assert remembered.readings[PATH].taken_ns == 130 * SECOND_NS
-    (block,) = await store.ingest([reading(140, within=141)])
+    for taken in (110, 120, 130, 3700):
+        await store.ledger.ingest([reading(taken, within=taken)])
+    first, *between, last = (await store.recall(125 * SECOND_NS)).blocks
+    assert (first.start_ns // SECOND_NS, first.end_ns // SECOND_NS, first.sent) == (120, 180, 10)
+    assert (last.start_ns // SECOND_NS, last.end_ns // SECOND_NS, last.sent) == (3660, 3700, 3570)
+    assert {block.sent for block in between} == {0}
+    await store.ledger.settle(120)
+    await store.ledger.forget(60)
+    assert [block.end_ns // SECOND_NS for block in (await store.recall(0)).blocks] == [3660, 3700]
+    (block,) = await store.ledger.ingest([reading(3710, within=3711)])
     assert block.sent == 11
 
 
@@ -154,15 +159,15 @@ async def test_counters_that_fall_without_a_restart_are_logged(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It cannot be, so somebody should know."""
-    await store.ingest([reading(110, within=90)])
-    (block,) = await store.ingest([reading(120, within=10)])
+    await store.ledger.ingest([reading(110, within=90)])
+    (block,) = await store.ledger.ingest([reading(120, within=10)])
     assert block.directions[Direction.FORWARD].outcomes == (10, 0, 0, 0, 0)
     assert "counters fell" in caplog.text
 
 
 async def test_the_sum_of_nothing_is_nothing(store: Store) -> None:
     """A new file."""
-    assert await store.totals() == {}
+    assert await totals(store) == {}
     assert (await store.recall(0)).watches == {}
     assert NOTHING.packets == 0
 
@@ -170,7 +175,7 @@ async def test_the_sum_of_nothing_is_nothing(store: Store) -> None:
 async def test_a_file_of_something_else_is_refused(file: Path) -> None:
     """Not a database, another program's database, and one of another version; none is changed."""
     file.write_bytes(b"not a database, but long enough to be looked at as if it were one" * 20)
-    with pytest.raises(StoreError, match="not usable as a state file"):
+    with pytest.raises(StoreError, match="not usable as a state"):
         await Store.open(file)
     file.unlink()
     with sqlite3.connect(file) as connection:
@@ -181,9 +186,9 @@ async def test_a_file_of_something_else_is_refused(file: Path) -> None:
     file.unlink()
     await (await Store.open(file)).close()
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE about SET version = 999")
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(StoreError, match="version 999"):
+    with pytest.raises(StoreError, match="state of version 9999, this program has version 0002"):
         await Store.open(file)
 
 

@@ -1,0 +1,135 @@
+"""What paths counted in minutes: one table of many rows, so that all paths are worked on at once.
+
+The counts of a row are one vector:
+
+    sent | forward: outcomes, delay histogram | reverse: … | round trip: …
+
+A count belongs to the minute in which it was read, whole: nothing is divided by a rule of thumb. The time between two
+readings is divided exactly, so that the time that was covered is known of every minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.histogram import BUCKETS
+from agent.core.outcome import Direction, Outcome
+from collector.sla.counts import NOTHING, DirectionCounts
+
+Integers = NDArray[np.int64]
+
+MINUTE_NS: Final = 60_000_000_000
+MINUTE_MS: Final = 60_000
+DIRECTIONS: Final = tuple(Direction)
+SENT: Final = 0
+_PER_DIRECTION: Final = len(Outcome) + BUCKETS
+WIDTH: Final = 1 + len(DIRECTIONS) * _PER_DIRECTION
+"""How many counts a row has."""
+
+NO_MINIMUM: Final = int(np.iinfo(np.int64).max)
+"""Stands for the minimum of nothing."""
+
+
+def counts_vector(sent: int, directions: Mapping[Direction, DirectionCounts]) -> list[int]:
+    """The counts of one path in the order of a row."""
+    vector = [sent]
+    for direction in DIRECTIONS:
+        counted = directions.get(direction, NOTHING)
+        vector += counted.outcomes
+        vector += counted.delays
+    return vector
+
+
+def direction_counts(vector: list[int]) -> dict[Direction, DirectionCounts]:
+    """The counts of each direction of a row."""
+    found = {}
+    for place, direction in enumerate(DIRECTIONS):
+        first = 1 + place * _PER_DIRECTION
+        middle, last = first + len(Outcome), first + _PER_DIRECTION
+        found[direction] = DirectionCounts(tuple(vector[first:middle]), tuple(vector[middle:last]))
+    return found
+
+
+def by_direction(counts: Integers) -> Integers:
+    """(n, WIDTH) counts as (n, directions, outcomes and then buckets); a view."""
+    return counts[:, 1:].reshape(len(counts), len(DIRECTIONS), _PER_DIRECTION)
+
+
+def minute_of(taken_ns: int) -> int:
+    """The minute (since the Unix epoch) whose counts a reading tells: it belongs to what ends with it."""
+    return (taken_ns - 1) // MINUTE_NS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Minutes:
+    """Rows of counts; a path may have several of one minute until they are merged.
+
+    Attributes:
+        path: whose (n,); the number that the database gave it.
+        terms: against which limits the outcomes were counted (n,); a number of the database too.
+        minute: since the Unix epoch (n,).
+        covered_ms: how much of the minute lies between two readings of a running agent (n,).
+        reach_s: how many whole seconds before the minute the counts may have begun (n,): few where readings are
+            regular, many where the agent counted on while nobody read it.
+        minima_us: least delay of each direction that the agent spoke of (n, directions), of the last one to two
+            minutes, rounded down; `NO_MINIMUM` where it spoke of none.
+        counts: (n, WIDTH).
+    """
+
+    path: Integers
+    terms: Integers
+    minute: Integers
+    covered_ms: Integers
+    reach_s: Integers
+    minima_us: Integers
+    counts: Integers
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No rows."""
+        none = np.empty(0, np.int64)
+        wide = np.empty((0, WIDTH), np.int64)
+        return cls(none, none, none, none, none, np.empty((0, len(DIRECTIONS)), np.int64), wide)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Minutes]) -> Self:
+        """All rows, in their order."""
+        found = [part for part in parts if len(part)]
+        if not found:
+            return cls.empty()
+        return cls(*(np.concatenate([getattr(part, one.name) for part in found]) for one in fields(cls)))
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    def take(self, rows: Any) -> Minutes:
+        """Some of the rows: a mask, a slice or their places."""
+        return Minutes(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    def merged(self) -> Minutes:
+        """One row for each path, terms and minute, in that order."""
+        if not len(self):
+            return self
+        order = np.lexsort((self.minute, self.terms, self.path))
+        rows = self.take(order)
+        first = np.ones(len(rows), np.bool_)
+        first[1:] = (
+            (rows.path[1:] != rows.path[:-1])
+            | (rows.terms[1:] != rows.terms[:-1])
+            | (rows.minute[1:] != rows.minute[:-1])
+        )
+        starts = np.flatnonzero(first)
+        return Minutes(
+            rows.path[starts],
+            rows.terms[starts],
+            rows.minute[starts],
+            np.add.reduceat(rows.covered_ms, starts),
+            np.maximum.reduceat(rows.reach_s, starts),
+            np.minimum.reduceat(rows.minima_us, starts),
+            np.add.reduceat(rows.counts, starts),
+        )
