@@ -1,9 +1,10 @@
 """The ledger's tables: what every path counted in every minute, once.
 
-An agent's reading is one transaction: its head is replaced by a head of the next revision, *if it is still of the
-revision that was read*, and what the reading adds to it is written into the journal under that revision. Whoever finds
-the head changed meanwhile, by another collector, reads it again and adds what is left to add, which is nothing where
-the other has read the same. So a crash at any moment leaves both or neither, and a replay adds nothing.
+A reading is one transaction. It holds the heads of its agents, so that no other collector changes them meanwhile; what
+the reading has above them goes into the journal, and it takes their place, under the next revision. A head that another
+collector has moved since it was last seen is read again first, and what is left to add is nothing where the other has
+read the same. So a crash at any moment leaves both or neither, and a replay adds nothing. Were two writers ever to
+claim the same revision, the journal's key would refuse the second.
 
 Once an hour is over its part of the journal is put into blocks of a path and an hour each.
 """
@@ -13,17 +14,18 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.ledger.codec import QUICKLY, decode, decode_heads, encode, encode_heads
 from collector.ledger.minutes import (
     DIRECTIONS,
     NO_MINIMUM,
+    Integers,
     Minutes,
     counts_vector,
     direction_counts,
@@ -31,7 +33,6 @@ from collector.ledger.minutes import (
 from collector.ledger.telescope import Added, Heads, Taken, telescope
 from collector.sla.counts import Block, Reading
 from collector.store.database import Database
-from collector.store.exceptions import OvertakenError
 from collector.store.numbers import Numbers, canonical
 from collector.store.schema import heads, hours, journal
 
@@ -43,9 +44,6 @@ _US_NS: Final = 1_000
 _AT_ONCE: Final = 500
 """Numbers in one IN (…)."""
 
-_TRIES: Final = 100
-"""Each try that fails is another collector's that has succeeded."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -54,6 +52,23 @@ class _Known:
     revision: int
     taken_ns: int
     heads: Heads
+
+
+@dataclass(slots=True)
+class _Done:
+    """What a transaction has done, once it is committed.
+
+    Attributes:
+        known: heads as they are then.
+        rows: of the journal.
+        blocks, anew, refused: what all readings have added, and paths as in `Added`.
+    """
+
+    known: dict[int, _Known] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    anew: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
 
 
 class Ledger:
@@ -79,9 +94,6 @@ class Ledger:
 
         Returns:
             What each reading has added.
-
-        Raises:
-            OvertakenError: other collectors were faster a hundred times in a row.
         """
         if not readings:
             return []
@@ -93,31 +105,33 @@ class Ledger:
         by_agent: dict[int, list[Reading]] = defaultdict(list)
         for reading in readings:
             by_agent[self._numbers.agents[reading.path.source]].append(reading)
-        for _ in range(_TRIES):
-            written: dict[int, _Known] = {}
-            try:
-                async with self._database.writing() as connection:
-                    blocks = [
-                        block
-                        # In one order, so that two collectors never wait for each other in a ring.
-                        for agent in sorted(by_agent)
-                        for block in await self._ingest_agent(connection, agent, by_agent[agent], written)
-                    ]
-            except _Overtaken as overtaken:
-                self._known.pop(overtaken.agent, None)
-                continue
-            self._known |= written
-            return blocks
-        raise OvertakenError(f"{self._database.shown}: other collectors write faster than this one can")
+        done = _Done()
+        async with self._database.writing() as connection:
+            for agent, known in (await self._held(connection, sorted(by_agent))).items():
+                self._add(agent, known, by_agent[agent], done)
+            if done.known:
+                await connection.execute(
+                    update(heads).where(heads.c.agent == bindparam("held")),
+                    [
+                        {
+                            "held": agent,
+                            "revision": known.revision,
+                            "taken_ns": known.taken_ns,
+                            "body": encode_heads(known.heads),
+                        }
+                        for agent, known in done.known.items()
+                    ],
+                )
+                await connection.execute(journal.insert(), done.rows)
+        self._known |= done.known
+        for path in done.anew:
+            log.warning("%s: counters fell without a restart: taken as begun anew", self._numbers.keys[path])
+        for path in done.refused:
+            log.warning("%s: counters fell, of the same start: not counted", self._numbers.keys[path])
+        return done.blocks
 
-    async def _ingest_agent(
-        self,
-        connection: AsyncConnection,
-        agent: int,
-        readings: Sequence[Reading],
-        written: dict[int, _Known],
-    ) -> list[Block]:
-        known = self._known.get(agent) or await self._head(connection, agent)
+    def _add(self, agent: int, known: _Known, readings: Sequence[Reading], done: _Done) -> None:
+        """Add what an agent's readings have above its head."""
         now = known.heads
         blocks: list[Block] = []
         parts: list[Minutes] = []
@@ -125,48 +139,54 @@ class Ledger:
             added, now = telescope(now, self._taken(batch))
             blocks += _blocks(batch, added)
             parts.append(added.minutes)
-            for path in added.anew:
-                log.warning(
-                    "%s: counters fell without a restart: taken as begun anew", self._numbers.keys[path]
-                )
-            for path in added.refused:
-                log.warning(
-                    "%s: counters fell and have the same start: not counted", self._numbers.keys[path]
-                )
+            done.anew += added.anew
+            done.refused += added.refused
+        if not blocks:
+            return
         minutes = Minutes.joined(parts).merged()
-        if not len(minutes) and not blocks:
-            return []
         taken_ns = max(known.taken_ns, *(reading.taken_ns for reading in readings))
-        after = _Known(known.revision + 1, taken_ns, now)
-        changed = await connection.execute(
-            update(heads)
-            .where(heads.c.agent == agent, heads.c.revision == known.revision)
-            .values(revision=after.revision, taken_ns=taken_ns, body=encode_heads(now))
+        done.known[agent] = _Known(known.revision + 1, taken_ns, now)
+        done.blocks += blocks
+        done.rows.append(
+            {
+                "agent": agent,
+                "revision": known.revision + 1,
+                "last_minute": int(minutes.minute.max()),
+                "body": encode(minutes, QUICKLY),
+            }
         )
-        if changed.rowcount != 1:
-            raise _Overtaken(agent)
-        await connection.execute(
-            journal.insert().values(
-                agent=agent,
-                revision=after.revision,
-                last_minute=int(minutes.minute.max(initial=0)),
-                body=encode(minutes, QUICKLY),
-            )
-        )
-        written[agent] = after
-        return blocks
 
-    async def _head(self, connection: AsyncConnection, agent: int) -> _Known:
-        """The head of an agent; made where there is none."""
-        query = select(heads).where(heads.c.agent == agent)
-        row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            nothing = {"revision": 0, "taken_ns": 0, "body": encode_heads(Heads.empty())}
-            await connection.execute(
-                self._database.insert(heads).values(agent=agent, **nothing).on_conflict_do_nothing()
+    async def _held(self, connection: AsyncConnection, agents: Sequence[int]) -> dict[int, _Known]:
+        """The heads of agents as they are, which nobody else changes before the transaction ends."""
+        new = [
+            {"agent": agent, "revision": 0, "taken_ns": 0, "body": encode_heads(Heads.empty())}
+            for agent in agents
+            if agent not in self._known
+        ]
+        if new:
+            await connection.execute(self._database.insert(heads).on_conflict_do_nothing(), new)
+        held: dict[int, _Known] = {}
+        for some in _pieces(agents):
+            # In one order, so that two collectors never wait for each other in a ring; SQLite has one writer anyway.
+            lock = (
+                select(heads.c.agent, heads.c.revision)
+                .where(heads.c.agent.in_(some))
+                .order_by(heads.c.agent)
+                .with_for_update()
             )
-            row = (await connection.execute(query)).one()
-        return _Known(row.revision, row.taken_ns, decode_heads(row.body))
+            revisions = {row.agent: row.revision for row in await connection.execute(lock)}
+            stale = [
+                agent
+                for agent, revision in revisions.items()
+                if agent not in self._known or self._known[agent].revision != revision
+            ]
+            held |= {agent: self._known[agent] for agent in revisions if agent not in stale}
+            if stale:
+                rows = await connection.execute(select(heads).where(heads.c.agent.in_(stale)))
+                held |= {
+                    row.agent: _Known(row.revision, row.taken_ns, decode_heads(row.body)) for row in rows
+                }
+        return held
 
     def _taken(self, readings: Sequence[Reading]) -> Taken:
         starts = [reading.epoch if reading.since is None else reading.since for reading in readings]
@@ -197,7 +217,10 @@ class Ledger:
     async def settle(self, before_minute: int) -> None:
         """Put what the journal has of hours that end by `before_minute` into the blocks of those hours."""
         before_minute -= before_minute % MINUTES_PER_HOUR
-        for agent in sorted(self._numbers.agents.values()):
+        due = select(journal.c.agent).where(journal.c.last_minute < before_minute).distinct()
+        async with self._database.reading() as connection:
+            agents = (await connection.execute(due)).scalars().all()
+        for agent in agents:
             async with self._database.writing() as connection:
                 await self._settle_agent(connection, agent, before_minute)
 
@@ -257,24 +280,26 @@ class Ledger:
         first, last = from_minute // MINUTES_PER_HOUR, -(-to_minute // MINUTES_PER_HOUR)
         async with self._database.reading() as connection:
             blocks = await _blocks_of(connection, None if wanted is None else wanted.tolist(), first, last)
-            recent = (
-                await connection.execute(select(journal.c.body).where(journal.c.last_minute >= from_minute))
-            ).scalars()
-            found = Minutes.joined(
-                [*(_named(decode(body), key) for key, body in blocks.items()), *map(decode, recent)]
-            )
+            recent = await self._journal(connection, from_minute, wanted)
+        found = Minutes.joined(
+            [*(_named(decode(body), key) for key, body in blocks.items()), *map(decode, recent)]
+        )
         chosen = (found.minute >= from_minute) & (found.minute < to_minute)
         if wanted is not None:
             chosen &= np.isin(found.path, wanted)
         return found.take(chosen).merged()
 
-
-class _Overtaken(Exception):
-    """Another collector has changed the head of an agent."""
-
-    def __init__(self, agent: int) -> None:
-        super().__init__(agent)
-        self.agent = agent
+    async def _journal(
+        self, connection: AsyncConnection, from_minute: int, paths: Integers | None
+    ) -> list[bytes]:
+        """What is not in blocks yet and may be of these paths, from a minute on."""
+        query = select(journal.c.body).where(journal.c.last_minute >= from_minute)
+        parts = [query]
+        if paths is not None:
+            sites = {self._numbers.keys[path].source for path in paths.tolist()}
+            agents = sorted(self._numbers.agents[site] for site in sites if site in self._numbers.agents)
+            parts = [query.where(journal.c.agent.in_(some)) for some in _pieces(agents)]
+        return [body for part in parts for body in (await connection.execute(part)).scalars()]
 
 
 def _batches(readings: Sequence[Reading]) -> Iterable[list[Reading]]:
@@ -304,19 +329,17 @@ def _blocks(readings: Sequence[Reading], added: Added) -> list[Block]:
     ]
 
 
+def _pieces(numbers: Sequence[int]) -> list[Sequence[int]]:
+    """As many at once as one IN (…) takes."""
+    return [numbers[first : first + _AT_ONCE] for first in range(0, len(numbers), _AT_ONCE)]
+
+
 async def _blocks_of(
     connection: AsyncConnection, paths: Sequence[int] | None, first_hour: int, end_hour: int
 ) -> Mapping[tuple[int, int, int], bytes]:
     """Bodies of blocks by (path, hour, terms); of all paths, or of some."""
     query = select(hours).where(hours.c.hour >= first_hour, hours.c.hour < end_hour)
-    parts = (
-        [query]
-        if paths is None
-        else [
-            query.where(hours.c.path.in_(paths[first : first + _AT_ONCE]))
-            for first in range(0, len(paths), _AT_ONCE)
-        ]
-    )
+    parts = [query] if paths is None else [query.where(hours.c.path.in_(some)) for some in _pieces(paths)]
     return {
         (path, hour, terms): body
         for part in parts

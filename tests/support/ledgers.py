@@ -8,7 +8,7 @@ from collector.sla.counts import DirectionCounts
 from collector.sla.verdict import PathKey
 from collector.store.store import Store
 
-FOREVER = 1 << 40
+FOREVER = 1 << 36
 """A minute after all others."""
 
 

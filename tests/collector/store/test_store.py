@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
 from agent.core.outcome import Direction
 from collector.alerts.outbox import Notification
@@ -25,14 +25,6 @@ KEY = BreachKey(HUB_PATH, Direction.FORWARD, "detection")
 def file(tmp_path: Path) -> Path:
     """Where the state is."""
     return tmp_path / "state.sqlite"
-
-
-@pytest.fixture
-async def store(file: Path) -> AsyncIterator[Store]:
-    """A new store."""
-    made = await Store.open(file)
-    yield made
-    await made.close()
 
 
 def told(number: int, channel: str = "webhook:noc") -> Notification:
@@ -77,16 +69,16 @@ async def test_paths_are_kept_apart(store: Store) -> None:
     assert found[OTHER_PATH][1][Direction.FORWARD].packets == 25
 
 
-async def test_a_restart_goes_on_where_it_ended(file: Path) -> None:
+async def test_a_restart_goes_on_where_it_ended(where: Path | URL) -> None:
     """Readings, blocks with their limits, open breaches and runs are found again; the sum does not change."""
-    first = await Store.open(file)
+    first = await Store.open(where)
     await first.ledger.ingest([reading(110, within=90), reading(110, within=5, path=OTHER_PATH)])
     opened = breach()
     other = BreachKey(HUB_PATH, Direction.REVERSE, "detection")
     await first.record([opened], {KEY: Watch(opened, 2), other: Watch(None, 1)}, [told(1)])
     before = await first.recall(0)
     await first.close()
-    second = await Store.open(file)
+    second = await Store.open(where)
     after = await second.recall(0)
     assert after == before
     assert after.watches == {KEY: Watch(opened, 2), other: Watch(None, 1)}
