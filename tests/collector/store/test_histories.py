@@ -23,7 +23,7 @@ from tests.support.ledgers import FOREVER
 
 HISTORIES = 1000
 TOGETHER = 50
-MOMENTS = 14
+MOMENTS = 10
 
 
 class Killed(Exception):
@@ -75,7 +75,7 @@ class Collectors:
         for delivery in deliveries:
             given[delivery.collector] += delivery.readings
         chance = self._rng.random()
-        if chance < 0.2:
+        if chance < 0.15:
             victim = self._rng.randrange(2)
             # At one of its statements, at the commit, or right after.
             with contextlib.suppress(Killed), killed_at(self._rng.randrange(1, 9)):
@@ -83,7 +83,7 @@ class Collectors:
             self.faults["killed"] += 1
             await self._stores[victim].close()
             self._stores[victim] = await Store.open(self._where)
-        if chance < 0.4:
+        if 0.1 < chance < 0.2:
             self.faults["hour settled"] += 1
             await self._stores[self._rng.randrange(2)].ledger.settle(
                 minute_of(int((BEGIN_S + self._rng.uniform(0, 20_000)) * SECOND_NS))
