@@ -146,6 +146,8 @@ def render_paths(paths: Sequence[PathView], now_ns: int) -> Iterator[str]:
         moment,
         lambda index: f"{metrics.LOSS_THRESHOLD}{{{_LABELS}}} {paths[index].timeout_ns / _SECOND_NS!r}\n",
     )
+    yield _header(metrics.PATH_START, "gauge", "When the counts of the path were last zero (Unix time).")
+    yield from _pieces(moment, lambda index: _start(ledgers[index]))
     yield _header(metrics.PROBE_NOT_SENT, "counter", "Probes due that were not sent: never loss.")
     yield from _pieces(moment, lambda index: _not_sent(moment.not_sent[index]))
 
@@ -246,6 +248,12 @@ def _floors(ledger: PathLedger) -> str:
         f'{metrics.DELAY_FLOOR}{{{_LABELS},direction="{direction.value}"}} {counted.promise.floor_ns / _SECOND_NS!r}\n'
         for direction, counted in ledger.directions()
     )
+
+
+def _start(ledger: PathLedger) -> str:
+    if ledger.begun_ns is None:
+        return ""
+    return f"{metrics.PATH_START}{{{_LABELS}}} {ledger.begun_ns / _SECOND_NS!r}\n"
 
 
 def _not_sent(reasons: dict[str, int]) -> str:

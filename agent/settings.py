@@ -273,10 +273,10 @@ class PathSettings(Settings):
         """Forward and reverse floor; none configured is none known."""
         return self.floors.forward or 0, self.floors.reverse or 0
 
-    def ledger(self, site: str, table: Ledgers) -> PathLedger:
-        """A fresh ledger of this path, probed from `site`, in a table."""
+    def ledger(self, site: str, table: Ledgers, begun_ns: int | None = None) -> PathLedger:
+        """A fresh ledger of this path, probed from `site` from `begun_ns` on (Unix wall time), in a table."""
         labels = PathLabels(site, self.target, self.tier, self.provider, self.kind, self.dscp)
-        return table.open(labels, *self.promises())
+        return table.open(labels, *self.promises(), begun_ns)
 
     def promises(self) -> tuple[Promise, Promise, Limit]:
         """What the path is held against: forward, reverse, and the round trip's limit."""

@@ -116,13 +116,20 @@ class Ledgers:
         self._last_delay_ns: Integers = np.zeros((len(DIRECTIONS), rows), np.int64)
         self._used = 0
 
-    def open(self, labels: PathLabels, forward: Promise, reverse: Promise, round_trip: Limit) -> PathLedger:
-        """A fresh ledger for one path."""
+    def open(
+        self,
+        labels: PathLabels,
+        forward: Promise,
+        reverse: Promise,
+        round_trip: Limit,
+        begun_ns: int | None = None,
+    ) -> PathLedger:
+        """A fresh ledger for one path; `begun_ns` is the Unix wall time of this moment, where it is known."""
         row = self._used
         if row == len(self.counts):
             self._grow()
         self._used += 1
-        ledger = PathLedger(self, row, labels)
+        ledger = PathLedger(self, row, labels, begun_ns)
         ledger.promise(forward, reverse, round_trip)
         return ledger
 
@@ -269,12 +276,13 @@ class DirectionLedger:
 class PathLedger:
     """The counts of one path: a row of the table."""
 
-    __slots__ = ("forward", "labels", "not_sent", "reverse", "round_trip", "row", "table")
+    __slots__ = ("begun_ns", "forward", "labels", "not_sent", "reverse", "round_trip", "row", "table")
 
-    def __init__(self, table: Ledgers, row: int, labels: PathLabels) -> None:
+    def __init__(self, table: Ledgers, row: int, labels: PathLabels, begun_ns: int | None = None) -> None:
         self.table = table
         self.row = row
         self.labels = labels
+        self.begun_ns = begun_ns
         self.not_sent: Counter[str] = Counter()
 
     def promise(self, forward: Promise, reverse: Promise, round_trip: Limit) -> None:

@@ -28,6 +28,8 @@ CLOCK_CONTRADICTIONS: Final = "isochrone_clock_contradictions_total"
 FLOOR_CONTRADICTIONS: Final = "isochrone_floor_contradictions_total"
 CLOCK_STEPPED_REPLIES: Final = "isochrone_clock_stepped_replies_total"
 TARGET_RESOLVED: Final = "isochrone_target_resolved"
+PATH_START: Final = "isochrone_path_start_time_seconds"
+"""When a path's counters were last zero, by the agent's clock: another one where a reload has opened the path anew."""
 
 CLOCK_ERROR_BOUND: Final = "isochrone_clock_error_bound_seconds"  # clock_source
 CLOCK_SYNCHRONIZED: Final = "isochrone_clock_synchronized"  # clock_source

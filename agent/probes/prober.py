@@ -197,7 +197,7 @@ class Prober:
         await self._begin(begun)
 
     def _open(self, settings: PathSettings) -> ProbedPath:
-        path = ProbedPath(settings, settings.ledger(self._site, self.ledgers))
+        path = ProbedPath(settings, settings.ledger(self._site, self.ledgers, time.time_ns()))
         self.sessions.open(path.ledger, settings.timeout, settings.pace().window)
         self._rows.append(path)
         row = path.ledger.row

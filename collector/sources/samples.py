@@ -26,6 +26,8 @@ NEEDED: Final = (
     metrics.PROBE_OUTCOMES,
     DELAY_BUCKET,
     metrics.DELAY_LIMIT,
+    metrics.DELAY_MIN,
+    metrics.PATH_START,
     metrics.TARGET_RESOLVED,
     metrics.CLOCK_ERROR_BOUND,
     metrics.PROCESS_START,
@@ -35,6 +37,11 @@ NEEDED: Final = (
 _OUTCOMES: Final = {outcome.label: outcome for outcome in Outcome}
 _BUCKETS: Final = {float(le): index for index, le in enumerate(LE_LABELS)}
 _SECOND_NS: Final = 1_000_000_000
+_LATEST_S: Final = 1 << 33
+"""In the year 2242; what is beyond is no Unix time, and would not fit where nanoseconds are kept."""
+
+_MOST: Final = 1 << 53
+"""A sample is a float, which counts no further by ones."""
 
 _MAX_DSCP: Final = 63
 
@@ -87,6 +94,8 @@ class _Path:
     outcomes: dict[Direction, list[int | None]] = field(default_factory=dict)
     buckets: dict[Direction, list[int | None]] = field(default_factory=dict)
     limits: dict[Direction, Limit] = field(default_factory=dict)
+    minima_ns: dict[Direction, int] = field(default_factory=dict)
+    since: float | None = None
     resolved: bool = True
 
 
@@ -109,8 +118,7 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
         for sample in samples:
             match sample.name:
                 case metrics.PROCESS_START:
-                    _nanoseconds(sample.value)  # refuses what is no time
-                    epoch = sample.value
+                    epoch = _time(sample.value)
                 case metrics.CLOCK_ERROR_BOUND:
                     clock_source = sample.labels["clock_source"]
                     clock_bound_ns = _nanoseconds(sample.value) if math.isfinite(sample.value) else None
@@ -147,6 +155,9 @@ def _take(path: _Path, sample: Sample) -> None:
     if sample.name == metrics.TARGET_RESOLVED:
         path.resolved = value != 0
         return
+    if sample.name == metrics.PATH_START:
+        path.since = _time(value)
+        return
     direction = Direction(labels["direction"])
     match sample.name:
         case metrics.PROBE_OUTCOMES:
@@ -154,6 +165,10 @@ def _take(path: _Path, sample: Sample) -> None:
             counts[_OUTCOMES[labels["outcome"]]] = _count(value)
         case metrics.DELAY_LIMIT:
             path.limits[direction] = Limit(_nanoseconds(value), Operator(labels["operator"]))
+        case metrics.DELAY_MIN:
+            if abs(value) > _LATEST_S:
+                raise ValueError(f"{value} is no delay")
+            path.minima_ns[direction] = _nanoseconds(value)
         case _:
             buckets = path.buckets.setdefault(direction, [None] * BUCKETS)
             buckets[_BUCKETS[float(labels["le"])]] = _count(value)
@@ -186,7 +201,18 @@ def _reading(key: PathKey, path: _Path, epoch: float, taken_ns: int) -> Reading:
                 f"{key}: {directions[direction].packets} outcomes {direction}, where sent and in flight "
                 f"leave {packets}: not of one moment"
             )
-    return Reading(key, epoch, taken_ns, sent, in_flight, directions, path.limits, path.resolved)
+    return Reading(
+        key,
+        epoch,
+        taken_ns,
+        sent,
+        in_flight,
+        directions,
+        path.limits,
+        path.resolved,
+        path.minima_ns,
+        path.since,
+    )
 
 
 def _whole(key: PathKey, what: str, counts: Sequence[int | None]) -> tuple[int, ...]:
@@ -217,9 +243,15 @@ def _key(labels: Mapping[str, str]) -> PathKey:
 
 
 def _count(value: float) -> int:
-    if value != int(value) or not 0 <= value <= MAX_STORED:
+    if value != int(value) or not 0 <= value <= _MOST:
         raise ValueError(f"{value} is no count")
     return int(value)
+
+
+def _time(value: float) -> float:
+    if not 0 <= value <= _LATEST_S:
+        raise ValueError(f"{value} is no time")
+    return value
 
 
 def _nanoseconds(seconds: float) -> int:

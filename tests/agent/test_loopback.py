@@ -304,6 +304,8 @@ async def test_reload_keeps_what_stays() -> None:
     os.kill(os.getpid(), signal.SIGHUP)
     await eventually(lambda: targets_are("stays", "slower", "new"), "the new paths")
     now = {one.settings.target: one.ledger for one in agent.paths}
+    begun_ns = {target: ledger.begun_ns or 0 for target, ledger in (*ledgers.items(), *now.items())}
+    assert begun_ns["new"] > begun_ns["stays"] > 0
     gone = ledgers["goes"].sent
     await eventually(lambda: all_sent(20), "probes of the new paths")
     stop.set()

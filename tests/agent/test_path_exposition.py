@@ -25,7 +25,8 @@ def counted(seed: int, *targets: str) -> list[SimulatedPath]:
     """Paths to these targets, each with some counts."""
     rng = random.Random(seed)
     paths = [SimulatedPath(PathKey("wuhan", target, "hub", 'a"b\\', "stamp", 46)) for target in targets]
-    for path in paths:
+    for number, path in enumerate(paths):
+        path.restart(None if number == 0 else 1_700_000_000_250_000_000 + number)
         path.lost_forward, path.late_forward = rng.random() / 4, rng.random() / 4
         for _ in range(rng.randrange(40)):
             path.probe(rng)
@@ -52,6 +53,8 @@ def test_what_is_read_back_is_what_was_counted(targets: list[str], seed: int) ->
         assert mine[metrics.PROBE_NOT_SENT] == {('no "route"\n',): 3}
         assert mine[metrics.TARGET_RESOLVED][()] == 1
         assert mine[metrics.LOSS_THRESHOLD][()] == path.timeout_ns / 1e9
+        begun_ns = ledger.begun_ns
+        assert mine[metrics.PATH_START] == ({} if begun_ns is None else {(): begun_ns / 1e9})
         for direction, counts in ledger.directions():
             for outcome in Outcome:
                 assert (

@@ -42,8 +42,8 @@ class SimulatedPath:
     def __post_init__(self) -> None:
         self.restart()
 
-    def restart(self) -> None:
-        """Begin to count anew."""
+    def restart(self, begun_ns: int | None = None) -> None:
+        """Begin to count anew, at this time where the agent tells it."""
         key = self.key
         promise = Promise(self.limit, 4 * MS)
         self.ledger = Ledgers(1).open(
@@ -51,6 +51,7 @@ class SimulatedPath:
             promise,
             promise,
             Limit(2 * self.limit.limit_ns, self.limit.operator),
+            begun_ns,
         )
 
     def probe(self, rng: random.Random) -> None:

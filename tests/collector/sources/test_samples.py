@@ -69,6 +69,16 @@ def test_a_reading_says_against_what_was_counted_and_whether_the_target_is_known
     assert (first.resolved, second.resolved) == (True, False)
 
 
+def test_the_least_delays_and_the_start_of_a_path_are_read_where_the_agent_tells_them() -> None:
+    """A path that measured nothing has no least delay; an agent may tell its own start alone."""
+    agent = busy_agent()
+    agent.paths[1].restart(1_700_000_050_500_000_000)
+    first, second = read(agent.exposition()).readings
+    forward = agent.paths[0].ledger.forward.minimum_ns(0)
+    assert (first.minima_ns[Direction.FORWARD], first.since) == (forward, None)
+    assert (second.minima_ns, second.since) == ({}, 1_700_000_050.5)
+
+
 def test_the_clock_is_read_with_its_source(text: str) -> None:
     """A bound in nanoseconds, or none where the agent says infinity."""
     assert (read(text).clock_source, read(text).clock_bound_ns) == ("declared", 50_000)
@@ -107,6 +117,10 @@ def replaced(pattern: str, value: str) -> Callable[[str], str]:
         (replaced(r"isochrone_probe_sent_total\{.*\}", "NaN"), "isochrone_probe_sent_total"),
         (replaced(r"isochrone_probe_sent_total\{.*\}", "+Inf"), "isochrone_probe_sent_total"),
         (replaced(r"isochrone_probe_sent_total\{.*\}", "-1"), "no count"),
+        (replaced(r"isochrone_probe_sent_total\{.*\}", "1e300"), "no count"),
+        (replaced(r"isochrone_delay_min_seconds\{.*\}", "1e300"), "no delay"),
+        (replaced(r"process_start_time_seconds", "NaN"), "no time"),
+        (replaced(r"process_start_time_seconds", "1e10"), "no time"),
         (replaced(r"isochrone_probe_sent_total\{.*\}", "0.5"), "no count"),
         (replaced(r"isochrone_probe_sent_total\{.*\}", "1e19"), "no count"),
         (replaced("process_start_time_seconds", "NaN"), "process_start_time_seconds"),
