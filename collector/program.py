@@ -12,7 +12,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from collector.ledger.minutes import minute_of
 from collector.sla.breach import advance
 from collector.sources import Source
 from collector.sources.agents import AgentsSource
+from collector.sources.backfill import Backfilled
 from collector.sources.prometheus import PrometheusSource
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, CollectorState, RecentBlocks
@@ -60,14 +61,15 @@ class HttpBindError(IsochroneError):
     """The page cannot be served where it is told to."""
 
 
-def open_source(fleet: FleetSettings) -> Source:
-    """The source that the fleet file names."""
+def open_source(fleet: FleetSettings, known_ns: Mapping[str, int]) -> Source:
+    """The source that the fleet file names; `known_ns` is when the latest counted reading of each site was taken."""
     settings = fleet.source
     timeout_s = min(_MAX_TIMEOUT_S, settings.interval / _SECOND_NS)
     agents = {site.id: str(site.agent) for site in fleet.sites if site.agent is not None}
     if isinstance(settings, AgentsSourceSettings):
         return AgentsSource(agents, timeout_s, time.time_ns)
-    return PrometheusSource(settings.url, list(agents), settings.interval, timeout_s, time.time_ns)
+    prometheus = PrometheusSource(settings.url, list(agents), settings.interval, timeout_s, time.time_ns)
+    return Backfilled(prometheus, known_ns, settings.interval)
 
 
 class Collector:
@@ -156,7 +158,7 @@ class Collector:
 
     async def _work(self, store: Store, alerts: Alerts, stop: asyncio.Event) -> None:
         """Read and judge, each in its own rhythm; a slow turn delays the next one and is not made up for."""
-        source = open_source(self.fleet)
+        source = open_source(self.fleet, await store.ledger.last_taken_ns())
         try:
             next_read = next_evaluation = next_settling = time.monotonic_ns()
             while not stop.is_set():

@@ -8,6 +8,7 @@ one moment; there is no rate, no increase, nothing extrapolated.
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import aiohttp
 from agent.core import metrics
 from agent.runtime.wording import one_line
 from collector.sources.samples import MAX_STORED, NEEDED, AgentReading, IncompleteError, Sample, agent_reading
+
+log = logging.getLogger(__name__)
 
 _SITE_LABEL: Final = "site"
 _LOOK_BACK_INTERVALS: Final = 3
@@ -62,25 +65,35 @@ class PrometheusSource:
     async def read(self) -> Sequence[AgentReading]:
         """The latest scrape of every agent."""
         try:
-            status, text = await self._answer()
-            return readings_of(status, text, self._sites, self._now_ns())
+            return await self._agents(self._now_ns())
         except TimeoutError:
             return self._all_unread("Prometheus does not answer in time")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return self._all_unread(f"Prometheus: {error or type(error).__name__}")
 
+    async def read_at(self, at_ns: int) -> Sequence[AgentReading] | None:
+        """The scrape of every agent that was the latest at a time (Unix wall time); None: there is no answer."""
+        try:
+            return await self._agents(at_ns)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            log.warning("Prometheus gives no answer for the past: %s", error or type(error).__name__)
+            return None
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
-    async def _answer(self) -> tuple[int, str]:
-        """Status and text of what the API answers.
+    async def _agents(self, at_ns: int) -> list[AgentReading]:
+        status, text = await self._answer(at_ns)
+        return readings_of(status, text, self._sites, self._now_ns())
+
+    async def _answer(self, at_ns: int) -> tuple[int, str]:
+        """Status and text of what the API answers for a time.
 
         Raises:
             aiohttp.ClientError, OSError, TimeoutError: there is no answer.
         """
-        now_s = self._now_ns() / 1e9
-        data = {"query": self._query, "time": f"{now_s:.3f}"}
+        data = {"query": self._query, "time": f"{at_ns / 1e9:.3f}"}
         async with self._session.post(f"{self._url}/api/v1/query", data=data) as response:
             return response.status, await response.text(errors="replace")
 

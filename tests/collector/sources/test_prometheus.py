@@ -128,6 +128,7 @@ async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_age
         stack.push_async_callback(direct.close)
         blocks: dict[str, list[Block]] = {"prometheus": [], "agents": []}
         last: dict[str, dict[object, Reading]] = {"prometheus": {}, "agents": {}}
+        past: list[AgentReading] = []
         for turn in range(3):
             if turn == 2:
                 agent.restart(time.time())
@@ -143,7 +144,12 @@ async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_age
                     assert block is not None
                     blocks[name].append(block)
                     last[name][reading.path] = reading
+            past.append(through)
         assert verdicts(blocks["prometheus"]) == verdicts(blocks["agents"])
+        for then in past:
+            found = await indirect.read_at(then.taken_ns)
+            assert found is not None
+            assert [one for one in found if one.site == "wuhan"] == [then], "the past is what it was"
         assert {one.verdict for one in verdicts(blocks["agents"]).values()} >= {Verdict.PASS, Verdict.FAIL}
         by_site = {one.site: one for one in await indirect.read()}
         assert (by_site["beijing"].up, by_site["yichang"].up) == (False, False)
@@ -271,6 +277,7 @@ async def test_a_prometheus_that_is_not_there_makes_every_agent_unread() -> None
     """The same: nothing is known."""
     reader = source(f"http://127.0.0.1:{free_port()}")
     (one,) = await reader.read()
+    assert await reader.read_at(time.time_ns()) is None
     await reader.close()
     assert (one.up, one.readings) == (False, ())
     assert one.reason.startswith("Prometheus: ")
