@@ -24,6 +24,7 @@ import numpy as np
 from agent.core.outcome import Outcome
 from collector.ledger.exceptions import UnreadableBlock
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, WIDTH, Integers, Minutes, by_direction
+from collector.ledger.sums import PRODUCT_WIDTH, Sums
 from collector.ledger.telescope import Heads
 
 _VERSION: Final = 1
@@ -34,6 +35,7 @@ QUICKLY: Final = 1
 """Level for what is soon written anew."""
 
 _FIELDS: Final = ("path", "terms", "minute", "covered_ms", "reach_s")
+_SUM_FIELDS: Final = 4
 _HEAD_FIELDS: Final = ("path", "start_ns", "run", "taken_ns")
 _MINIMA: Final = len(_FIELDS)
 _ABSENT: Final = _MINIMA + len(DIRECTIONS)
@@ -116,6 +118,46 @@ def decode(octets: bytes) -> Minutes:
     minima_us = np.where(rows[:, _ABSENT:_COUNTS] != 0, NO_MINIMUM, rows[:, _MINIMA:_ABSENT])
     keys = {name: rows[:, place] for place, name in enumerate(_FIELDS)}
     return Minutes(**keys, minima_us=minima_us, counts=counts)
+
+
+def encode_sums(sums: Sums) -> bytes:
+    """The octets of sums that begin with the same minute, which they do not say."""
+    absent = sums.minima_us == NO_MINIMUM
+    columns = [
+        sums.path[:, None],
+        sums.terms[:, None],
+        sums.covered_ms[:, None],
+        sums.reach_s[:, None],
+        np.where(absent, 0, sums.minima_us),
+        absent,
+        sums.counts,
+        sums.products,
+    ]
+    return pack(np.concatenate(columns, axis=1, dtype=np.int64))
+
+
+def decode_sums(octets: bytes, minute: int) -> Sums:
+    """The sums that `encode_sums` was given, which begin with this minute.
+
+    Raises:
+        UnreadableBlock: these are not its octets.
+    """
+    table = unpack(octets)
+    minima, absent = _SUM_FIELDS, _SUM_FIELDS + len(DIRECTIONS)
+    counts = absent + len(DIRECTIONS)
+    products = counts + WIDTH
+    if table.shape[1] != products + PRODUCT_WIDTH:
+        raise UnreadableBlock(f"{table.shape[1]} columns where {products + PRODUCT_WIDTH} were expected")
+    return Sums(
+        table[:, 0],
+        table[:, 1],
+        np.full(len(table), minute),
+        table[:, 2],
+        table[:, 3],
+        np.where(table[:, absent:counts] != 0, NO_MINIMUM, table[:, minima:absent]),
+        table[:, counts:products],
+        table[:, products:],
+    )
 
 
 def encode_heads(heads: Heads) -> bytes:

@@ -115,15 +115,8 @@ class Minutes:
         """One row for each path, terms and minute, in that order."""
         if not len(self):
             return self
-        order = np.lexsort((self.minute, self.terms, self.path))
+        order, starts = groups(self.path, self.terms, self.minute)
         rows = self.take(order)
-        first = np.ones(len(rows), np.bool_)
-        first[1:] = (
-            (rows.path[1:] != rows.path[:-1])
-            | (rows.terms[1:] != rows.terms[:-1])
-            | (rows.minute[1:] != rows.minute[:-1])
-        )
-        starts = np.flatnonzero(first)
         return Minutes(
             rows.path[starts],
             rows.terms[starts],
@@ -133,3 +126,13 @@ class Minutes:
             np.minimum.reduceat(rows.minima_us, starts),
             np.add.reduceat(rows.counts, starts),
         )
+
+
+def groups(path: Integers, terms: Integers, minute: Integers) -> tuple[Integers, Integers]:
+    """The order that puts rows of the same path, terms and minute together, and where each group starts in it."""
+    order = np.lexsort((minute, terms, path))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = False
+    for key in (path, terms, minute):
+        first[1:] |= key[order[1:]] != key[order[:-1]]
+    return order, np.flatnonzero(first)

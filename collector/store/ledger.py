@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,19 +30,19 @@ from collector.ledger.minutes import (
     counts_vector,
     direction_counts,
 )
+from collector.ledger.sums import Sums
 from collector.ledger.telescope import Added, Heads, Taken, telescope
 from collector.sla.counts import Block, Reading
+from collector.store import blocks
+from collector.store.blocks import pieces
 from collector.store.database import Database
 from collector.store.numbers import Numbers, canonical
-from collector.store.schema import heads, hours, journal
+from collector.store.schema import heads, journal
 
 log = logging.getLogger(__name__)
 
-MINUTES_PER_HOUR: Final = 60
 _SECOND_NS: Final = 1_000_000_000
 _US_NS: Final = 1_000
-_AT_ONCE: Final = 500
-"""Numbers in one IN (…)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +133,20 @@ class Ledger:
     def _add(self, agent: int, known: _Known, readings: Sequence[Reading], done: _Done) -> None:
         """Add what an agent's readings have above its head."""
         now = known.heads
-        blocks: list[Block] = []
+        told: list[Block] = []
         parts: list[Minutes] = []
         for batch in _batches(readings):
             added, now = telescope(now, self._taken(batch))
-            blocks += _blocks(batch, added)
+            told += _blocks(batch, added)
             parts.append(added.minutes)
             done.anew += added.anew
             done.refused += added.refused
-        if not blocks:
+        if not told:
             return
         minutes = Minutes.joined(parts).merged()
         taken_ns = max(known.taken_ns, *(reading.taken_ns for reading in readings))
         done.known[agent] = _Known(known.revision + 1, taken_ns, now)
-        done.blocks += blocks
+        done.blocks += told
         done.rows.append(
             {
                 "agent": agent,
@@ -166,7 +166,7 @@ class Ledger:
         if new:
             await connection.execute(self._database.insert(heads).on_conflict_do_nothing(), new)
         held: dict[int, _Known] = {}
-        for some in _pieces(agents):
+        for some in pieces(agents):
             # In one order, so that two collectors never wait for each other in a ring; SQLite has one writer anyway.
             lock = (
                 select(heads.c.agent, heads.c.revision)
@@ -215,91 +215,91 @@ class Ledger:
             return {sites[row.agent]: row.taken_ns for row in rows if row.taken_ns}
 
     async def settle(self, before_minute: int) -> None:
-        """Put what the journal has of hours that end by `before_minute` into the blocks of those hours."""
-        before_minute -= before_minute % MINUTES_PER_HOUR
+        """Put what the journal has of hours that end by `before_minute` into the blocks and sums of those hours."""
+        before_minute -= before_minute % blocks.HOUR
         due = select(journal.c.agent).where(journal.c.last_minute < before_minute).distinct()
         async with self._database.reading() as connection:
             agents = (await connection.execute(due)).scalars().all()
         for agent in agents:
             async with self._database.writing() as connection:
-                await self._settle_agent(connection, agent, before_minute)
-
-    async def _settle_agent(self, connection: AsyncConnection, agent: int, before_minute: int) -> None:
-        # Who holds the row of the head is the only one who changes the agent's ledger, on either database.
-        await connection.execute(select(heads.c.agent).where(heads.c.agent == agent).with_for_update())
-        mine = (journal.c.agent == agent) & (journal.c.last_minute < before_minute)
-        rows = (await connection.execute(select(journal.c.body).where(mine))).scalars().all()
-        fresh = Minutes.joined(map(decode, rows))
-        if len(fresh):
-            found = await _blocks_of(
-                connection,
-                np.unique(fresh.path).tolist(),
-                int(fresh.minute.min()) // MINUTES_PER_HOUR,
-                int(fresh.minute.max()) // MINUTES_PER_HOUR + 1,
-            )
-            touched = {*zip(*_block_keys(fresh), strict=True)}
-            known = [_named(decode(body), key) for key, body in found.items() if key in touched]
-            await self._write_blocks(connection, Minutes.joined([*known, fresh]).merged())
-        await connection.execute(delete(journal).where(mine))
-
-    async def _write_blocks(self, connection: AsyncConnection, minutes: Minutes) -> None:
-        path, hour, terms = _block_keys(minutes)
-        keys = np.stack([path, hour, terms], axis=1)
-        starts = np.flatnonzero(np.append(True, (keys[1:] != keys[:-1]).any(axis=1)))
-        statement = self._database.insert(hours)
-        statement = statement.on_conflict_do_update(
-            index_elements=["path", "hour", "terms"], set_={"body": statement.excluded.body}
-        )
-        ends = [*starts[1:].tolist(), len(minutes)]
-        await connection.execute(
-            statement,
-            [
-                {
-                    "path": int(path[start]),
-                    "hour": int(hour[start]),
-                    "terms": int(terms[start]),
-                    "body": encode(_unnamed(minutes.take(slice(start, end)))),
-                }
-                for start, end in zip(starts.tolist(), ends, strict=True)
-            ],
-        )
+                # Who holds the row of the head is the only one who changes the agent's ledger, on either database.
+                await connection.execute(
+                    select(heads.c.agent).where(heads.c.agent == agent).with_for_update()
+                )
+                mine = (journal.c.agent == agent) & (journal.c.last_minute < before_minute)
+                bodies = (await connection.execute(select(journal.c.body).where(mine))).scalars()
+                fresh = Minutes.joined(map(decode, bodies)).merged()
+                if len(fresh):
+                    await blocks.settle(connection, self._database, agent, fresh)
+                    await connection.execute(delete(journal).where(mine))
 
     async def forget(self, before_minute: int) -> None:
-        """Let go of the minutes of hours that ended before `before_minute`."""
+        """Let go of the minutes and hourly sums of hours that ended by `before_minute`; sums of days stay."""
         async with self._database.writing() as connection:
-            await connection.execute(delete(hours).where(hours.c.hour < before_minute // MINUTES_PER_HOUR))
+            await blocks.forget(connection, before_minute)
 
     async def minutes(self, from_minute: int, to_minute: int, paths: Iterable[int] | None = None) -> Minutes:
-        """All that was counted in [from, to), by path, terms and minute.
+        """All that was counted in [from, to), one row for each path, terms and minute, in that order.
 
         Args:
             from_minute, to_minute: since the Unix epoch.
             paths: numbers of the paths asked for; None: all.
         """
         wanted = None if paths is None else np.unique(np.fromiter(paths, np.int64))
-        first, last = from_minute // MINUTES_PER_HOUR, -(-to_minute // MINUTES_PER_HOUR)
         async with self._database.reading() as connection:
-            blocks = await _blocks_of(connection, None if wanted is None else wanted.tolist(), first, last)
-            recent = await self._journal(connection, from_minute, wanted)
-        found = Minutes.joined(
-            [*(_named(decode(body), key) for key, body in blocks.items()), *map(decode, recent)]
-        )
-        chosen = (found.minute >= from_minute) & (found.minute < to_minute)
+            settled = await blocks.minutes_of(
+                connection, None if wanted is None else wanted.tolist(), from_minute, to_minute
+            )
+            recent = await self._journal(connection, from_minute, to_minute, self._agents_of(wanted))
         if wanted is not None:
-            chosen &= np.isin(found.path, wanted)
-        return found.take(chosen).merged()
+            recent = recent.take(np.isin(recent.path, wanted))
+        return Minutes.joined([settled, recent]).merged()
 
+    async def sums(self, from_minute: int, to_minute: int, paths: Iterable[int] | None = None) -> Sums:
+        """The sums of [from, to), one row for each path and terms.
+
+        Days and hours that lie within the window are read as sums; only what is left of hours at its edges, and what
+        is not settled yet, is read by the minute. Of times whose minutes were let go, whole days are still known.
+
+        Args:
+            from_minute, to_minute: since the Unix epoch.
+            paths: numbers of the paths asked for; None: all.
+        """
+        wanted = None if paths is None else np.unique(np.fromiter(paths, np.int64))
+        tiles = blocks.Tiles.of(from_minute, to_minute)
+        found: list[Sums] = []
+        async with self._database.reading() as connection:
+            for agents in self._agents_of(wanted):
+                for span, starts in ((blocks.DAY, tiles.days), *((blocks.HOUR, one) for one in tiles.hours)):
+                    found.append(await blocks.sums_of(connection, agents, span, starts))
+            by_minute = [
+                await blocks.minutes_of(connection, None if wanted is None else wanted.tolist(), *edge)
+                for edge in tiles.edges
+            ]
+            by_minute.append(await self._journal(connection, from_minute, to_minute, self._agents_of(wanted)))
+        found.append(Sums.of(Minutes.joined(by_minute).merged()))
+        result = Sums.joined(found).merged()
+        return result if wanted is None else result.take(np.isin(result.path, wanted))
+
+    def _agents_of(self, paths: Integers | None) -> list[Sequence[int]]:
+        """The agents that may have counted these paths, some at a time."""
+        numbers = self._numbers
+        if paths is None:
+            return pieces(sorted(numbers.agents.values()))
+        sites = {numbers.keys[path].source for path in paths.tolist()}
+        return pieces(sorted(numbers.agents[site] for site in sites if site in numbers.agents))
+
+    @staticmethod
     async def _journal(
-        self, connection: AsyncConnection, from_minute: int, paths: Integers | None
-    ) -> list[bytes]:
-        """What is not in blocks yet and may be of these paths, from a minute on."""
+        connection: AsyncConnection, from_minute: int, to_minute: int, agents: Iterable[Sequence[int]]
+    ) -> Minutes:
+        """What is not in blocks yet of [from, to)."""
         query = select(journal.c.body).where(journal.c.last_minute >= from_minute)
-        parts = [query]
-        if paths is not None:
-            sites = {self._numbers.keys[path].source for path in paths.tolist()}
-            agents = sorted(self._numbers.agents[site] for site in sites if site in self._numbers.agents)
-            parts = [query.where(journal.c.agent.in_(some)) for some in _pieces(agents)]
-        return [body for part in parts for body in (await connection.execute(part)).scalars()]
+        parts = [query.where(journal.c.agent.in_(some)) for some in agents]
+        found = Minutes.joined(
+            [decode(body) for part in parts for body in (await connection.execute(part)).scalars()]
+        )
+        return found.take((found.minute >= from_minute) & (found.minute < to_minute))
 
 
 def _batches(readings: Sequence[Reading]) -> Iterable[list[Reading]]:
@@ -327,54 +327,3 @@ def _blocks(readings: Sequence[Reading], added: Added) -> list[Block]:
         )
         for row, begun_ns, vector in zip(added.rows.tolist(), added.begun_ns.tolist(), counted, strict=True)
     ]
-
-
-def _pieces(numbers: Sequence[int]) -> list[Sequence[int]]:
-    """As many at once as one IN (…) takes."""
-    return [numbers[first : first + _AT_ONCE] for first in range(0, len(numbers), _AT_ONCE)]
-
-
-async def _blocks_of(
-    connection: AsyncConnection, paths: Sequence[int] | None, first_hour: int, end_hour: int
-) -> Mapping[tuple[int, int, int], bytes]:
-    """Bodies of blocks by (path, hour, terms); of all paths, or of some."""
-    query = select(hours).where(hours.c.hour >= first_hour, hours.c.hour < end_hour)
-    parts = [query] if paths is None else [query.where(hours.c.path.in_(some)) for some in _pieces(paths)]
-    return {
-        (path, hour, terms): body
-        for part in parts
-        for path, hour, terms, body in await connection.execute(part)
-    }
-
-
-def _block_keys(minutes: Minutes) -> tuple[list[int], list[int], list[int]]:
-    """Which block each row belongs to."""
-    return minutes.path.tolist(), (minutes.minute // MINUTES_PER_HOUR).tolist(), minutes.terms.tolist()
-
-
-def _unnamed(block: Minutes) -> Minutes:
-    """Without what the key of the block says."""
-    nothing = np.zeros(len(block), np.int64)
-    return Minutes(
-        nothing,
-        nothing,
-        block.minute % MINUTES_PER_HOUR,
-        block.covered_ms,
-        block.reach_s,
-        block.minima_us,
-        block.counts,
-    )
-
-
-def _named(block: Minutes, key: tuple[int, int, int]) -> Minutes:
-    """With what the key of the block says."""
-    path, hour, terms = key
-    return Minutes(
-        np.full(len(block), path),
-        np.full(len(block), terms),
-        block.minute + hour * MINUTES_PER_HOUR,
-        block.covered_ms,
-        block.reach_s,
-        block.minima_us,
-        block.counts,
-    )

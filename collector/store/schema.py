@@ -83,6 +83,16 @@ hours: Final = Table(
 )
 """The minutes of a path in an hour (since the Unix epoch)."""
 
+sums: Final = Table(
+    "sums",
+    metadata,
+    Column("agent", ForeignKey("agents.id"), primary_key=True),
+    Column("span", Integer, primary_key=True),
+    Column("minute", Integer, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""What all paths of an agent have counted in a span of so many minutes, that begins with this one: hours and days."""
+
 breaches: Final = Table(
     "breaches",
     metadata,

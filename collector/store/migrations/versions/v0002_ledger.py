@@ -48,3 +48,10 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary, nullable=False),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "sums",
+        sa.Column("agent", sa.Integer, sa.ForeignKey("agents.id"), primary_key=True),
+        sa.Column("span", sa.Integer, primary_key=True),
+        sa.Column("minute", sa.Integer, primary_key=True),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+    )

@@ -1,0 +1,222 @@
+"""Sums over many minutes: of hours and of days, and over any window, for all paths at once.
+
+Beside the counts there are the sums of their products, minute by minute: with them the variance between minutes of any
+share of outcomes is known of any window without its minutes. For a share that counts outcomes S, with x the packets of
+a minute that are in S and n all of them, Σ(x - pn)² = Σx² - 2pΣxn + p²Σn², and each of these is a sum of products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Self
+
+import numpy as np
+
+from agent.core.histogram import BUCKETS
+from agent.core.outcome import Direction, Limit, Outcome
+from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, Integers, Minutes, by_direction, groups
+
+PRODUCTS: Final = tuple((one, other) for one in Outcome for other in Outcome if one <= other)
+"""Which outcomes are multiplied."""
+
+PRODUCT_WIDTH: Final = len(DIRECTIONS) * len(PRODUCTS)
+_ONE: Final = np.array([one for one, _ in PRODUCTS])
+_OTHER: Final = np.array([other for _, other in PRODUCTS])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Rows of sums.
+
+    Attributes:
+        path, terms: as in `Minutes` (n,).
+        minute: with which the time summed over begins (n,).
+        covered_ms, reach_s, minima_us, counts: as in `Minutes`, over all of them.
+        products: (n, PRODUCT_WIDTH), of the outcomes of each direction and minute.
+    """
+
+    path: Integers
+    terms: Integers
+    minute: Integers
+    covered_ms: Integers
+    reach_s: Integers
+    minima_us: Integers
+    counts: Integers
+    products: Integers
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No rows."""
+        none = Minutes.empty()
+        return cls(
+            none.path,
+            none.terms,
+            none.minute,
+            none.covered_ms,
+            none.reach_s,
+            none.minima_us,
+            none.counts,
+            np.empty((0, PRODUCT_WIDTH), np.int64),
+        )
+
+    @classmethod
+    def of(cls, minutes: Minutes, span: int | None = None) -> Sums:
+        """The sums of merged minutes over spans of so many minutes; None: over all of them.
+
+        Args:
+            minutes: one row for each path, terms and minute.
+            span: spans begin where the Unix time is a multiple of it.
+        """
+        outcomes = by_direction(minutes.counts)[:, :, : len(Outcome)]
+        products = (outcomes[:, :, _ONE] * outcomes[:, :, _OTHER]).reshape(len(minutes), PRODUCT_WIDTH)
+        start = np.zeros_like(minutes.minute) if span is None else minutes.minute - minutes.minute % span
+        return cls(
+            minutes.path,
+            minutes.terms,
+            start,
+            minutes.covered_ms,
+            minutes.reach_s,
+            minutes.minima_us,
+            minutes.counts,
+            products,
+        ).merged()
+
+    @classmethod
+    def joined(cls, parts: Iterable[Sums]) -> Self:
+        """All rows, in their order."""
+        found = [part for part in parts if len(part)]
+        if not found:
+            return cls.empty()
+        return cls(*(np.concatenate([getattr(part, one.name) for part in found]) for one in fields(cls)))
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    def take(self, rows: Any) -> Sums:
+        """Some of the rows: a mask, a slice or their places."""
+        return Sums(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    def starting(self, minute: int) -> Sums:
+        """The same rows as parts of a longer span that begins there."""
+        return replace(self, minute=np.full(len(self), minute))
+
+    def merged(self) -> Sums:
+        """One row for each path, terms and minute, in that order."""
+        if not len(self):
+            return self
+        order, starts = groups(self.path, self.terms, self.minute)
+        return Sums(
+            self.path[order][starts],
+            self.terms[order][starts],
+            self.minute[order][starts],
+            np.add.reduceat(self.covered_ms[order], starts),
+            np.maximum.reduceat(self.reach_s[order], starts),
+            np.minimum.reduceat(self.minima_us[order], starts),
+            np.add.reduceat(self.counts[order], starts),
+            np.add.reduceat(self.products[order], starts),
+        )
+
+    def negated(self) -> Sums:
+        """What takes these away where it is merged with them, but for the extremes, which cannot be taken away."""
+        return replace(
+            self,
+            covered_ms=-self.covered_ms,
+            reach_s=np.zeros_like(self.reach_s),
+            minima_us=np.full_like(self.minima_us, NO_MINIMUM),
+            counts=-self.counts,
+            products=-self.products,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Totals:
+    """What paths counted in a window; row i is of the i-th path that was asked for.
+
+    Attributes:
+        covered_ms: how much of the window lies between two readings of a running agent, and was counted against the
+            limit of the direction (n, directions).
+        reach_s: how long before its own minute any of the counts may have begun (n,).
+        sent: probes (n,), against whatever limits.
+        outcomes: (n, directions, outcomes).
+        delays: (n, directions, buckets), not cumulative.
+        minima_us: (n, directions); `NO_MINIMUM` where nothing is known.
+        products: sums over the minutes of the products of outcomes (n, directions, outcomes, outcomes).
+    """
+
+    covered_ms: Integers
+    reach_s: Integers
+    sent: Integers
+    outcomes: Integers
+    delays: Integers
+    minima_us: Integers
+    products: Integers
+
+
+def totals(
+    sums: Sums,
+    paths: Sequence[int] | Integers,
+    terms: Mapping[int, Mapping[Direction, Limit]],
+    promised: Sequence[Mapping[Direction, Limit]] | None = None,
+) -> Totals:
+    """Sums as arrays over paths.
+
+    Args:
+        sums: of a window; rows of paths that were not asked for are left out.
+        paths: numbers of the paths asked for, none twice.
+        terms: the limits of each number of terms.
+        promised: what each of the paths is held against. What a direction counted against another limit says nothing
+            of it, and is left out; a direction that is not in the mapping takes all, and so does None.
+    """
+    numbers = np.asarray(paths, np.int64)
+    order = np.argsort(numbers)
+    count = len(numbers)
+    place = np.searchsorted(numbers, sums.path, sorter=order)
+    row = order[np.minimum(place, count - 1)] if count else np.zeros(len(sums), np.int64)
+    asked = numbers[row] == sums.path if count else np.zeros(len(sums), np.bool_)
+    sums, row = sums.take(asked), row[asked]
+    fitting = _fitting(sums.terms, row, terms, promised)
+    counted = by_direction(sums.counts) * fitting[:, :, None]
+    found = np.zeros((count, len(DIRECTIONS), len(Outcome) + BUCKETS), np.int64)
+    np.add.at(found, row, counted)
+    covered_ms = np.zeros((count, len(DIRECTIONS)), np.int64)
+    np.add.at(covered_ms, row, sums.covered_ms[:, None] * fitting)
+    products = np.zeros((count, len(DIRECTIONS), len(PRODUCTS)), np.int64)
+    np.add.at(products, row, sums.products.reshape(-1, len(DIRECTIONS), len(PRODUCTS)) * fitting[:, :, None])
+    square = np.zeros((count, len(DIRECTIONS), len(Outcome), len(Outcome)), np.int64)
+    square[:, :, _ONE, _OTHER] = products
+    square[:, :, _OTHER, _ONE] = products
+    sent, reach_s = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    np.add.at(sent, row, sums.counts[:, 0])
+    np.maximum.at(reach_s, row, sums.reach_s)
+    minima_us = np.full((count, len(DIRECTIONS)), NO_MINIMUM, np.int64)
+    np.minimum.at(minima_us, row, sums.minima_us)
+    return Totals(
+        covered_ms, reach_s, sent, found[:, :, : len(Outcome)], found[:, :, len(Outcome) :], minima_us, square
+    )
+
+
+def _fitting(
+    number: Integers,
+    row: Integers,
+    terms: Mapping[int, Mapping[Direction, Limit]],
+    promised: Sequence[Mapping[Direction, Limit]] | None,
+) -> Integers:
+    """Whether each row's limits are those that its path is held against (n, directions), as 0 or 1."""
+    if promised is None:
+        return np.ones((len(number), len(DIRECTIONS)), np.int64)
+    known: dict[Limit, int] = {}
+
+    def coded(limits: Mapping[Direction, Limit]) -> list[int]:
+        return [
+            -1 if direction not in limits else known.setdefault(limits[direction], len(known))
+            for direction in DIRECTIONS
+        ]
+
+    wanted = np.array([coded(limits) for limits in promised], np.int64).reshape(-1, len(DIRECTIONS))
+    rows_of = {one: place for place, one in enumerate(sorted(terms))}
+    given = np.array([coded(terms[one]) for one in rows_of], np.int64).reshape(-1, len(DIRECTIONS))
+    numbers = np.fromiter(rows_of, np.int64, len(rows_of))
+    mine, theirs = wanted[row], given[np.searchsorted(numbers, number)]
+    fitting: Integers = ((mine < 0) | (mine == theirs)).astype(np.int64)
+    return fitting

@@ -1,0 +1,219 @@
+"""Hours that are over: the minutes of each path in a block, and sums of hours and days of each agent.
+
+All of it follows from the journal, and is changed in the transaction that takes the journal's rows away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sqlalchemy import Row, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from collector.ledger.codec import decode, decode_sums, encode, encode_sums
+from collector.ledger.minutes import Minutes
+from collector.ledger.sums import Sums
+from collector.store.database import Database
+from collector.store.schema import hours, sums
+
+HOUR: Final = 60
+DAY: Final = 24 * HOUR
+_SHANGHAI: Final = 8 * HOUR
+"""Days are those of the plan's calendar, Asia/Shanghai: UTC+8 all year."""
+
+_AT_ONCE: Final = 500
+"""Numbers in one IN (…)."""
+
+
+def day_of(minute: int) -> int:
+    """The minute with which the day of a minute begins."""
+    return (minute + _SHANGHAI) // DAY * DAY - _SHANGHAI
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """What a window is put together from.
+
+    Attributes:
+        days, hours: first minutes of those that lie within it.
+        edges: what is left of hours: [from, to) each.
+    """
+
+    days: range
+    hours: tuple[range, ...]
+    edges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, from_minute: int, to_minute: int) -> Tiles:
+        """The fewest that make up [from, to)."""
+        first_hour, end_hour = -(-from_minute // HOUR) * HOUR, to_minute // HOUR * HOUR
+        if first_hour > end_hour:
+            return cls(range(0), (), ((from_minute, to_minute),))
+        first_day, end_day = day_of(first_hour + DAY - 1), day_of(end_hour)
+        days = range(first_day, end_day, DAY)
+        whole = (
+            (range(first_hour, first_day, HOUR), range(end_day, end_hour, HOUR))
+            if days
+            else (range(first_hour, end_hour, HOUR),)
+        )
+        edges = ((from_minute, first_hour), (end_hour, to_minute))
+        return cls(days, whole, tuple(edge for edge in edges if edge[0] < edge[1]))
+
+
+def pieces(numbers: Sequence[int]) -> list[Sequence[int]]:
+    """As many at once as one IN (…) takes."""
+    return [numbers[first : first + _AT_ONCE] for first in range(0, len(numbers), _AT_ONCE)]
+
+
+async def settle(connection: AsyncConnection, database: Database, agent: int, fresh: Minutes) -> None:
+    """Put what an agent's paths have counted into its blocks and sums."""
+    paths = np.unique(fresh.path).tolist()
+    first, end = int(fresh.minute.min()), int(fresh.minute.max()) + 1
+    touched = set(_keys(fresh))
+    known = [_named(row) for row in await _rows(connection, paths, first, end) if _key_of(row) in touched]
+    minutes = Minutes.joined([*known, fresh]).merged()
+    await _write_blocks(connection, database, minutes)
+    more = await _settle_hours(connection, database, agent, Sums.of(minutes, HOUR))
+    for day in sorted({day_of(minute) for minute in more.minute.tolist()}):
+        mine = more.take((more.minute >= day) & (more.minute < day + DAY))
+        found = await _sums_of(connection, agent, DAY, day)
+        await _write_sums(connection, database, agent, DAY, Sums.joined([found, mine.starting(day)]).merged())
+
+
+async def minutes_of(
+    connection: AsyncConnection, paths: Sequence[int] | None, from_minute: int, to_minute: int
+) -> Minutes:
+    """What blocks hold of [from, to); of some paths, or of all."""
+    rows = await _rows(connection, paths, from_minute, to_minute)
+    found = Minutes.joined(map(_named, rows))
+    return found.take((found.minute >= from_minute) & (found.minute < to_minute))
+
+
+async def sums_of(connection: AsyncConnection, agents: Sequence[int], span: int, starts: range) -> Sums:
+    """The sums of spans of some agents' paths, one row for each path and terms."""
+    if not starts:
+        return Sums.empty()
+    query = select(sums).where(
+        sums.c.agent.in_(agents),
+        sums.c.span == span,
+        sums.c.minute >= starts.start,
+        sums.c.minute < starts.stop,
+    )
+    rows = (await connection.execute(query)).all()
+    return Sums.joined(decode_sums(row.body, 0) for row in rows).merged()
+
+
+async def forget(connection: AsyncConnection, before_minute: int) -> None:
+    """Let go of blocks and hourly sums of hours that ended by then; days stay."""
+    await connection.execute(delete(hours).where(hours.c.hour < before_minute // HOUR))
+    old = (sums.c.span == HOUR) & (sums.c.minute < before_minute // HOUR * HOUR)
+    await connection.execute(delete(sums).where(old))
+
+
+async def _settle_hours(connection: AsyncConnection, database: Database, agent: int, now: Sums) -> Sums:
+    """Replace the sums of hours by these; gives what they have above the former ones."""
+    replaced = set(_sum_keys(now))
+    above = [now]
+    for hour in np.unique(now.minute).tolist():
+        former = await _sums_of(connection, agent, HOUR, hour)
+        gone = np.array([key in replaced for key in _sum_keys(former)], np.bool_)
+        above.append(former.take(gone).negated())
+        kept = Sums.joined([former.take(~gone), now.take(now.minute == hour)])
+        await _write_sums(connection, database, agent, HOUR, kept)
+    return Sums.joined(above)
+
+
+async def _sums_of(connection: AsyncConnection, agent: int, span: int, minute: int) -> Sums:
+    query = select(sums.c.body).where(sums.c.agent == agent, sums.c.span == span, sums.c.minute == minute)
+    body = (await connection.execute(query)).scalar_one_or_none()
+    return Sums.empty() if body is None else decode_sums(body, minute)
+
+
+async def _write_sums(
+    connection: AsyncConnection, database: Database, agent: int, span: int, of_span: Sums
+) -> None:
+    statement = database.insert(sums)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["agent", "span", "minute"], set_={"body": statement.excluded.body}
+        ),
+        {"agent": agent, "span": span, "minute": int(of_span.minute[0]), "body": encode_sums(of_span)},
+    )
+
+
+async def _write_blocks(connection: AsyncConnection, database: Database, minutes: Minutes) -> None:
+    """Write merged minutes, a block for each path, hour and terms."""
+    keys = _keys(minutes)
+    starts = [place for place, key in enumerate(keys) if place == 0 or key != keys[place - 1]]
+    statement = database.insert(hours)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["path", "hour", "terms"], set_={"body": statement.excluded.body}
+        ),
+        [
+            {
+                "path": keys[start][0],
+                "hour": keys[start][1],
+                "terms": keys[start][2],
+                "body": encode(_unnamed(minutes.take(slice(start, end)))),
+            }
+            for start, end in zip(starts, [*starts[1:], len(keys)], strict=True)
+        ],
+    )
+
+
+async def _rows(
+    connection: AsyncConnection, paths: Sequence[int] | None, from_minute: int, to_minute: int
+) -> list[Row[int, int, int, bytes]]:
+    """Blocks of hours that have minutes of [from, to)."""
+    query = select(hours.c.path, hours.c.hour, hours.c.terms, hours.c.body).where(
+        hours.c.hour >= from_minute // HOUR, hours.c.hour < -(-to_minute // HOUR)
+    )
+    parts = [query] if paths is None else [query.where(hours.c.path.in_(some)) for some in pieces(paths)]
+    return [row for part in parts for row in await connection.execute(part)]
+
+
+def _keys(minutes: Minutes) -> list[tuple[int, int, int]]:
+    """Which block each row belongs to."""
+    hour = (minutes.minute // HOUR).tolist()
+    return [*zip(minutes.path.tolist(), hour, minutes.terms.tolist(), strict=True)]
+
+
+def _key_of(row: Row[int, int, int, bytes]) -> tuple[int, int, int]:
+    return row.path, row.hour, row.terms
+
+
+def _sum_keys(of: Sums) -> Iterable[tuple[int, int, int]]:
+    return zip(of.path.tolist(), of.terms.tolist(), of.minute.tolist(), strict=True)
+
+
+def _unnamed(block: Minutes) -> Minutes:
+    """Without what the key of the block says."""
+    nothing = np.zeros(len(block), np.int64)
+    return Minutes(
+        nothing,
+        nothing,
+        block.minute % HOUR,
+        block.covered_ms,
+        block.reach_s,
+        block.minima_us,
+        block.counts,
+    )
+
+
+def _named(row: Row[int, int, int, bytes]) -> Minutes:
+    """With what the key of the block says."""
+    path, hour, terms = _key_of(row)
+    block = decode(row.body)
+    return Minutes(
+        np.full(len(block), path),
+        np.full(len(block), terms),
+        block.minute + hour * HOUR,
+        block.covered_ms,
+        block.reach_s,
+        block.minima_us,
+        block.counts,
+    )

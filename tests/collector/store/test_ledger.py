@@ -1,0 +1,190 @@
+"""The ledger as it is read back: any window, whatever of it is settled, is the sum of its minutes."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import URL, func, select
+
+from agent.core.outcome import Direction, Outcome
+from collector.ledger.minutes import NO_MINIMUM
+from collector.ledger.sums import Sums, totals
+from collector.sla.counts import Reading
+from collector.store import schema
+from collector.store.blocks import DAY, HOUR, Tiles, day_of
+from collector.store.database import Database
+from collector.store.store import Store
+from tests.support.counting import CITY_LIMIT, HUB_LIMIT, OTHER_PATH, PATH, reading
+
+BEGIN = day_of(29_800_000)
+"""A minute with which a day begins in Shanghai."""
+
+MINUTE_S = 60
+
+
+def walk(rng: random.Random, minutes: int) -> list[list[Reading]]:
+    """Readings of two paths every ten minutes or so; the limit of one changes on the way."""
+    taken_s = BEGIN * MINUTE_S
+    counted = dict.fromkeys((PATH, OTHER_PATH), 0)
+    lost = 0
+    found = []
+    while taken_s < (BEGIN + minutes) * MINUTE_S:
+        taken_s += rng.choice((10, 60, 900))
+        lost += rng.randrange(2)
+        limit = CITY_LIMIT if taken_s > (BEGIN + minutes / 2) * MINUTE_S else HUB_LIMIT
+        for path in counted:
+            counted[path] += rng.randrange(100)
+        found.append(
+            [
+                reading(taken_s, epoch=BEGIN * MINUTE_S, within=counted[PATH], lost=lost),
+                reading(
+                    taken_s, epoch=BEGIN * MINUTE_S, within=counted[OTHER_PATH], path=OTHER_PATH, limit=limit
+                ),
+            ]
+        )
+    return found
+
+
+def assert_equal(found: Sums, expected: Sums) -> None:
+    """The same rows with the same sums."""
+    for name in ("path", "terms", "covered_ms", "reach_s", "minima_us", "counts", "products"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+
+
+async def test_any_window_is_the_sum_of_its_minutes(store: Store) -> None:
+    """Whether its hours are settled, settled by parts, or still in the journal; with the products of outcomes."""
+    rng = random.Random(7)
+    length = 3 * DAY
+    for number, taken in enumerate(walk(rng, length)):
+        await store.ledger.ingest(taken)
+        if number % 40 == 0:
+            await store.ledger.settle(BEGIN + rng.randrange(length))
+    edges = [0, 1, 59, 60, 61, DAY, DAY + 1, 2 * DAY, 2 * DAY + 90, length - 30, length + 60]
+    edges += [rng.randrange(length) for _ in range(8)]
+    for first in edges:
+        for last in edges:
+            if first < last:
+                window = BEGIN + first, BEGIN + last
+                minutes = await store.ledger.minutes(*window)
+                assert_equal(await store.ledger.sums(*window), Sums.of(minutes))
+
+
+async def test_settling_changes_nothing_that_is_read(store: Store) -> None:
+    """What is in blocks is what was in the journal, and the journal is shorter."""
+    for taken in walk(random.Random(3), 600):
+        await store.ledger.ingest(taken)
+    window = BEGIN, BEGIN + 700
+    before = await store.ledger.minutes(*window)
+    await store.ledger.settle(BEGIN + 580)
+    after = await store.ledger.minutes(*window)
+    for name in ("path", "terms", "minute", "covered_ms", "reach_s", "minima_us", "counts"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name), name)
+    of_one = await store.ledger.minutes(*window, [store.numbers.paths[PATH]])
+    assert set(of_one.path.tolist()) == {store.numbers.paths[PATH]}
+    assert of_one.counts.sum() == before.counts[before.path == store.numbers.paths[PATH]].sum()
+
+
+async def test_what_comes_late_into_an_hour_that_is_settled_is_in_all_its_sums(store: Store) -> None:
+    """A former start's last reading, found after its hour and its day were closed."""
+    began = BEGIN * MINUTE_S
+    await store.ledger.ingest([reading(began + 30, epoch=began, within=10)])
+    await store.ledger.ingest([reading(began + 90_000, epoch=began + 60, within=1)])
+    await store.ledger.settle(BEGIN + 2 * DAY)
+    await store.ledger.ingest([reading(began + 50, epoch=began, within=14)])
+    await store.ledger.settle(BEGIN + 2 * DAY)
+    for window, packets in (
+        ((BEGIN, BEGIN + 1), 14),
+        ((BEGIN, BEGIN + HOUR), 14),
+        ((BEGIN, BEGIN + DAY), 14),
+    ):
+        found = await store.ledger.sums(*window)
+        assert found.counts[:, 0].tolist() == [packets]
+        assert_equal(found, Sums.of(await store.ledger.minutes(*window)))
+    assert (await store.ledger.sums(BEGIN, BEGIN + 2 * DAY)).counts[:, 0].tolist() == [15]
+
+
+async def test_old_minutes_are_let_go_and_their_days_stay(store: Store) -> None:
+    """No hour of them is left in the database; the sum of a whole day is what it was."""
+    for taken in walk(random.Random(5), 2 * DAY):
+        await store.ledger.ingest(taken)
+    await store.ledger.settle(BEGIN + 3 * DAY)
+    before = await store.ledger.sums(BEGIN, BEGIN + DAY)
+    await store.ledger.forget(BEGIN + DAY)
+    assert len(await store.ledger.minutes(BEGIN, BEGIN + DAY)) == 0
+    assert len(await store.ledger.minutes(BEGIN + DAY, BEGIN + 2 * DAY)) > 0
+    assert_equal(await store.ledger.sums(BEGIN, BEGIN + DAY), before)
+
+
+async def test_arrays_are_in_the_order_of_the_paths_and_hold_what_counts_against_the_promise(
+    store: Store,
+) -> None:
+    """A path that nothing is known of is zero; a limit that was not the promised one says nothing of it."""
+    rng = random.Random(1)
+    for taken in walk(rng, 300):
+        await store.ledger.ingest(taken)
+    unknown = 4711
+    numbers = [store.numbers.paths[OTHER_PATH], unknown, store.numbers.paths[PATH]]
+    sums = await store.ledger.sums(BEGIN, BEGIN + 400)
+    promised = [dict.fromkeys((Direction.FORWARD, Direction.REVERSE), CITY_LIMIT), {}, {}]
+    found = totals(sums, numbers, store.numbers.limits, promised)
+    everything = totals(sums, numbers, store.numbers.limits)
+    assert found.outcomes.shape == (3, 3, len(Outcome))
+    assert found.outcomes[1].sum() == found.delays[1].sum() == found.covered_ms[1].sum() == 0
+    assert found.minima_us[1].tolist() == [NO_MINIMUM] * 3
+    np.testing.assert_array_equal(found.outcomes[2], everything.outcomes[2])
+    changed = sums.path == numbers[0]
+    city = [
+        store.numbers.limits[one][Direction.FORWARD] == CITY_LIMIT for one in sums.terms[changed].tolist()
+    ]
+    assert sorted(city) == [False, True]
+    assert 0 < found.outcomes[0, 0].sum() < everything.outcomes[0, 0].sum()
+    assert found.covered_ms[0, 0] < everything.covered_ms[0, 0] == found.covered_ms[0, 2]
+    assert found.outcomes[0, 2].tolist() == everything.outcomes[0, 2].tolist()
+    minutes = await store.ledger.minutes(BEGIN, BEGIN + 400, [numbers[2]])
+    outcomes = minutes.counts[:, 1 : 1 + len(Outcome)]
+    np.testing.assert_array_equal(found.products[2, 0], outcomes.T @ outcomes)
+    assert (totals(sums, [], {}).outcomes.shape, totals(Sums.empty(), [5], {}).sent.tolist()) == (
+        (0, 3, 5),
+        [0],
+    )
+
+
+@pytest.mark.parametrize("first", [0, 1, 59, 60, 61, 1439, 1440])
+@pytest.mark.parametrize("length", [1, 30, 59, 60, 61, 119, 120, 1440, 1441, 2880, 5000])
+def test_tiles_make_up_a_window_without_gap_or_overlap(first: int, length: int) -> None:
+    """Every minute once, whole days as days, and no more than two edges of less than an hour."""
+    from_minute, to_minute = BEGIN + first, BEGIN + first + length
+    tiles = Tiles.of(from_minute, to_minute)
+    spans = [(day, day + DAY) for day in tiles.days]
+    spans += [(hour, hour + HOUR) for hours in tiles.hours for hour in hours]
+    spans = sorted([*spans, *tiles.edges])
+    assert spans[0][0] == from_minute
+    assert spans[-1][1] == to_minute
+    assert all(one[1] == other[0] for one, other in pairwise(spans))
+    assert all(day == day_of(day) for day in tiles.days)
+    assert len(tiles.edges) <= 2
+    assert sum(end - begin for begin, end in tiles.edges) < 2 * HOUR
+
+
+async def test_a_path_takes_one_block_an_hour(where: Path | URL) -> None:
+    """And an agent one row of sums an hour and a day; the journal is empty once all is settled."""
+    store = await Store.open(where)
+    for taken in walk(random.Random(2), DAY):
+        await store.ledger.ingest(taken)
+    await store.ledger.settle(BEGIN + 2 * DAY)
+    await store.close()
+    database = await Database.open(where)
+    async with database.reading() as connection:
+        sizes = {
+            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+            for table in (schema.journal, schema.hours, schema.sums, schema.heads)
+        }
+    await database.close()
+    assert sizes["journal"] == 0
+    assert sizes["heads"] == 1
+    assert 2 * 24 <= sizes["hours"] <= 2 * 26 + 1
+    assert 25 <= sizes["sums"] <= 28
