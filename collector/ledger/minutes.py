@@ -117,6 +117,8 @@ class Minutes:
             return self
         order, starts = groups(self.path, self.terms, self.minute)
         rows = self.take(order)
+        if len(starts) == len(rows):
+            return rows
         return Minutes(
             rows.path[starts],
             rows.terms[starts],

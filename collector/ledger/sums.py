@@ -106,15 +106,18 @@ class Sums:
         if not len(self):
             return self
         order, starts = groups(self.path, self.terms, self.minute)
+        rows = self.take(order)
+        if len(starts) == len(rows):
+            return rows
         return Sums(
-            self.path[order][starts],
-            self.terms[order][starts],
-            self.minute[order][starts],
-            np.add.reduceat(self.covered_ms[order], starts),
-            np.maximum.reduceat(self.reach_s[order], starts),
-            np.minimum.reduceat(self.minima_us[order], starts),
-            np.add.reduceat(self.counts[order], starts),
-            np.add.reduceat(self.products[order], starts),
+            rows.path[starts],
+            rows.terms[starts],
+            rows.minute[starts],
+            np.add.reduceat(rows.covered_ms, starts),
+            np.maximum.reduceat(rows.reach_s, starts),
+            np.minimum.reduceat(rows.minima_us, starts),
+            np.add.reduceat(rows.counts, starts),
+            np.add.reduceat(rows.products, starts),
         )
 
     def negated(self) -> Sums:

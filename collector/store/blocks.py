@@ -16,16 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from collector.ledger.codec import decode, decode_sums, encode, encode_sums
 from collector.ledger.minutes import Minutes
 from collector.ledger.sums import Sums
-from collector.store.database import Database
+from collector.store.database import Database, pieces
 from collector.store.schema import hours, sums
 
 HOUR: Final = 60
 DAY: Final = 24 * HOUR
 _SHANGHAI: Final = 8 * HOUR
 """Days are those of the plan's calendar, Asia/Shanghai: UTC+8 all year."""
-
-_AT_ONCE: Final = 500
-"""Numbers in one IN (…)."""
 
 
 def day_of(minute: int) -> int:
@@ -61,11 +58,6 @@ class Tiles:
         )
         edges = ((from_minute, first_hour), (end_hour, to_minute))
         return cls(days, whole, tuple(edge for edge in edges if edge[0] < edge[1]))
-
-
-def pieces(numbers: Sequence[int]) -> list[Sequence[int]]:
-    """As many at once as one IN (…) takes."""
-    return [numbers[first : first + _AT_ONCE] for first in range(0, len(numbers), _AT_ONCE)]
 
 
 async def settle(connection: AsyncConnection, database: Database, agent: int, fresh: Minutes) -> None:

@@ -34,8 +34,7 @@ from collector.ledger.sums import Sums
 from collector.ledger.telescope import Added, Heads, Taken, telescope
 from collector.sla.counts import Block, Reading
 from collector.store import blocks
-from collector.store.blocks import pieces
-from collector.store.database import Database
+from collector.store.database import Database, pieces
 from collector.store.numbers import Numbers, canonical
 from collector.store.schema import heads, journal
 

@@ -15,7 +15,7 @@ from sqlalchemy import Table, select
 
 from agent.core.outcome import Direction, Limit
 from collector.sla.verdict import PathKey
-from collector.store.database import Database
+from collector.store.database import Database, pieces
 from collector.store.schema import agents, paths, terms
 
 _LIMITS: Final = TypeAdapter(dict[Direction, Limit])
@@ -43,10 +43,13 @@ class Numbers:
         self.limits: dict[int, Mapping[Direction, Limit]] = {}
         self.agents: dict[str, int] = {}
 
-    async def learn(self) -> None:
-        """Find all that there are."""
+    async def learn(self, sources: Iterable[str] | None = None) -> None:
+        """Find all that there are; of paths those from some sites, or all."""
+        wanted = select(paths)
+        if sources is not None:
+            wanted = wanted.where(paths.c.source.in_(sources))
         async with self._database.reading() as connection:
-            for row in await connection.execute(select(paths)):
+            for row in await connection.execute(wanted):
                 self._remember_path(row.id, PathKey(*(getattr(row, name) for name in _PATH_COLUMNS)))
             for row in await connection.execute(select(terms)):
                 self._remember_terms(row.id, _LIMITS.validate_json(row.limits))
@@ -70,7 +73,8 @@ class Numbers:
         )
         await self._insert(terms, [{"limits": one} for one in sorted(map(_limits_json, new_terms))])
         await self._insert(agents, [{"site": site} for site in sorted(new_sites)])
-        await self.learn()
+        for some in pieces(sorted({key.source for key in new_paths})) or [()]:
+            await self.learn(some)
 
     async def _insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:

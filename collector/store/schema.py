@@ -79,7 +79,6 @@ hours: Final = Table(
     Column("hour", Integer, primary_key=True),
     Column("terms", ForeignKey("terms.id"), primary_key=True),
     Column("body", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
 )
 """The minutes of a path in an hour (since the Unix epoch)."""
 

@@ -21,6 +21,8 @@ from tests.bench import (
     false_loss,
     footprint,
     growth,
+    ledger_disk,
+    ledger_read,
     reflector,
 )
 from tests.bench.capture import NotPermitted
@@ -34,6 +36,8 @@ BENCHES: Final[dict[str, Callable[[float], list[Row]]]] = {
     "footprint": footprint.run,
     "exposition": exposition.run,
     "reflector": reflector.run,
+    "ledger-disk": ledger_disk.run,
+    "ledger-read": ledger_read.run,
 }
 
 

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from agent.core.interval import UNKNOWN_NS
-from tests.bench import accuracy, agent_cost, exposition, false_loss, footprint, growth
+from tests.bench import (
+    accuracy,
+    agent_cost,
+    exposition,
+    false_loss,
+    footprint,
+    growth,
+    ledger_disk,
+    ledger_read,
+)
 from tests.bench.capture import Seen
 from tests.bench.departures import Departures
 from tests.bench.peers import Journey
@@ -105,6 +114,21 @@ def test_exposition() -> None:
     """The exposition bench gives the time of a scrape and the lateness meanwhile."""
     require_root()
     _assert_well_formed(exposition.run(0.5, (_SMALL,), settle_s=0.0))
+
+
+def test_ledger_disk() -> None:
+    """The disk bench gives a row for each rate, and more packets take more room."""
+    rows = ledger_disk.run(0.1, (600, 6), 2, 1)
+    _assert_well_formed(rows)
+    assert rows[0].value > rows[1].value > 0
+
+
+def test_ledger_read() -> None:
+    """The bench of reading back gives how long it takes to take in, to settle and to read each window."""
+    rows = ledger_read.run(0.1, 2, 3)
+    _assert_well_formed(rows)
+    assert len(rows) == 5
+    assert all(row.value > 0 for row in rows)
 
 
 def _request(at_ns: int, ssid: int = _SESSION) -> Seen:

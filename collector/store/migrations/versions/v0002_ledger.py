@@ -46,7 +46,6 @@ def upgrade() -> None:
         sa.Column("hour", sa.Integer, primary_key=True),
         sa.Column("terms", sa.Integer, sa.ForeignKey("terms.id"), primary_key=True),
         sa.Column("body", sa.LargeBinary, nullable=False),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "sums",
