@@ -68,7 +68,10 @@ def unpack(octets: bytes) -> Integers:
         raise UnreadableBlock(f"not a block of the ledger: {error}") from error
     if version != _VERSION:
         raise UnreadableBlock(f"a block of version {version}, this program has version {_VERSION}")
-    widths = np.frombuffer(body, np.uint8, columns)
+    widths = np.frombuffer(body[:columns], np.uint8)
+    expected = columns + rows * int(widths.sum(dtype=np.int64))
+    if len(body) != expected or not np.isin(widths, (0, *_WIDTHS)).all():
+        raise UnreadableBlock(f"{len(body)} octets where {expected} were expected")
     coded = np.zeros((columns, rows), np.uint64)
     offset = columns
     for width in _WIDTHS:
@@ -78,8 +81,6 @@ def unpack(octets: bytes) -> Integers:
             planes = np.frombuffer(body, np.uint8, octet_count, offset).reshape(width, -1)
             coded[chosen] = np.ascontiguousarray(planes.T).view(f"<u{width}").reshape(-1, rows)
         offset += octet_count
-    if offset != len(body):
-        raise UnreadableBlock(f"{len(body)} octets where {offset} were expected")
     table: Integers = ((coded >> np.uint64(1)) ^ (~(coded & np.uint64(1)) + np.uint64(1))).view(np.int64)
     return np.ascontiguousarray(table.T)
 
