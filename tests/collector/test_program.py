@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import URL
 
 from agent.core.outcome import Direction
 from agent.runtime.exceptions import ConfigError
@@ -26,6 +27,7 @@ from collector.store.exceptions import StoreError
 from collector.store.store import Store
 from tests.support.counting import PATH
 from tests.support.ledgers import totals
+from tests.support.postgres import new_database
 from tests.support.processes import collector_command, eventually, free_port, running
 from tests.support.receiver import Receiver, receiving
 from tests.support.simulated import MetricsServer, SimulatedAgent, SimulatedPath, showing
@@ -176,6 +178,32 @@ async def test_the_store_holds_what_the_agent_counted_over_its_restart(scene: Sc
     ((sent, _),) = (await totals(store)).values()
     await store.close()
     assert sent == first + 100
+
+
+async def test_a_state_on_a_server_is_as_good_as_a_file(
+    scene: Scene, server: URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Breaches, counts and announcements go on where they were; a second collector is refused; no password is shown."""
+    url = (await new_database(server)).set(password="correct-horse")
+    (scene.folder / "state.url").write_text(url.render_as_string(hide_password=False) + "\n")
+    text = scene.text + "state_url_file: state.url\n"
+    async with scene.collecting(text) as collector:
+        await scene.until(collector, Direction.FORWARD, Verdict.PASS)
+        scene.agent.paths[0].late_forward = 1.0
+        await scene.announced(1)
+        (before,) = collector.state.breaches
+        fleet = parse(text, FleetSettings, "fleet.yaml", scene.folder)
+        with pytest.raises(StoreError, match="is used by another collector") as refused:
+            await Collector(fleet, scene.folder / "fleet.yaml").run(asyncio.Event())
+    async with scene.collecting(text) as collector:
+        await scene.until(collector, Direction.FORWARD, Verdict.FAIL)
+        assert [one.id for one in collector.state.breaches] == [before.id]
+    store = await Store.open(url)
+    ((sent, _),) = (await totals(store)).values()
+    await store.close()
+    assert 0 < sent <= scene.agent.paths[0].ledger.sent
+    assert "correct-horse" not in caplog.text + str(refused.value) + repr(fleet)
+    assert not (scene.folder / "state.sqlite").exists()
 
 
 async def test_http_says_when_it_is_ready_and_what_it_found(scene: Scene) -> None:

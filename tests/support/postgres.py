@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -12,13 +13,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 
+from collector.store.database import server_engine
 from tests.support.requirements import require
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _UNPRIVILEGED = "nobody"
 _START_DEADLINE_S = 30.0
+_numbers = itertools.count(1)
 
 
 def _program(name: str) -> str:
@@ -70,3 +73,14 @@ def server() -> Iterator[URL]:
         finally:
             process.send_signal(signal.SIGINT)  # "fast": it does not wait for whoever is still connected
             process.wait(20)
+
+
+async def new_database(server: URL) -> URL:
+    """An empty database of a server."""
+    name = f"test{next(_numbers)}"
+    engine = server_engine(server)
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    await engine.dispose()
+    return server.set(database=name)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, text
+from sqlalchemy import URL
 
-from collector.store.database import server_engine
 from collector.store.store import Store
-from tests.support import postgres
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[URL]:
-    """A PostgreSQL server."""
-    with postgres.server() as url:
-        yield url
+from tests.support.postgres import new_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -28,14 +17,8 @@ async def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | URL:
     """An empty database."""
     if request.param == "sqlite":
         return tmp_path / "state.sqlite"
-    url: URL = request.getfixturevalue("server")
-    name = f"test{next(_numbers)}"
-    engine = server_engine(url)
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    await engine.dispose()
-    return url.set(database=name)
+    server: URL = request.getfixturevalue("server")
+    return await new_database(server)
 
 
 @pytest.fixture
