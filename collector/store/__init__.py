@@ -1,1 +1,1 @@
-"""The collector's memory: readings, blocks, breaches and what is still to be told, in one SQLite file."""
+"""The collector's memory: the ledger, breaches and what is still to be told; an SQLite file or a PostgreSQL server."""
