@@ -25,9 +25,7 @@ class UnusableAddress(IsochroneError):
     """The file with the database's address is no good."""
 
 
-def location(
-    state: str, url_file: Path | None, folder: Path, state_folder: Path | None = None
-) -> Path | URL:
+def location(state: str, url_file: Path | None, folder: Path, state_folder: Path | None = None) -> Path | URL:
     """Where the state is.
 
     Args:
