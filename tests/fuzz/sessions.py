@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import socket
 from collections import Counter
@@ -64,6 +65,7 @@ def _rig(kind: type[StampOutlet | IcmpOutlet], family: socket.AddressFamily) -> 
     """The one of a kind; opening sockets is what takes longest."""
     destinations = Destinations()
     outlet = kind(family, 0, destinations, LocalClock(DeclaredClock(1000)))
+    atexit.register(outlet.close)
     port = DEFAULT_PORT if kind is StampOutlet else 0
     address = encode_address(_PEERS[family], port)
     settings = PathSettings.model_validate(
