@@ -35,6 +35,7 @@ from agent.core.ledger import PathLabels
 from agent.core.measurement import NO_OUTCOME
 from agent.core.metrics import PATH_LABELS
 from agent.core.outcome import Direction, Outcome
+from agent.core.session_report import SessionReport
 from agent.runtime.quantities import parse_duration
 
 QUANTILES: Final = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99, "p99_9_ns": 0.999}
@@ -70,6 +71,10 @@ class RecordedPath(Protocol):
     @property
     def one_way(self) -> bool:
         """Whether its replies tell one-way delays; else only the round trip means something."""
+
+    @property
+    def report(self) -> SessionReport:
+        """What its replies tell besides times."""
 
 
 class Evidence(Protocol):
@@ -179,7 +184,12 @@ def _overview(recorder: FlightRecorder, recorded: Sequence[RecordedPath], record
         first, stop = numbers.searchsorted([path.number, path.number + 1])
         own = by_path[first:stop]
         documents.append(
-            {**asdict(path.labels), "packets": len(own), "directions": _directions(own, path.one_way)}
+            {
+                **asdict(path.labels),
+                "packets": len(own),
+                "directions": _directions(own, path.one_way),
+                "session": path.report.document(),
+            }
         )
     return {
         "recorder": {

@@ -9,9 +9,11 @@ import gc
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from agent import __version__
+from agent.core.stamp import BASE_OCTETS, MAX_PAYLOAD
+from agent.credentials import load_credentials
 from agent.oneshot import OneShot, probe
 from agent.program import Agent
 from agent.runtime import logs
@@ -20,6 +22,7 @@ from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from agent.runtime.pace import Pace, parse_interval, parse_timeout, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import parse_duration, parse_limit
+from agent.runtime.session_settings import AskedTlv, SessionSettings
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings
@@ -27,6 +30,7 @@ from agent.traceroute import TraceRequest, run_trace
 
 T = TypeVar("T")
 _MAX_COUNT: Final = 1_000_000
+_OPTIONS: Final = {"packet_size": "size", "tlvs": "tlv", "authenticated_ssid": "ssid", "ecn": "ecn"}
 
 
 class UsageError(IsochroneError):
@@ -71,6 +75,25 @@ def _parser() -> argparse.ArgumentParser:
         type=_argument(parse_duration),
         metavar="TIME",
         help="declare the local clock's error bound instead of asking the kernel",
+    )
+    stamp.add_argument(
+        "--size", type=_whole(BASE_OCTETS, MAX_PAYLOAD), metavar="N", help="octets of the UDP payload"
+    )
+    stamp.add_argument(
+        "--ecn", type=int, choices=range(4), default=0, metavar="0..3", help="default 0: not ECT"
+    )
+    stamp.add_argument(
+        "--tlv",
+        action="append",
+        choices=get_args(AskedTlv),
+        default=[],
+        help="ask for more than times (RFC 8972); may be given more than once",
+    )
+    stamp.add_argument(
+        "--credentials", type=Path, metavar="FILE", help="keys: authenticated mode (RFC 8762, section 4.2.2)"
+    )
+    stamp.add_argument(
+        "--ssid", type=_whole(1, 65_535), metavar="N", help="session identifier whose key signs, 1 to 65535"
     )
     icmp = kinds.add_parser(
         "icmp",
@@ -153,7 +176,9 @@ def _measuring(parser: argparse.ArgumentParser, kind: ProbeKind, target: str) ->
         help="one-way delay that the distance makes necessary; sharpens what is known without synchronised clocks",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.set_defaults(command=_probe, kind=kind, clock_error=None)
+    parser.set_defaults(
+        command=_probe, kind=kind, clock_error=None, size=None, ecn=0, tlv=[], credentials=None, ssid=None
+    )
 
 
 def _timeout(kind: ProbeKind, text: str) -> int:
@@ -237,7 +262,8 @@ def _probe(chosen: argparse.Namespace) -> int:
                 count=chosen.count,
                 interval_ns=chosen.interval,
                 timeout_ns=chosen.timeout,
-                dscp=chosen.dscp,
+                session=_session(chosen),
+                keys=None if chosen.credentials is None else load_credentials(chosen.credentials),
                 limit=chosen.limit,
                 floor_ns=chosen.floor,
                 clock_error_ns=chosen.clock_error,
@@ -245,6 +271,28 @@ def _probe(chosen: argparse.Namespace) -> int:
             )
         )
     )
+
+
+def _session(chosen: argparse.Namespace) -> SessionSettings:
+    """What is asked of the packets beyond times.
+
+    Raises:
+        UsageError: it does not fit together.
+    """
+    asked = SessionSettings.model_construct(
+        dscp=chosen.dscp,
+        ecn=chosen.ecn,
+        tlvs=tuple(chosen.tlv),
+        packet_size=chosen.size,
+        authenticated_ssid=chosen.ssid,
+    )
+    for location, problem in asked.session_problems(chosen.kind):
+        raise UsageError(f"--{_OPTIONS[str(location[0])]}: {problem}")
+    if (chosen.ssid is None) is not (chosen.credentials is None):
+        raise UsageError("--ssid and --credentials belong together: a session and the file that has its key")
+    if chosen.credentials is not None and not load_credentials(chosen.credentials).keys(chosen.ssid):
+        raise UsageError(f"--ssid: {chosen.credentials} has no key for {chosen.ssid}")
+    return asked
 
 
 def _probe_route(chosen: argparse.Namespace) -> int:

@@ -12,18 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agent.core.authentication import KeyRing
 from agent.core.measurement import Measurement, Measurements
 from agent.core.outcome import Direction, Limit, Operator, Outcome
 from agent.net.clock import Clock, DeclaredClock
 from agent.net.clocks.automatic import AutomaticClock
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
+from agent.probes.icmp import IcmpProbes
 from agent.probes.prober import Prober
-from agent.probes.stamp import HearingStampProbes
-from agent.program import outlets_of
+from agent.probes.stamp import StampProbes
+from agent.probes.tcp import TcpProbes
 from agent.runtime.lifecycle import ExitStatus, stop_requested
 from agent.runtime.probe_address import ProbeKind, format_address
 from agent.runtime.quantities import Endpoint
+from agent.runtime.session_settings import SessionSettings
 from agent.settings import FloorsSettings, LimitsSettings, PathSettings
 
 _QUANTILES: Final = (0.5, 0.95, 0.99)
@@ -41,6 +44,8 @@ class OneShot:
         limit: one-way limit to judge by; None: only measure.
         floor_ns: one-way floor in both directions.
         clock_error_ns: declared bound of the local clock; None: ask who knows.
+        session: what else is asked of the packets.
+        keys: sign and verify, where the session is authenticated.
     """
 
     kind: ProbeKind
@@ -48,7 +53,8 @@ class OneShot:
     count: int
     interval_ns: int
     timeout_ns: int
-    dscp: int
+    session: SessionSettings
+    keys: KeyRing | None
     limit: Limit | None
     floor_ns: int | None
     clock_error_ns: int | None
@@ -70,9 +76,9 @@ class OneShot:
             address=self.target,
             interval=self.interval_ns,
             timeout=self.timeout_ns,
-            dscp=self.dscp,
             limits=LimitsSettings.model_construct(forward=limit, reverse=limit, round_trip=None),
             floors=FloorsSettings.model_construct(forward=self.floor_ns, reverse=self.floor_ns),
+            **dict(self.session),
         )
 
 
@@ -92,8 +98,8 @@ async def probe(shot: OneShot) -> int:
             if not shot.as_json:
                 print(_line(measurement, shot.limit is not None, outlets.one_way), flush=True)
 
-    hearing = HearingStampProbes() if shot.kind == "stamp" else None
-    outlets = hearing or outlets_of(shot.kind)
+    hearing = StampProbes(shot.keys, hear_errors=True) if shot.kind == "stamp" else None
+    outlets = hearing or (IcmpProbes() if shot.kind == "icmp" else TcpProbes())
     prober = Prober(outlets, "probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count)
     if not shot.as_json:
         print(_heading(shot, clock, outlets.one_way))
@@ -115,6 +121,7 @@ async def probe(shot: OneShot) -> int:
     if hearing is not None:
         for traits in hearing.traits():
             summary["reflector"] |= {**traits.document(), "remarks": traits.sentences()}
+        summary["session"] = path.report.document()
         summary["icmp_errors"] = [
             {"reason": reason, "from": address or None, "count": count}
             for (reason, address), count in hearing.icmp_answers().most_common()

@@ -21,6 +21,7 @@ from agent.core.interval import Integers
 from agent.core.ledger import DIRECTIONS, PathLabels, PathLedger, column
 from agent.core.outcome import Direction, Outcome
 from agent.core.recent import NO_MINIMUM
+from agent.core.session_report import SessionReport
 
 _SECOND_NS: Final = 1e9
 _PATHS_PER_PIECE: Final = 32
@@ -42,6 +43,10 @@ class PathView(Protocol):
     @property
     def timeout_ns(self) -> int:
         """After how long a probe without reply is lost."""
+
+    @property
+    def report(self) -> SessionReport:
+        """What its replies tell besides times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,8 @@ def render_paths(paths: Sequence[PathView], now_ns: int) -> Iterator[str]:
     )
     yield _header(metrics.PATH_START, "gauge", "When the counts of the path were last zero (Unix time).")
     yield from _pieces(moment, lambda index: _start(ledgers[index]))
+    yield _header(metrics.PROBE_REMARKED, "counter", "Packets whose marking was changed on the way.")
+    yield from _pieces(moment, lambda index: _remarked(paths[index].report))
     yield _header(metrics.PROBE_NOT_SENT, "counter", "Probes due that were not sent: never loss.")
     yield from _pieces(moment, lambda index: _not_sent(moment.not_sent[index]))
 
@@ -254,6 +261,13 @@ def _start(ledger: PathLedger) -> str:
     if ledger.begun_ns is None:
         return ""
     return f"{metrics.PATH_START}{{{_LABELS}}} {ledger.begun_ns / _SECOND_NS!r}\n"
+
+
+def _remarked(report: SessionReport) -> str:
+    return "".join(
+        f'{metrics.PROBE_REMARKED}{{{_LABELS},direction="{direction.value}",marking="{marking.value}"}} {count}\n'
+        for (direction, marking), count in report.remarked.items()
+    )
 
 
 def _not_sent(reasons: dict[str, int]) -> str:

@@ -16,6 +16,7 @@ from agent.api import add_api
 from agent.core.flight import FlightRecorder
 from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
+from agent.core.session_report import SessionReport
 from agent.exposition import registry, render
 from agent.http import create_app, serve
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
@@ -26,9 +27,9 @@ from agent.net.clocks.ptp import PtpClock
 from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
-from agent.probes.icmp import IcmpOutlet
+from agent.probes.icmp import IcmpProbes
 from agent.probes.prober import OutletKind, ProbedPath, Prober
-from agent.probes.stamp import StampOutlet
+from agent.probes.stamp import StampProbes
 from agent.probes.tcp import TcpProbes
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
@@ -63,6 +64,7 @@ class Recorded(NamedTuple):
     number: int
     labels: PathLabels
     one_way: bool
+    report: SessionReport
 
 
 class RestartNeeded(IsochroneError):
@@ -84,17 +86,6 @@ def clock_of(settings: ClockSettings) -> Clock:
             return DeclaredClock(bound_ns)
         case _:
             return UnsynchronisedClock()
-
-
-def outlets_of(kind: ProbeKind) -> OutletKind:
-    """What opens the sockets of a kind of probe."""
-    match kind:
-        case "stamp":
-            return StampOutlet
-        case "icmp":
-            return IcmpOutlet
-        case "tcp":
-            return TcpProbes()
 
 
 class Agent:
@@ -127,10 +118,16 @@ class Agent:
         longest_ns = max((path.timeout for path in settings.paths), default=0)
         self.clock = LocalClock(clock_of(settings.clock), longest_sample_ns=2 * longest_ns)
         rng = rng or random.Random()
+        self._stamp = StampProbes(settings.keys(folder))
+        outlets: dict[ProbeKind, OutletKind] = {
+            "stamp": self._stamp,
+            "icmp": IcmpProbes(),
+            "tcp": TcpProbes(),
+        }
         self.recorder = FlightRecorder(settings.recorder.length, settings.recorder.memory)
         self.probers = {
             kind: Prober(
-                outlets_of(kind),
+                outlets[kind],
                 settings.site,
                 _of_kind(kind, settings),
                 self.clock,
@@ -176,6 +173,7 @@ class Agent:
         # the same file may hold other keys
         reflecting = settings.reflector
         keys = None if reflecting is None else await asyncio.to_thread(reflecting.keys, self._folder)
+        self._stamp.renew_keys(await asyncio.to_thread(settings.keys, self._folder))
         self.settings = settings
         if self.reflector is not None and reflecting is not None:
             self.reflector.update(reflecting.rules(), keys, reflecting.dscp)
@@ -288,8 +286,10 @@ class Agent:
     def recorded(self) -> list[Recorded]:
         """All paths, with the numbers under which the recorder knows them."""
         return [
-            Recorded(number * _ROWS_PER_KIND + path.ledger.row, path.ledger.labels, outlets_of(kind).one_way)
-            for number, (kind, prober) in enumerate(self.probers.items())
+            Recorded(
+                number * _ROWS_PER_KIND + path.ledger.row, path.ledger.labels, prober.one_way, path.report
+            )
+            for number, prober in enumerate(self.probers.values())
             for path in prober.paths
         ]
 

@@ -15,9 +15,8 @@ from agent.core.networks import Network
 from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
 from agent.core.schedule import Schedule
-from agent.core.stamp import DEFAULT_PORT
+from agent.core.stamp import DEFAULT_PORT, MAX_PAYLOAD
 from agent.credentials import load_credentials, load_token
-from agent.net.datagram import MAX_PAYLOAD
 from agent.runtime.exceptions import ConfigError, UnreadError
 from agent.runtime.pace import MAX_PATHS, IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
@@ -33,6 +32,7 @@ from agent.runtime.quantities import (
     format_duration,
     reachable,
 )
+from agent.runtime.session_settings import SessionSettings
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.yaml_lines import Location
 
@@ -236,7 +236,7 @@ class FloorsSettings(Settings):
     reverse: DurationNs | None = None
 
 
-class PathSettings(Settings):
+class PathSettings(SessionSettings):
     """One path to probe.
 
     Attributes:
@@ -246,9 +246,8 @@ class PathSettings(Settings):
         interval: from probe to probe, in the mean.
         schedule: periodic; jittered: each probe at a random time of its interval; poisson: exponential gaps.
         timeout: after which a probe without reply is lost.
-        dscp: code point of the probes, 0 to 63.
-        follow_up: ask the reflector to tell with each reply when the one before really left (RFC 8972, section 4.7),
-            which makes the reverse delay as true as the forward one; of no meaning to icmp and tcp.
+
+    Beyond the code point, what `SessionSettings` has is for stamp alone.
     """
 
     target: Annotated[str, Field(min_length=1)]
@@ -259,8 +258,6 @@ class PathSettings(Settings):
     interval: IntervalNs = 100_000_000
     schedule: Schedule = Schedule.PERIODIC
     timeout: TimeoutNs = 1_000_000_000
-    dscp: Annotated[int, Field(ge=0, le=63)] = 0
-    follow_up: bool = True
     limits: LimitsSettings
     floors: FloorsSettings = FloorsSettings()
 
@@ -292,10 +289,16 @@ class PathSettings(Settings):
         """How often it is probed, and how long a reply is waited for."""
         return Pace(self.interval, self.timeout, self.schedule)
 
+    def sending(self) -> tuple[object, ...]:
+        """All that sending depends on: where it differs, a path begins anew with the next probe."""
+        session = (getattr(self, name) for name in SessionSettings.model_fields)
+        return self.interval, self.schedule, self.address, *session
+
     def located_problems(self) -> Iterator[tuple[Location, str]]:
         """What this path leaves unsaid, promises against physics, or asks too much; locations are within the path."""
         yield from as_far_as_read(self._timeout_problems())
         yield from as_far_as_read(self._limits_problems())
+        yield from as_far_as_read(self.session_problems(self.kind))
 
     def _timeout_problems(self) -> Iterator[tuple[Location, str]]:
         too_long = timeout_problem(self.kind, self.timeout) or too_much_of_one(self.pace())
@@ -326,6 +329,7 @@ class AgentSettings(Settings):
     Attributes:
         site: this node's name, the label `source`.
         listen: where /metrics and the health checks are served; none: nowhere.
+        credentials: file of keys, with which authenticated paths are signed.
         plan_version: which compiled plan this file is.
     """
 
@@ -335,6 +339,7 @@ class AgentSettings(Settings):
     reflector: ReflectorSettings | None = None
     recorder: RecorderSettings = RecorderSettings()
     api: ApiSettings | None = None
+    credentials: Path | None = None
     plan_version: str = ""
     paths: Annotated[tuple[PathSettings, ...], Field(max_length=MAX_PATHS)] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -347,6 +352,7 @@ class AgentSettings(Settings):
             for location, message in path.located_problems():
                 yield ("paths", index, *location), message
         yield from self._same_twice()
+        yield from as_far_as_read(self._authenticated_problems())
         for message in too_much_in_all(path.pace() for path in self.paths):
             yield ("paths",), message
 
@@ -373,8 +379,40 @@ class AgentSettings(Settings):
                 )
             first.setdefault(key, index)
 
+    def _authenticated_problems(self) -> Iterator[tuple[Location, str]]:
+        first: dict[int, int] = {}
+        for index, path in enumerate(self.paths):
+            ssid = path.authenticated_ssid
+            if ssid is None:
+                continue
+            at = ("paths", index, "authenticated_ssid")
+            if self.credentials is None:
+                yield at, "authenticated paths need credentials, a file of keys"
+            if first.setdefault(ssid, index) != index:
+                yield at, f"{ssid} is already that of paths[{first[ssid]}]"
+
+    def keys(self, folder: Path) -> KeyRing | None:
+        """The keys of the credentials file, which is named relative to a folder; None where there is none.
+
+        Raises:
+            ConfigError: it is no good.
+        """
+        return None if self.credentials is None else load_credentials(folder / self.credentials)
+
+    def _keyless(self, folder: Path) -> Iterator[tuple[Location, str]]:
+        ring = self.keys(folder)
+        for index, path in enumerate(self.paths):
+            ssid = path.authenticated_ssid
+            if ring is not None and ssid is not None and not ring.keys(ssid):
+                yield ("paths", index, "authenticated_ssid"), f"{self.credentials} has no key for {ssid}"
+
     def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
         """Files of secrets that cannot be used."""
+        try:
+            yield from as_far_as_read(self._keyless(folder))
+        except ConfigError as error:
+            for problem in error.problems:
+                yield ("credentials",), str(problem)
         try:
             if self.reflector is not None:
                 self.reflector.keys(folder)

@@ -165,20 +165,25 @@ def signer(data: Octets, keys: Iterable[Key]) -> Key | None:
     return None
 
 
-def seal(packet: bytearray, key: Key) -> None:
+def seal(packet: bytearray | memoryview, key: Key) -> None:
     """Sign a base packet that is otherwise complete, in place."""
     packet[_SIGNED_OCTETS:AUTHENTICATED_OCTETS] = key.sign(packet[:_SIGNED_OCTETS])
 
 
-def set_timestamp(packet: bytearray, stamp: int, key: Key) -> None:
+def set_timestamp(packet: bytearray | memoryview, stamp: int, key: Key) -> None:
     """Write T1 or T3 into a packet that is otherwise complete, and sign it: as late before the send as can be."""
     _TIMESTAMP.pack_into(packet, _TIMESTAMP_OFFSET, stamp)
     seal(packet, key)
 
 
+def lay_out_sender(packet: SenderPacket) -> bytes:
+    """The 112 octets of a request, yet to be signed by `set_timestamp`."""
+    return _SENDER.pack(*packet)
+
+
 def serialise_sender(packet: SenderPacket, key: Key) -> bytearray:
     """The 112 octets of a request, signed."""
-    return _sealed(_SENDER.pack(*packet), key)
+    return _sealed(lay_out_sender(packet), key)
 
 
 def lay_out_reflector(packet: ReflectorPacket) -> bytearray:

@@ -18,6 +18,7 @@ PROBE_LATE: Final = "isochrone_probe_late_total"
 LOSS_THRESHOLD: Final = "isochrone_loss_threshold_seconds"
 PROBE_DUPLICATES: Final = "isochrone_probe_duplicates_total"  # direction
 PROBE_REORDERED: Final = "isochrone_probe_reordered_total"  # direction
+PROBE_REMARKED: Final = "isochrone_probe_remarked_total"  # direction, marking
 DELAY: Final = "isochrone_delay_seconds"  # direction
 DELAY_MIN: Final = "isochrone_delay_min_seconds"  # direction
 DELAY_VARIATION: Final = "isochrone_delay_variation_seconds"  # direction

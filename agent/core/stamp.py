@@ -42,6 +42,8 @@ Octets = bytes | bytearray | memoryview
 
 BASE_OCTETS: Final = 44
 DEFAULT_PORT: Final = 862
+MAX_PAYLOAD: Final = 2048
+"""Octets of the longest UDP payload that is sent, or answered whole."""
 
 _SENDER: Final = Struct(">IQHH28x")
 _REFLECTOR: Final = Struct(">IQHHQIQH2xB3x")
@@ -77,7 +79,7 @@ _TIMESTAMP: Final = Struct(">Q")
 _TIMESTAMP_OFFSET: Final = 4
 
 
-def set_timestamp(packet: bytearray, stamp: int) -> None:
+def set_timestamp(packet: bytearray | memoryview, stamp: int) -> None:
     """Write T1 or T3 into a packet that is otherwise complete: as late before the send as can be."""
     _TIMESTAMP.pack_into(packet, _TIMESTAMP_OFFSET, stamp)
 

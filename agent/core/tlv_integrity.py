@@ -58,7 +58,7 @@ def prove(octets: Octets, frames: Frames, sequence: int, keys: Keys, *, required
     return Proof(intact=False)
 
 
-def seal(octets: bytearray, sequence: int, key: Key, start: int) -> None:
+def seal(octets: bytearray | memoryview, sequence: int, key: Key, start: int) -> None:
     """Sign TLVs in place.
 
     Args:
@@ -71,4 +71,4 @@ def seal(octets: bytearray, sequence: int, key: Key, start: int) -> None:
 
 
 def _signed(octets: Octets, sequence: int, start: int) -> bytes:
-    return _SEQUENCE.pack(sequence) + octets[:start]
+    return b"".join((_SEQUENCE.pack(sequence), octets[:start]))

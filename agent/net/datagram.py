@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.stamp import MAX_PAYLOAD
 from agent.net import control
 from agent.net.control import CONTROL_OCTETS, IPV4, IPV6, SO_TIMESTAMPING, SOL_SOCKET, Integers
 from agent.net.mmsg import IncomingBatch, OutgoingBatch
@@ -42,7 +43,6 @@ _FEW: Final = 8
 """Up to so many at a time are read faster one by one than as arrays."""
 
 BATCH: Final = 64
-MAX_PAYLOAD: Final = 2048
 _RECEIVE_BUFFER_OCTETS: Final = 4 << 20
 _ANSWERING_BUFFER_OCTETS: Final = 16 << 20
 """Whoever answers does not choose what comes: a moment without the CPU must not be loss."""
@@ -80,12 +80,15 @@ class Arrivals(NamedTuple):
         octets: (n,), how long each payload is.
         sources: (n, octets of an address), as `encode_address` gives them.
         received_ns: (n,), the kernel's receive time (Unix wall time); 0 where it gave none.
+        traffic_classes: (n,), TOS or traffic class with which each arrived, -1 where not known; None where not asked
+            for.
     """
 
     payloads: NDArray[np.uint8]
     octets: NDArray[np.uint32]
     sources: NDArray[np.uint8]
     received_ns: Integers
+    traffic_classes: Integers | None = None
 
 
 class Requests(NamedTuple):
@@ -420,7 +423,11 @@ class TimestampedSocket:
         ]
 
     def receive_arrays(self) -> Arrivals:
-        """Take up to `batch` queued datagrams as `receive` does, on a socket that does not answer."""
+        """Take up to `batch` queued datagrams as `receive` does."""
+        if self._answering:
+            self.fetch()
+            came = self.fetched_requests()
+            return Arrivals(came.payloads, came.octets, came.sources, came.received_ns, came.traffic_classes)
         batch = self._incoming
         results = batch.results[: self._fill_incoming()]
         stamps = control.receive_stamps_of(batch.control, results)

@@ -18,11 +18,32 @@ from agent.net.echo_socket import open_echo_socket, protocol_of
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Outlet, Packets, count_discarded, stamped_arrivals
+from agent.settings import PathSettings
 
 _BATCH: Final = 1024
 _LONGEST_ARRIVAL: Final = 128
 _LEAST_IP_HEADER: Final = 20
 _SEQUENCE: Final = 0xFFFF_FFFF
+
+
+class IcmpProbes:
+    """Opens the outlets of echo requests."""
+
+    one_way: Final = False
+
+    def group(self, settings: PathSettings) -> int:
+        """The code point, which a socket has for all that it sends."""
+        return settings.dscp
+
+    def __call__(
+        self,
+        family: socket.AddressFamily,
+        settings: PathSettings,
+        destinations: Destinations,
+        clock: LocalClock,
+    ) -> IcmpOutlet:
+        """An outlet; see `IcmpOutlet`. No clock is needed: a round trip is measured by one, whatever its error."""
+        return IcmpOutlet(family, settings.dscp, destinations)
 
 
 class IcmpOutlet(Outlet):
@@ -34,7 +55,6 @@ class IcmpOutlet(Outlet):
     Args:
         family, dscp: of the socket.
         destinations: where the rows are sent to.
-        clock: not needed: a round trip is measured by one clock, whatever its error.
 
     Raises:
         EchoNotPermitted: the program may open neither kind of socket.
@@ -43,9 +63,7 @@ class IcmpOutlet(Outlet):
 
     one_way: ClassVar = False
 
-    def __init__(
-        self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
-    ) -> None:
+    def __init__(self, family: socket.AddressFamily, dscp: int, destinations: Destinations) -> None:
         self._echo = open_echo_socket(family)
         self._protocol = protocol_of(family)
         # a raw IPv4 socket shows the IP header and leaves the checksum to its owner

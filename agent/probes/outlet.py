@@ -8,11 +8,13 @@ from __future__ import annotations
 import abc
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.extended_session import ExtendedSession
 from agent.core.interval import UNKNOWN_NS, Integers
 from agent.core.measurement import Probes
 from agent.core.recent import RecentLags
@@ -35,12 +37,14 @@ class Packets:
     Attributes:
         octets: (n, octets of a packet).
         columns: the same memory by the fields of the packets' layout.
+        sessions: that have drafted them, where a draft is finished as it leaves.
     """
 
     def __init__(self, socket_: TimestampedSocket, size: int, layout: np.dtype[np.void]) -> None:
         self.prepared = Prepared(socket_, size, layout.itemsize)
         self.octets = self.prepared.payloads
         self.columns: NDArray[np.void] = self.octets.view(layout)[:, 0]
+        self.sessions: Sequence[ExtendedSession] = ()
 
 
 class _Written(Plan):

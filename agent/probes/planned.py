@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from agent.core.interval import Integers
 from agent.core.measurement import Probes
 from agent.core.session import NO_REPLIES, Replies, SenderSessions
+from agent.core.session_report import SessionReport
 from agent.net.datagram import TimestampedSocket
 from agent.settings import PathSettings
 
@@ -124,8 +125,14 @@ class PlannedOutlet(abc.ABC, Generic[PlanT]):
     def replies(self, discarded: Counter[str]) -> Replies:
         """The replies among what was taken in; what is none is counted by reason."""
 
-    def serve(self, row: int, settings: PathSettings) -> None:
-        """Send to this row from now on, as its settings say; what is special to a kind of probe is noted here."""
+    def serve(self, row: int, settings: PathSettings, report: SessionReport) -> None:
+        """Send to this row from now on, as its settings say; what is special to a kind of probe is noted here.
+
+        Args:
+            row: of a path.
+            settings: its.
+            report: takes what replies tell besides times.
+        """
 
     def release(self, probes: Probes | None) -> Replies:
         """Replies held back for what a later one may say, which are so no longer: those to these probes, or all."""

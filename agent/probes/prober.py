@@ -5,7 +5,7 @@ is taken, and what has timed out is given up. A thread of its own sends the pack
 (`agent.probes.pump`): those within the same millisecond, or half of the shortest interval, leave together, and what
 is overdue is not sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
 
-Paths of one address family and code point share a socket.
+Paths of one address family that are marked alike, and ask for the like, share a socket.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import random
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -28,6 +28,7 @@ from agent.core.measurement import Measurements, Probes
 from agent.core.probe_ring import with_room
 from agent.core.schedule import Streams, spread_phases
 from agent.core.session import Replies, ReplyFate, SenderSessions
+from agent.core.session_report import SessionReport
 from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
@@ -54,10 +55,17 @@ class OutletKind(Protocol):
     def one_way(self) -> bool:
         """Whether replies tell the times at which the target received and answered."""
 
+    def group(self, settings: PathSettings) -> Hashable:
+        """What paths of an address family that share an outlet have in common."""
+
     def __call__(
-        self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
+        self,
+        family: socket.AddressFamily,
+        settings: PathSettings,
+        destinations: Destinations,
+        clock: LocalClock,
     ) -> PlannedOutlet[Any]:
-        """A socket for paths of one address family and code point.
+        """An outlet for paths of one address family and the group of these settings.
 
         Raises:
             PermissionError: this program may not open it; says what would mend that.
@@ -70,6 +78,7 @@ class ProbedPath:
 
     Attributes:
         resolved: whether its target's address is known.
+        report: what its replies tell besides times.
         gone_ns: when the last of what was planned is over, of a path that is to be probed no more; monotonic time.
     """
 
@@ -77,6 +86,7 @@ class ProbedPath:
         self.settings = settings
         self.ledger = ledger
         self.resolved = False
+        self.report = SessionReport()
         self.gone_ns: int | None = None
 
     @property
@@ -98,6 +108,7 @@ class Prober:
         probes: stop sending after so many probes of each path; None: never.
 
     Attributes:
+        one_way: whether one-way delays are measured.
         ledgers, sessions: the counts and the sessions of all paths.
         send_lag: how late probes were sent.
         discarded: datagrams that were no reply to a probe, by reason.
@@ -114,6 +125,7 @@ class Prober:
         record: Callable[[Measurements], None] = lambda measurements: None,
         probes: int | None = None,
     ) -> None:
+        self.one_way = kind.one_way
         self.ledgers = Ledgers(max(1, len(paths)))
         self.sessions = SenderSessions(self.ledgers, clock.steps, record, one_way=kind.one_way)
         self.send_lag = Histogram()
@@ -127,7 +139,7 @@ class Prober:
         self._timeouts_ns: Integers = np.zeros(0, np.int64)
         self._outlet_of: Integers = np.zeros(0, np.int64)
         self._streams = Streams(rng.getrandbits(128))
-        self._outlets: dict[tuple[socket.AddressFamily, int], PlannedOutlet[Any]] = {}
+        self._outlets: dict[tuple[socket.AddressFamily, Hashable], PlannedOutlet[Any]] = {}
         self._destinations = Destinations()
         self._resolver = Resolver(self._found)
         self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
@@ -212,10 +224,7 @@ class Prober:
         path.ledger.promise(*settings.promises())
         self.sessions.change(path.ledger, settings.timeout, settings.pace().window)
         self._timeouts_ns[path.ledger.row] = settings.timeout
-        now = settings.interval, settings.schedule, settings.address, settings.follow_up
-        if now == (before.interval, before.schedule, before.address, before.follow_up):
-            return []
-        return [path]
+        return [] if settings.sending() == before.sending() else [path]
 
     async def _begin(self, begun: Sequence[ProbedPath]) -> None:
         """Look up where paths are, and send to them from now on, each at a phase of its own."""
@@ -417,11 +426,11 @@ class Prober:
 
     def _found(self, row: int, address: str) -> None:
         """Send a path to an address from now on; its socket is opened on first use."""
-        settings, family = self._rows[row].settings, family_of(address)
-        key = family, settings.dscp
+        path, family = self._rows[row], family_of(address)
+        key = family, self._kind.group(path.settings)
         if key not in self._outlets:
             try:
-                outlet = self._kind(family, settings.dscp, self._destinations, self._clock)
+                outlet = self._kind(family, path.settings, self._destinations, self._clock)
             except PermissionError:
                 self._outlet_of[row] = _NOT_PERMITTED
                 raise
@@ -429,7 +438,7 @@ class Prober:
             self._choose_pace()
             if self._pump is not None:
                 self._pump.add(outlet)
-        self._destinations.set(row, encode_address(address, settings.address.port))
-        self._outlets[key].serve(row, settings)
+        self._destinations.set(row, encode_address(address, path.settings.address.port))
+        self._outlets[key].serve(row, path.settings, path.report)
         self._outlet_of[row] = list(self._outlets).index(key)
-        self._rows[row].resolved = True
+        path.resolved = True

@@ -32,10 +32,11 @@ class Resolver:
         self._addresses: dict[int, str] = {}
 
     def look_up(self, row: int, endpoint: Endpoint) -> None:
-        """Look for an endpoint from now on; what was known of another one of the row is forgotten."""
-        if self._endpoints.get(row) != endpoint:
-            self._addresses.pop(row, None)
+        """Look for an endpoint from now on; what is known of it is told again, of another one of the row forgotten."""
+        before, known = self._endpoints.get(row), self._addresses.pop(row, None)
         self._endpoints[row] = endpoint
+        if before == endpoint and known is not None:
+            self._take(row, [known])
 
     def forget(self, rows: Iterable[int]) -> None:
         """Look no more for these."""

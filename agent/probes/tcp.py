@@ -30,6 +30,7 @@ from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.planned import Plan, PlannedOutlet, Span
 from agent.runtime.probe_address import LONGEST_TCP_TIMEOUT_NS
+from agent.settings import PathSettings
 
 _MOST_SOCKETS: Final = 16_384
 
@@ -52,11 +53,19 @@ class TcpProbes:
         self._most = most or max(1, allowed)
         self._places = threading.Semaphore(self._most)
 
+    def group(self, settings: PathSettings) -> int:
+        """The code point, which a socket has for all that it sends."""
+        return settings.dscp
+
     def __call__(
-        self, family: socket.AddressFamily, dscp: int, destinations: Destinations, clock: LocalClock
+        self,
+        family: socket.AddressFamily,
+        settings: PathSettings,
+        destinations: Destinations,
+        clock: LocalClock,
     ) -> TcpOutlet:
         """An outlet; see `TcpOutlet`. No clock is needed: a round trip is measured by one, whatever its error."""
-        return TcpOutlet(Handshakes(family, dscp, self._places), destinations, self._most // 2)
+        return TcpOutlet(Handshakes(family, settings.dscp, self._places), destinations, self._most // 2)
 
 
 class TcpOutlet(PlannedOutlet[Plan]):

@@ -126,7 +126,10 @@ def _agent_work(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
         config["clock"]["ptp_domain"] = site.clock.ptp_domain
     if site.reflector is not None and (reflector := _reflector(fleet, site)):
         config["reflector"] = {"listen": [str(site.reflector)], **reflector}
-    config["paths"] = [_agent_path(fleet, path) for path in fleet.paths if path.source == site.id]
+    paths = [path for path in fleet.paths if path.source == site.id]
+    if site.credentials is not None and any(path.signed for path in paths):
+        config["credentials"] = site.credentials
+    config["paths"] = [_agent_path(fleet, path) for path in paths]
     return config
 
 
@@ -179,8 +182,7 @@ def _agent_path(fleet: FleetSettings, path: FleetPathSettings) -> dict[str, Any]
         "interval": format_duration(path.interval),
         "schedule": path.schedule.value,
         "timeout": format_duration(path.timeout),
-        "dscp": key.dscp,
-        "follow_up": path.follow_up,
+        **path.session_document(),
         "limits": {"forward": limit, "reverse": limit}
         if tier.direction == "one_way"
         else {"round_trip": limit},

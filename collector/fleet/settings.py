@@ -30,6 +30,7 @@ from agent.runtime.quantities import (
     parse_network,
     reachable,
 )
+from agent.runtime.session_settings import SessionSettings
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
@@ -78,7 +79,8 @@ class SiteSettings(Settings):
         agent: HOST:PORT of its agent's HTTP server; none: nobody probes from here.
         reflector: HOST[:PORT] where it answers probes.
         probes_from: networks that its probes come from; default: the address of its agent.
-        credentials: file of keys on this site's own host; its reflector answers whoever proves one of them.
+        credentials: file of keys on this site's own host; its reflector answers whoever proves one of them, and its
+            authenticated paths are signed with them.
     """
 
     id: Identifier
@@ -117,19 +119,20 @@ class TierSettings(Settings):
     direction: Literal["one_way", "round_trip"] = "one_way"
 
 
-class FleetPathSettings(Settings):
+class FleetPathSettings(SessionSettings):
     """Who probes whom.
 
     Attributes:
         interval: from probe to probe, in the mean.
         schedule: periodic; jittered: each probe at a random time of its interval; poisson: exponential gaps.
-        follow_up: as in the agent's configuration.
         provider: label; default: that of the target's site.
         kind: stamp, icmp or tcp, as in the agent's configuration; the latter two know the round trip only, which bounds
             either direction.
         address: where the probes go, HOST[:PORT] for stamp, HOST for icmp, HOST:PORT for tcp; default: the target's
             reflector, for icmp its host.
         fibre_km: length of the fibre, where it is known; default: the great-circle distance.
+
+    What `SessionSettings` has is as in the agent's configuration.
     """
 
     source: Identifier
@@ -139,8 +142,6 @@ class FleetPathSettings(Settings):
     interval: IntervalNs = 100_000_000
     schedule: Schedule = Schedule.PERIODIC
     timeout: TimeoutNs = 1_000_000_000
-    dscp: Annotated[int, Field(ge=0, le=63)] = 0
-    follow_up: bool = True
     provider: str | None = None
     address: Endpoint | None = None
     fibre_km: Annotated[float, Field(gt=0, le=20_000)] | None = None
@@ -257,6 +258,7 @@ class FleetSettings(Settings):
         yield from as_far_as_read(self._same_agent())
         yield from as_far_as_read(self._clocks())
         yield from as_far_as_read(self._paths())
+        yield from as_far_as_read(self._ssids())
         yield from as_far_as_read(self._paces())
         yield from as_far_as_read(self._sources())
         yield from as_far_as_read(self._objectives())
@@ -395,6 +397,8 @@ class FleetSettings(Settings):
         yield from as_far_as_read(self._tier_problems(path))
         yield from as_far_as_read(self._physics(path))
         yield from as_far_as_read(_timeout_problems(path))
+        yield from as_far_as_read(path.session_problems(path.kind))
+        yield from as_far_as_read(self._key_problems(path))
 
     def _source_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
         source = self.site(path.source)
@@ -402,6 +406,11 @@ class FleetSettings(Settings):
             yield ("source",), f"{path.source} is no site; sites: {_listed(self._sites)}"
         elif source.agent is None:
             yield ("source",), f"{path.source} has no agent to probe from"
+
+    def _key_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
+        source = self.site(path.source)
+        if path.signed and source is not None and source.credentials is None:
+            yield ("authenticated_ssid",), f"{path.source} has no credentials, a file of keys to sign with"
 
     def _target_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
         target = self.site(path.target)
@@ -446,6 +455,15 @@ class FleetSettings(Settings):
             least = f"{km:.0f} km, for which light in fibre needs {floor_ns / 1e6:.2f} ms {way}"
             promise = f"tier {path.tier} promises {tier.limit}"
             yield (), f"impossible: {path.source} to {path.target} is {least}; {promise}"
+
+    def _ssids(self) -> Iterator[tuple[Location, str]]:
+        first: dict[tuple[str, int], int] = {}
+        for index, path in enumerate(self.paths):
+            with contextlib.suppress(UnreadError):
+                ssid = path.authenticated_ssid
+                if ssid is not None and first.setdefault((path.source, ssid), index) != index:
+                    before = first[path.source, ssid]
+                    yield ("paths", index, "authenticated_ssid"), f"{ssid} is already that of paths[{before}]"
 
     def _paces(self) -> Iterator[tuple[Location, str]]:
         of_agent: dict[str, list[Pace]] = defaultdict(list)

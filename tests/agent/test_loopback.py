@@ -19,7 +19,7 @@ from agent.net.datagram import TimestampedSocket, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.outlet import Outlet
 from agent.probes.prober import Prober
-from agent.probes.stamp import StampOutlet
+from agent.probes.stamp import StampProbes
 from agent.program import Agent, RestartNeeded
 from agent.reflector.stamp import ReflectorBindError, StampReflector
 from agent.runtime.exceptions import ConfigError
@@ -65,7 +65,7 @@ async def measure(prober: Prober, *reflectors: StampReflector) -> None:
 def prober_of(paths: list[PathSettings], probes: int, clock: Clock | None = None) -> Prober:
     """A prober with a seeded schedule that ends by itself."""
     return Prober(
-        StampOutlet,
+        StampProbes(),
         "wuhan",
         paths,
         LocalClock(clock or DeclaredClock(50_000)),
@@ -193,7 +193,7 @@ async def test_drain_closes_the_law_at_zero() -> None:
     reflector = reflector_on("127.0.0.1")
     silent = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     prober = Prober(
-        StampOutlet,
+        StampProbes(),
         "wuhan",
         [path(f"127.0.0.1:{reflector.sockets[0].address[1]}"), path(silent, target="silent")],
         LocalClock(DeclaredClock(50_000)),

@@ -18,7 +18,7 @@ from agent.core.reflection import ReflectionResult
 from agent.net.clock import DeclaredClock
 from agent.net.local_clock import LocalClock
 from agent.probes.prober import Prober
-from agent.probes.stamp import StampOutlet
+from agent.probes.stamp import StampProbes
 from agent.settings import PathSettings
 from tests.support.exposition import value
 from tests.support.processes import agent_command, eventually, free_port, running
@@ -81,7 +81,7 @@ async def test_a_flood_takes_nothing_from_a_session(
         }
     )
     prober = Prober(
-        StampOutlet, "wuhan", [path], LocalClock(DeclaredClock(50_000)), random.Random(1), probes=PROBES
+        StampProbes(), "wuhan", [path], LocalClock(DeclaredClock(50_000)), random.Random(1), probes=PROBES
     )
     ledger = prober.paths[0].ledger
     async with running(agent_command("run", "--config", config), tmp_path / "reflector.log"):

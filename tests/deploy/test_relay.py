@@ -22,7 +22,7 @@ from agent.core.outcome import Outcome
 from agent.net.clock import DeclaredClock
 from agent.net.local_clock import LocalClock
 from agent.probes.prober import Prober
-from agent.probes.stamp import StampOutlet
+from agent.probes.stamp import StampProbes
 from agent.settings import PathSettings
 from deploy.quickstart.relay import LegSettings, LinkSettings, Order, Relay
 from tests.support.processes import eventually, free_port
@@ -68,7 +68,13 @@ class Emulated:
             }
         )
         prober = Prober(
-            StampOutlet, "site", [settings], self.clock, random.Random(5), record=self._record, probes=probes
+            StampProbes(),
+            "site",
+            [settings],
+            self.clock,
+            random.Random(5),
+            record=self._record,
+            probes=probes,
         )
         await prober.start()
         await prober.idle()

@@ -17,6 +17,7 @@ from agent.core.measurement import Measurement, Measurements, Probes
 from agent.core.outcome import Limit, Operator, Outcome
 from agent.core.reflection import Reflection, ReflectorMode, Request
 from agent.core.session import SenderSessions
+from agent.core.session_report import SessionReport
 from agent.core.stamp import DEFAULT_PORT, set_timestamp
 from agent.core.steps import ClockPair, ClockSteps
 from agent.core.timestamps import ntp_from_ns
@@ -27,7 +28,7 @@ from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.icmp import IcmpOutlet
 from agent.probes.outlet import Outlet, Packets
-from agent.probes.stamp import StampOutlet
+from agent.probes.plain_stamp import PlainStampOutlet
 from agent.settings import PathSettings
 from tests.fuzz.choices import Choices
 
@@ -61,19 +62,23 @@ class _Rig(NamedTuple):
 
 
 @functools.cache
-def _rig(kind: type[StampOutlet | IcmpOutlet], family: socket.AddressFamily) -> _Rig:
+def _rig(kind: type[PlainStampOutlet | IcmpOutlet], family: socket.AddressFamily) -> _Rig:
     """The one of a kind; opening sockets is what takes longest."""
     destinations = Destinations()
-    outlet = kind(family, 0, destinations, LocalClock(DeclaredClock(1000)))
+    outlet: Outlet
+    if kind is PlainStampOutlet:
+        outlet = PlainStampOutlet(family, 0, destinations, LocalClock(DeclaredClock(1000)))
+    else:
+        outlet = IcmpOutlet(family, 0, destinations)
     atexit.register(outlet.close)
-    port = DEFAULT_PORT if kind is StampOutlet else 0
+    port = DEFAULT_PORT if kind is PlainStampOutlet else 0
     address = encode_address(_PEERS[family], port)
     settings = PathSettings.model_validate(
         {"target": "t", "address": "127.0.0.1", "follow_up": False, "limits": {"round_trip": "< 1s"}}
     )
     for row in range(len(_FLOORS_NS)):
         destinations.set(row, address)
-        outlet.serve(row, settings)
+        outlet.serve(row, settings, SessionReport())
     return _Rig(outlet, Packets(outlet.socket, _MOST_AT_ONCE, outlet.layout), address)
 
 
@@ -92,7 +97,7 @@ def stamp(data: bytes) -> None:
         set_timestamp(answer, t3)
         return bytes(answer)
 
-    _Network(choices, _rig(StampOutlet, socket.AF_INET), reply).run()
+    _Network(choices, _rig(PlainStampOutlet, socket.AF_INET), reply).run()
 
 
 def icmp(data: bytes) -> None:

@@ -15,6 +15,7 @@ from agent.core import metrics
 from agent.core.histogram import Histogram
 from agent.core.ledger import IN_FLIGHT, SENT, Ledgers, PathLabels, PathLedger, Promise
 from agent.core.outcome import Limit, Outcome
+from agent.core.session_report import SessionReport
 from agent.exposition import AgentCollector, render
 from collector.sla.verdict import PathKey
 from tests.support.counting import HUB_LIMIT, MS, PATH
@@ -38,6 +39,7 @@ class SimulatedPath:
     resolved: bool = True
     timeout_ns: int = 1000 * MS
     ledger: PathLedger = field(init=False)
+    report: SessionReport = field(default_factory=SessionReport)
 
     def __post_init__(self) -> None:
         self.restart()

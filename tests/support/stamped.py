@@ -8,7 +8,8 @@ import socket
 import struct
 from typing import Protocol
 
-from agent.net.datagram import MAX_PAYLOAD, Datagram, TimestampedSocket, encode_address
+from agent.core.stamp import MAX_PAYLOAD
+from agent.net.datagram import Datagram, TimestampedSocket, encode_address
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent.core.stamp import MAX_PAYLOAD
 from agent.net import control
-from agent.net.datagram import MAX_PAYLOAD, TimestampedSocket, encode_address
+from agent.net.datagram import TimestampedSocket, encode_address
 from tests.support.requirements import require, require_ipv6
 from tests.support.stamped import LOOPBACK, Open
 

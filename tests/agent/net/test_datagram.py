@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agent.core.stamp import MAX_PAYLOAD
 from agent.net import control
 from agent.net.datagram import (
     BATCH,
-    MAX_PAYLOAD,
     Datagram,
     TimestampedSocket,
     decode_address,

@@ -7,9 +7,10 @@ import socket
 import numpy as np
 import pytest
 
+from agent.core.stamp import MAX_PAYLOAD
 from agent.net import control
 from agent.net.control import CONTROL_OCTETS, IPV4, IPV6, Protocol
-from agent.net.datagram import MAX_PAYLOAD, Prepared
+from agent.net.datagram import Prepared
 from tests.support.stamped import Open, address_of
 
 INFOS = {

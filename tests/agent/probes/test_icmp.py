@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from agent.core.icmp import ECHO_COLUMNS, ECHO_OCTETS
 from agent.core.outcome import Outcome
 from agent.net import control
-from agent.net.clock import UnsynchronisedClock
 from agent.net.datagram import Arrivals, encode_address
-from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
-from agent.probes.icmp import IcmpOutlet
+from agent.probes.icmp import IcmpOutlet, IcmpProbes
 from tests.support.netns import joined_namespaces
 from tests.support.probing import Recorded, finish, measure, path, prober_of
 from tests.support.processes import eventually
@@ -49,7 +47,7 @@ async def test_every_echo_is_measured_by_kernel_stamps(address: str) -> None:
     if ":" in address:
         require_ipv6()
     recorded = Recorded()
-    prober = prober_of(IcmpOutlet, [path("icmp", address)], 50, recorded)
+    prober = prober_of(IcmpProbes(), [path("icmp", address)], 50, recorded)
     await measure(prober)
     ledger = prober.paths[0].ledger
     assert ledger.sent == 50 == sum(ledger.round_trip.outcomes[: Outcome.LOST])
@@ -69,7 +67,7 @@ async def test_every_echo_is_measured_by_kernel_stamps(address: str) -> None:
 async def test_many_targets_share_one_socket_for_each_code_point() -> None:
     """All targets of a family and a code point are one socket's, and none takes another's replies."""
     paths = [path("icmp", f"127.0.1.{n + 1}", dscp=46 * (n % 2)) for n in range(40)]
-    prober = prober_of(IcmpOutlet, paths, 10)
+    prober = prober_of(IcmpProbes(), paths, 10)
     await measure(prober)
     assert [sum(probed.ledger.round_trip.outcomes[:3]) for probed in prober.paths] == [10] * 40
     assert len(prober.sockets) == 2
@@ -78,7 +76,7 @@ async def test_many_targets_share_one_socket_for_each_code_point() -> None:
 
 async def test_two_programs_do_not_hear_each_other() -> None:
     """Of two probers at once on one host, neither is even woken by the other's replies."""
-    probers = [prober_of(IcmpOutlet, [path("icmp", "127.0.0.1")], 50) for _ in range(2)]
+    probers = [prober_of(IcmpProbes(), [path("icmp", "127.0.0.1")], 50) for _ in range(2)]
     for prober in probers:
         await prober.start()
     for prober in probers:
@@ -91,7 +89,7 @@ async def test_two_programs_do_not_hear_each_other() -> None:
 
 async def answers(address: str) -> bool:
     """Whether one probe is answered."""
-    prober = prober_of(IcmpOutlet, [path("icmp", address)], 1)
+    prober = prober_of(IcmpProbes(), [path("icmp", address)], 1)
     await measure(prober)
     return prober.paths[0].ledger.round_trip.outcomes[Outcome.LOST] == 0
 
@@ -106,7 +104,7 @@ async def test_over_a_link() -> None:
         right.run("ip", "route", "add", "blackhole", "10.98.1.0/24")
         right.run("ip", "route", "add", "unreachable", "10.98.2.0/24")
         addresses = [right.ipv4, right.ipv6, "10.98.1.1", "10.98.2.1"]
-        prober = prober_of(IcmpOutlet, [path("icmp", address) for address in addresses], 40)
+        prober = prober_of(IcmpProbes(), [path("icmp", address) for address in addresses], 40)
         with left.entered():
             # IPv6 finds its neighbour a second after the link is up
             await eventually(lambda: answers(right.ipv6), "the other end answers")
@@ -134,7 +132,7 @@ async def test_what_may_not_be_opened_is_not_sent(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(socket, "socket", refused)
-    prober = prober_of(IcmpOutlet, [path("icmp", f"127.0.0.{n + 1}") for n in range(3)], 5)
+    prober = prober_of(IcmpProbes(), [path("icmp", f"127.0.0.{n + 1}") for n in range(3)], 5)
     await prober.start()
     monkeypatch.undo()
     await finish(prober)
@@ -154,7 +152,7 @@ class Reader:
         self.destinations = Destinations()
         self.source = encode_address("127.0.0.1", 0)
         self.destinations.set(0, self.source)
-        self.outlet = IcmpOutlet(socket.AF_INET, 0, self.destinations, LocalClock(UnsynchronisedClock()))
+        self.outlet = IcmpOutlet(socket.AF_INET, 0, self.destinations)
         self.discarded: Counter[str] = Counter()
 
     def read(self, messages: list[bytes]) -> list[int]:

@@ -18,7 +18,7 @@ from agent.core.twamp_light import REPLY_OCTETS
 from agent.net.clock import DeclaredClock
 from agent.net.local_clock import LocalClock
 from agent.probes.prober import Prober
-from agent.probes.stamp import HearingStampProbes
+from agent.probes.stamp import StampProbes
 from agent.settings import PathSettings
 
 PROBES = 20
@@ -80,7 +80,7 @@ def paths(port: int, count: int = 1) -> list[PathSettings]:
     ]
 
 
-async def probed(peer: socket.socket, answer: Answer, count: int = 1) -> tuple[Prober, HearingStampProbes]:
+async def probed(peer: socket.socket, answer: Answer, count: int = 1) -> tuple[Prober, StampProbes]:
     """Probe the reflector to the end, which answers like this; the law holds."""
     numbers: dict[int, int] = {}
 
@@ -91,7 +91,7 @@ async def probed(peer: socket.socket, answer: Answer, count: int = 1) -> tuple[P
         peer.sendto(answer(request, number), source)
 
     asyncio.get_running_loop().add_reader(peer.fileno(), reflect)
-    outlets = HearingStampProbes()
+    outlets = StampProbes(hear_errors=True)
     clock = LocalClock(DeclaredClock(1_000))
     prober = Prober(
         outlets, "here", paths(peer.getsockname()[1], count), clock, random.Random(1), probes=PROBES

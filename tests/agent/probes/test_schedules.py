@@ -11,7 +11,7 @@ from agent.core.schedule import Schedule
 from agent.net.clock import DeclaredClock
 from agent.net.local_clock import LocalClock
 from agent.probes.prober import Prober
-from agent.probes.stamp import StampOutlet
+from agent.probes.stamp import StampProbes
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings, PathSettings
@@ -49,7 +49,7 @@ async def test_each_path_is_sent_to_by_its_schedule() -> None:
     reflector.start()
     port = reflector.sockets[0].address[1]
     paths = [path(f", schedule: {schedule.value}, tier: {schedule.value}", port) for schedule in Schedule]
-    prober = Prober(StampOutlet, "wuhan", paths, clock, random.Random(1), probes=50)
+    prober = Prober(StampProbes(), "wuhan", paths, clock, random.Random(1), probes=50)
     await prober.start()
     await prober.idle()
     assert [probed.ledger.sent for probed in prober.paths] == [50, 50, 50]

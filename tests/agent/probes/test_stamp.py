@@ -15,7 +15,7 @@ from agent.net.clock import DeclaredClock
 from agent.net.datagram import Arrivals, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
-from agent.probes.stamp import StampOutlet
+from agent.probes.plain_stamp import PlainStampOutlet
 
 NOW_NS = 1_795_000_000_000_000_000
 
@@ -37,6 +37,6 @@ def test_any_error_estimate_is_read(estimate: int, bound_ns: int) -> None:
         np.array([NOW_NS], np.int64),
     )
     with contextlib.closing(
-        StampOutlet(socket.AF_INET, 0, destinations, LocalClock(DeclaredClock(1_000)))
+        PlainStampOutlet(socket.AF_INET, 0, destinations, LocalClock(DeclaredClock(1_000)))
     ) as outlet:
         assert outlet.read(arrivals, Counter()).clocks_ns.tolist() == [bound_ns]

@@ -135,6 +135,15 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
         ("listen: 127.0.0.1:9460", "listen: 127.0.0.1", "listen", "no port"),
         ("interval: 50ms", "interval: 50ms, schedule: random", "paths[1].schedule", "poisson"),
         ("interval: 50ms", "intervall: 50ms", "paths[1].intervall", "interval"),
+        ("dscp: 46", "tlvs: [padding]", "paths[1].tlvs[0]", "class_of_service"),
+        (
+            "dscp: 46",
+            "packet_size: 66",
+            "paths[1].packet_size",
+            "66 octets do not hold what is asked for: 64, or 68",
+        ),
+        ("dscp: 46", "kind: icmp, ecn: 1", "paths[1].ecn", "only a stamp path takes ecn, this one is icmp"),
+        ("dscp: 46", "authenticated_ssid: 7", "paths[1].authenticated_ssid", "wuhan has no credentials"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(old: str, new: str, where: str, what: str) -> None:
@@ -145,6 +154,17 @@ def test_what_is_wrong_is_named_with_its_place(old: str, new: str, where: str, w
     assert found, caught.value
     assert any(what in problem.message for problem in found), caught.value
     assert all(problem.line > 0 for problem in caught.value.problems)
+
+
+def test_an_authenticated_session_has_an_identifier_of_its_own() -> None:
+    """Two paths from one site that are signed as the same session are refused; from two sites they are not."""
+    text = changed("reflector: 127.0.0.1, clock", "reflector: 127.0.0.1, credentials: keys.yaml, clock")
+    twice = text.replace("tier: city}", "tier: city, authenticated_ssid: 7}").replace(
+        "dscp: 46", "authenticated_ssid: 7"
+    )
+    with pytest.raises(ConfigError, match="7 is already that of paths\\[0\\]"):
+        fleet(twice)
+    assert fleet(twice.replace("authenticated_ssid: 7,", "authenticated_ssid: 8,")).paths[1].signed
 
 
 def test_the_same_path_twice_is_refused_even_where_its_provider_is_spelled_out() -> None:
