@@ -1,6 +1,6 @@
 """STAMP sessions that ask for more than times: each packet is written, signed and read by itself.
 
-That costs some 30 µs of CPU a probe beyond a plain one, so plain sessions stay with `agent.probes.plain_stamp`. All
+That costs about twice as much CPU as a plain one, so plain sessions stay with `agent.probes.plain_stamp`. All
 extended ones of an address family share a socket, whatever their marking: it is chosen for each packet.
 """
 
