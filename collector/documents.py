@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent.core.outcome import Direction, Limit, Operator, Outcome
 from collector.sla.breach import Breach
+from collector.sla.measure import Measure
 from collector.sla.verdict import Judgement, PathKey
+from collector.sla.window import SHANGHAI
 
 SECOND_NS: Final = 1_000_000_000
-TIME_ZONE: Final = "Asia/Shanghai"
-SHANGHAI: Final = timezone(timedelta(hours=8), TIME_ZONE)
-"""China has had no summer time since 1991, so a fixed offset needs no time zone database on the host."""
-
+TIME_ZONE: Final = str(SHANGHAI)
 Document = dict[str, Any]
 
 
@@ -55,6 +54,13 @@ DIRECTION_NAMES: Final[Mapping[Direction, Name]] = {
     Direction.FORWARD: Name("去程", "forward"),
     Direction.REVERSE: Name("回程", "reverse"),
     Direction.ROUND_TRIP: Name("往返", "round trip"),
+}
+
+
+MEASURE_NAMES: Final[Mapping[Measure, Name]] = {
+    Measure.DELAY: Name("时延", "Latency"),
+    Measure.LOSS: Name("丢包", "Loss"),
+    Measure.DELAY_VARIATION: Name("时延变化", "Delay variation"),
 }
 
 
@@ -126,7 +132,10 @@ def judgement_document(judgement: Judgement) -> Document:
             "zh": judgement.reason.zh,
             "en": judgement.reason.en,
         },
+        "measure": judgement.measure.value,
+        "promise": promise_name(judgement).document(),
         "limit": limit_document(judgement.limit),
+        "variation": None if judgement.variation is None else limit_document(judgement.variation),
         "floor_seconds": seconds(judgement.floor_ns),
         "percentile": judgement.percentile,
         "threshold": judgement.threshold,
@@ -136,6 +145,8 @@ def judgement_document(judgement: Judgement) -> Document:
             "seconds": seconds(judgement.window_end_ns - judgement.window_start_ns),
         },
         "packets": judgement.packets,
+        "judged_packets": judgement.packets if judgement.trials is None else judgement.trials,
+        "effective_packets": judgement.effective,
         "counts": {outcome.label: judgement.counts.get(outcome, 0) for outcome in Outcome},
         "violation_ratio": {"lower": judgement.violation_lower, "upper": judgement.violation_upper},
         "violation_bound": {"lower": judgement.bound_lower, "upper": judgement.bound_upper},
@@ -155,6 +166,20 @@ def _bucket(edges: tuple[int, int | None] | None) -> Document | None:
     }
 
 
+def promise_name(judgement: Judgement) -> Name:
+    """What was promised: `≤ 10 ms，P99.9`, `丢包 ≤ 0.1%`."""
+    share = "" if judgement.percentile is None else f"P{judgement.percentile:g}"
+    match judgement.measure:
+        case Measure.LOSS:
+            return Name(f"丢包 ≤ {judgement.threshold:.3%}", f"loss ≤ {judgement.threshold:.3%}")
+        case Measure.DELAY_VARIATION if judgement.variation is not None:
+            variation = limit_text(judgement.variation)
+            return Name(f"时延变化 {variation}，{share}", f"variation {variation}, {share}")
+        case _:
+            limit = limit_text(judgement.limit)
+            return Name(f"{limit}，{share}", f"{limit}, {share}")
+
+
 def breach_document(breach: Breach, names: Names) -> Document:
     """A breach with the judgements that opened and closed it, and what to tell a person about it."""
     closed_ns = breach.closed_ns
@@ -169,6 +194,8 @@ def breach_document(breach: Breach, names: Names) -> Document:
         "objective": breach.key.objective,
         "limit": limit_document(breach.opening.limit),
         "percentile": breach.opening.percentile,
+        "measure": breach.opening.measure.value,
+        "promise": promise_name(breach.opening).document(),
         "opened_at": utc_time(breach.opened_ns),
         "closed_at": None if closed_ns is None else utc_time(closed_ns),
         "local": {
@@ -187,12 +214,14 @@ def breach_summary(breach: Breach, names: Names) -> Name:
     path = breach.key.path
     source, target = names.site(path.source), names.site(path.target)
     direction = DIRECTION_NAMES[breach.key.direction]
-    promise = f"{limit_text(breach.opening.limit)}, P{breach.opening.percentile:g}"
-    where_zh = f"{source.zh} → {target.zh} {direction.zh}（承诺 {promise.replace(', ', '，')}）"
-    where_en = f"{source.en} → {target.en}, {direction.en} (promised {promise})"
+    promise, what = promise_name(breach.opening), MEASURE_NAMES[breach.opening.measure]
+    where_zh = f"{source.zh} → {target.zh} {direction.zh}（承诺 {promise.zh}）"
+    where_en = f"{source.en} → {target.en}, {direction.en} (promised {promise.en})"
     opened = local_time(breach.opened_ns)
     if breach.closed_ns is None:
-        return Name(f"时延违约：{where_zh}，始于 {opened}", f"Latency breach: {where_en}, since {opened}")
+        return Name(
+            f"{what.zh}违约：{where_zh}，始于 {opened}", f"{what.en} breach: {where_en}, since {opened}"
+        )
     if breach.closing is None:
         return Name(
             f"不再判定：{where_zh}，原超限始于 {opened}",
@@ -201,6 +230,6 @@ def breach_summary(breach: Breach, names: Names) -> Name:
     lasted = duration_name(breach.closed_ns - breach.opened_ns)
     closed = local_time(breach.closed_ns)
     return Name(
-        f"时延恢复：{where_zh}，{closed} 恢复，历时 {lasted.zh}",
-        f"Latency restored: {where_en}, at {closed} after {lasted.en}",
+        f"{what.zh}恢复：{where_zh}，{closed} 恢复，历时 {lasted.zh}",
+        f"{what.en} restored: {where_en}, at {closed} after {lasted.en}",
     )

@@ -1,41 +1,82 @@
-"""One evaluation: everything that is judged, from the state and the blocks as they are now. Pure."""
+"""One evaluation: everything that is judged, as it is known now."""
 
 from __future__ import annotations
 
-from agent.core.outcome import Direction
-from collector.fleet.plan import Plan, Target
-from collector.sla.judge import AgentFacts, judge
-from collector.sla.verdict import Judgement
-from collector.sla.window import window_sum
-from collector.state import NEVER_READ, CollectorState, RecentBlocks
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.fleet.plan import Plan
+from collector.ledger.minutes import Integers
+from collector.sla.counts import Reading
+from collector.sla.judge import Question, judge
+from collector.sla.measure import Measure
+from collector.sla.reasons import AgentFacts
+from collector.sla.verdict import PathKey
+from collector.sla.verdicts import Answer, OtherLimits, Verdicts
+from collector.sla.window import Window
+from collector.state import NEVER_READ, CollectorState, SourceStatus
+from collector.windows import Windows
+
+_HISTORY: Final = Window(24 * 3600 * 1_000_000_000)
+"""Tells how much packets depend on each other, of windows too short to tell it themselves."""
 
 
-def evaluate(plan: Plan, blocks: RecentBlocks, state: CollectorState, now_ns: int) -> list[Judgement]:
-    """Judge every target of the plan.
+async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: int) -> Verdicts:
+    """Judge all questions of the plan.
 
     Args:
         plan: what is judged.
-        blocks: what was counted.
+        windows: what was counted.
         state: what the agents last said of themselves.
         now_ns: Unix wall time up to which the windows of silent agents reach.
     """
-    return [_judge(target, blocks, state, now_ns) for target in plan.targets]
+    ends_ns = _ends_ns(plan, state, now_ns)
+    facts = _Facts(state.sources, dict(state.latest))
+    others = dict(state.other_limits)
+    answers = []
+    for question in plan.questions:
+        observed = await windows.observe(question.objective.window, ends_ns, now_ns)
+        relevant = others if question.objective.measure is Measure.DELAY else {}
+        before = None
+        if question.objective.window.longest_ns < _HISTORY.longest_ns:
+            before = await windows.observe(_HISTORY, ends_ns, now_ns)
+        evidence = judge(question, observed, before, _counted_otherwise(question, relevant))
+        answers.append(Answer(question, observed, evidence, facts, relevant))
+    return Verdicts(answers)
 
 
-def _judge(target: Target, blocks: RecentBlocks, state: CollectorState, now_ns: int) -> Judgement:
-    status = state.sources.get(target.path.source, NEVER_READ)
-    latest = state.latest.get(target.path)
-    # The window ends with the last reading: what happened since is not known yet, and no gap while the agent answers.
-    end_ns = status.seen_ns if status.up and status.seen_ns is not None else now_ns
-    path_blocks = blocks.of(target.path)
-    window = window_sum(path_blocks, target.direction, target.objective.limit, end_ns, target.window_ns)
-    round_trips = window_sum(path_blocks, Direction.ROUND_TRIP, None, end_ns, target.window_ns)
-    facts = AgentFacts(
-        up=status.up,
-        silence=status.reason,
-        limit=None if latest is None else latest.limits.get(target.direction),
-        clock_bound_ns=status.clock_bound_ns,
-        resolved=latest is None or latest.resolved,
-        round_trips=round_trips.counts.delays,
-    )
-    return judge(target.path, target.direction, target.objective, window, facts)
+def _ends_ns(plan: Plan, state: CollectorState, now_ns: int) -> Integers:
+    """Where each path's window ends: with the last reading of an agent that answers."""
+    ends = []
+    for site in plan.sources:
+        status = state.sources.get(site, NEVER_READ)
+        ends.append(status.seen_ns if status.up and status.seen_ns is not None else now_ns)
+    return np.array(ends, np.int64)[plan.source_of]
+
+
+def _counted_otherwise(question: Question, others: OtherLimits) -> NDArray[np.bool_]:
+    """Of which targets the agent counts against another limit than the promised one."""
+    if not others:
+        return np.zeros(len(question.targets), np.bool_)
+    return np.array([(target.path, target.direction) in others for target in question.targets], np.bool_)
+
+
+class _Facts:
+    """What the agents say of themselves, as it was when the evaluation began."""
+
+    def __init__(self, sources: Mapping[str, SourceStatus], latest: Mapping[PathKey, Reading]) -> None:
+        self._sources = dict(sources)
+        self._latest = latest
+
+    def __call__(self, path: PathKey) -> AgentFacts:
+        status = self._sources.get(path.source, NEVER_READ)
+        latest = self._latest.get(path)
+        return AgentFacts(
+            up=status.up,
+            silence=status.reason,
+            clock_bound_ns=status.clock_bound_ns,
+            resolved=latest is None or latest.resolved,
+        )

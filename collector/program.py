@@ -27,19 +27,21 @@ from collector.evaluation import evaluate
 from collector.fleet.plan import compile_plan
 from collector.fleet.settings import AgentsSourceSettings, FleetSettings
 from collector.ledger.minutes import minute_of
+from collector.ledger.recent import RecentSlices
 from collector.sla.breach import advance
 from collector.sources import Source
 from collector.sources.agents import AgentsSource
 from collector.sources.backfill import Backfilled
 from collector.sources.prometheus import PrometheusSource
 from collector.sources.samples import AgentReading
-from collector.state import NEVER_READ, CollectorState, RecentBlocks
+from collector.state import NEVER_READ, CollectorState
 from collector.store.ledger import Ledger
 from collector.store.location import location
 from collector.store.lock import held
 from collector.store.store import Store
 from collector.web.app import create_app
 from collector.web.view import fleet_view
+from collector.windows import SHORTEST_OF_MINUTES_NS, Windows
 
 _SECOND_NS: Final = 1_000_000_000
 _READINGS_BEYOND_WINDOW: Final = 10
@@ -101,8 +103,13 @@ class Collector:
         self._webhooks = tuple(
             webhook_target(webhook, fleet_file.parent) for webhook in fleet.alerts.webhooks
         )
-        self._blocks = RecentBlocks()
-        self._memory_ns = self.plan.longest_window_ns + _READINGS_BEYOND_WINDOW * fleet.source.interval
+        self._recent = RecentSlices()
+        short = (
+            question.objective.window.longest_ns
+            for question in self.plan.questions
+            if question.objective.window.longest_ns < SHORTEST_OF_MINUTES_NS
+        )
+        self._memory_ns = max(short, default=0) + _READINGS_BEYOND_WINDOW * fleet.source.interval
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect and judge until `stop` is set.
@@ -152,12 +159,15 @@ class Collector:
     async def _recall(self, store: Store) -> None:
         now_ns = time.time_ns()
         remembered = await store.recall(now_ns - self._memory_ns)
-        self._blocks.add(remembered.blocks)
+        self._recent.add(remembered.slices)
         self.state.watches = remembered.watches
         self.state.breaches = await store.recent_breaches(now_ns - _RECENT_BREACHES_NS, _RECENT_BREACHES)
 
     async def _work(self, store: Store, alerts: Alerts, stop: asyncio.Event) -> None:
         """Read and judge, each in its own rhythm; a slow turn delays the next one and is not made up for."""
+        plan = self.plan
+        promised = [plan.promised[path] for path in plan.paths]
+        windows = Windows(store.ledger, store.numbers, self._recent, plan.paths, promised)
         source = open_source(self.fleet, await store.ledger.last_taken_ns())
         try:
             next_read = next_evaluation = next_settling = time.monotonic_ns()
@@ -168,7 +178,7 @@ class Collector:
                     await self._read(source, store, stop)
                 if now >= next_evaluation and not stop.is_set():
                     next_evaluation = _after(next_evaluation, self.fleet.evaluation_interval, now)
-                    await self._evaluate(store, alerts)
+                    await self._evaluate(store, windows, alerts)
                 if now >= next_settling:
                     next_settling = now + _SETTLE_EVERY_NS
                     await self._settle(store.ledger)
@@ -190,23 +200,26 @@ class Collector:
                     reading.site,
                     after.reason or "read",
                 )
-            self._blocks.add(await store.ledger.ingest(reading.readings))
-            self.state.latest.update((one.path, one) for one in reading.readings)
+            self._recent.add(await store.ledger.ingest(reading.readings))
+            self.state.note(reading.readings, self.plan.promised)
 
     async def _settle(self, ledger: Ledger) -> None:
         minute = minute_of(time.time_ns())
         await ledger.settle(minute - _SETTLE_AFTER_MINUTES)
         await ledger.forget(minute - self.fleet.minutes_kept_months * _MONTH_MINUTES)
 
-    async def _evaluate(self, store: Store, alerts: Alerts) -> None:
+    async def _evaluate(self, store: Store, windows: Windows, alerts: Alerts) -> None:
         started = time.perf_counter()
         now_ns = time.time_ns()
-        self._blocks.forget(now_ns - self._memory_ns)
-        judgements = evaluate(self.plan, self._blocks, self.state, now_ns)
-        watches, events = advance(self.state.watches, judgements, self.plan.hysteresis, now_ns)
+        plan = self.plan
+        self._recent.forget(now_ns - self._memory_ns)
+        verdicts = await evaluate(plan, windows, self.state, now_ns)
+        watches, events = advance(
+            self.state.watches, verdicts, plan.keys, plan.places, plan.hysteresis, now_ns
+        )
         if events or watches != self.state.watches:
             await store.record([event.breach for event in events], watches, alerts.announcements(events))
-        self.state.judgements = judgements
+        self.state.judgements = verdicts
         self.state.watches = watches
         if events:
             self.state.breaches = await store.recent_breaches(now_ns - _RECENT_BREACHES_NS, _RECENT_BREACHES)

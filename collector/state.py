@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent.core.outcome import Direction, Limit
 from collector.sla.breach import Breach, BreachKey, Watch
-from collector.sla.counts import Block, Reading
+from collector.sla.counts import Reading
 from collector.sla.verdict import Judgement, PathKey
+from collector.sla.verdicts import Verdicts
 from collector.sources.samples import AgentReading
 
 
@@ -49,38 +50,29 @@ class CollectorState:
         breaches: all that are open, and those that closed lately.
         sources: agents by site.
         latest: each path's last reading, for what its agent says of itself; empty after a start.
+        other_limits: what is counted against another limit than the promised one, as far as it was read.
         evaluated_ns: when the last evaluation ended (Unix wall time); None: none has.
         evaluations, evaluation_seconds: how many there were, and how long they took in sum.
     """
 
-    judgements: Sequence[Judgement] = ()
+    judgements: Sequence[Judgement] = Verdicts()
     watches: dict[BreachKey, Watch] = field(default_factory=dict)
     breaches: Sequence[Breach] = ()
     sources: dict[str, SourceStatus] = field(default_factory=dict)
     latest: dict[PathKey, Reading] = field(default_factory=dict)
+    other_limits: dict[tuple[PathKey, Direction], Limit] = field(default_factory=dict)
     evaluated_ns: int | None = None
     evaluations: int = 0
     evaluation_seconds: float = 0.0
 
-
-class RecentBlocks:
-    """The blocks of each path within the longest window, in the order of their ends."""
-
-    def __init__(self, blocks: Iterable[Block] = ()) -> None:
-        self._blocks: dict[PathKey, deque[Block]] = defaultdict(deque)
-        self.add(blocks)
-
-    def add(self, blocks: Iterable[Block]) -> None:
-        """Take in newer blocks."""
-        for block in blocks:
-            self._blocks[block.path].append(block)
-
-    def forget(self, before_ns: int) -> None:
-        """Let go of blocks that ended before this time."""
-        for kept in self._blocks.values():
-            while kept and kept[0].end_ns < before_ns:
-                kept.popleft()
-
-    def of(self, path: PathKey) -> Iterable[Block]:
-        """The blocks of a path."""
-        return self._blocks.get(path, ())
+    def note(
+        self, readings: Sequence[Reading], promised: Mapping[PathKey, Mapping[Direction, Limit]]
+    ) -> None:
+        """Take in what agents say of themselves; `promised` is what is held against their paths."""
+        for reading in readings:
+            self.latest[reading.path] = reading
+            for direction, limit in promised.get(reading.path, {}).items():
+                if reading.limits.get(direction, limit) != limit:
+                    self.other_limits[reading.path, direction] = reading.limits[direction]
+                elif self.other_limits:
+                    self.other_limits.pop((reading.path, direction), None)

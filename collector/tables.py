@@ -55,7 +55,7 @@ def verdicts_table(document: dict[str, Any], lang: str) -> str:
                 verdict["tier"],
                 verdict["direction"],
                 verdict["objective"],
-                f"{verdict['limit']['operator']} {verdict['limit']['seconds'] * 1e3:g} ms",
+                verdict["promise"][lang],
                 bucket_text(verdict["delay"]["p50"]),
                 bucket_text(verdict["delay"]["p99"]),
                 str(verdict["packets"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -9,64 +10,83 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE
 from agent.core.geo import fibre_floor_ns
-from agent.core.outcome import ONE_WAY, Direction
+from agent.core.outcome import ONE_WAY, Direction, Limit
 from agent.core.timestamps import SECOND_NS
 from agent.runtime.probe_address import format_address
 from agent.runtime.quantities import format_duration, format_limit
-from collector.fleet.settings import FleetPathSettings, FleetSettings, ObjectiveSettings, SiteSettings
-from collector.sla.breach import Hysteresis
-from collector.sla.judge import Objective
+from collector.fleet.objectives import ObjectiveSettings
+from collector.fleet.settings import FleetPathSettings, FleetSettings, SiteSettings
+from collector.ledger.minutes import Integers
+from collector.sla.breach import BreachKey, Hysteresis
+from collector.sla.judge import Question
+from collector.sla.objective import Target
 from collector.sla.verdict import PathKey
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One thing that is judged in each evaluation: a direction of a path against an objective over a window."""
-
-    path: PathKey
-    direction: Direction
-    objective: Objective
-    window_ns: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """What follows from a fleet file.
 
     Attributes:
         version: of everything that agents are told; changes when that does.
         agents: HOST:PORT of the agents' HTTP servers by site.
-        targets: what is judged.
+        paths: all, in the order of the file.
+        promised: the limits that each path is held against, by direction.
+        questions: what is judged, objective by objective.
         hysteresis: of each objective.
-        longest_window_ns: how far back verdicts look.
     """
 
     version: str
     agents: Mapping[str, str]
-    targets: Sequence[Target]
+    paths: Sequence[PathKey]
+    promised: Mapping[PathKey, Mapping[Direction, Limit]]
+    questions: Sequence[Question]
     hysteresis: Mapping[str, Hysteresis]
-    longest_window_ns: int
+
+    @functools.cached_property
+    def sources(self) -> Sequence[str]:
+        """The sites that probe."""
+        return sorted({path.source for path in self.paths})
+
+    @functools.cached_property
+    def source_of(self) -> Integers:
+        """Each path's place among the sources."""
+        places = {site: place for place, site in enumerate(self.sources)}
+        return np.array([places[path.source] for path in self.paths], np.int64)
+
+    @functools.cached_property
+    def targets(self) -> Sequence[Target]:
+        """All that is judged, in the order of the questions."""
+        return [target for question in self.questions for target in question.targets]
+
+    @functools.cached_property
+    def keys(self) -> Sequence[BreachKey]:
+        """What a breach of each target is called."""
+        return [BreachKey(one.path, one.direction, one.objective.id) for one in self.targets]
+
+    @functools.cached_property
+    def places(self) -> Mapping[BreachKey, int]:
+        """Where each of them stands among the verdicts."""
+        return {key: place for place, key in enumerate(self.keys)}
 
 
 def compile_plan(fleet: FleetSettings) -> Plan:
     """Compile a fleet file that has no problems."""
+    keys = [path_key(fleet, path) for path in fleet.paths]
     return Plan(
         version=plan_version(fleet),
         agents={site.id: str(site.agent) for site in fleet.sites if site.agent is not None},
-        targets=[
-            target
-            for objective in fleet.objectives
-            for path in fleet.paths
-            if not objective.tiers or path.tier in objective.tiers
-            for target in _targets(fleet, path, objective)
-        ],
+        paths=keys,
+        promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},
+        questions=[_question(fleet, keys, objective) for objective in fleet.objectives],
         hysteresis={
             objective.id: Hysteresis(objective.open_after, objective.close_after)
             for objective in fleet.objectives
         },
-        longest_window_ns=max((objective.window for objective in fleet.objectives), default=0),
     )
 
 
@@ -94,25 +114,28 @@ def plan_version(fleet: FleetSettings) -> str:
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _targets(fleet: FleetSettings, path: FleetPathSettings, objective: ObjectiveSettings) -> list[Target]:
-    tier = fleet.tiers[path.tier]
-    floor_ns = fibre_floor_ns(fleet.kilometres(path))
-    one_way = tier.direction == "one_way"
-    return [
-        Target(
-            path_key(fleet, path),
-            direction,
-            Objective(
-                objective.id,
-                tier.limit,
-                floor_ns if one_way else 2 * floor_ns,
-                objective.percentile,
-                objective.min_coverage,
-            ),
-            objective.window,
-        )
-        for direction in (ONE_WAY if one_way else (Direction.ROUND_TRIP,))
-    ]
+def _directions(fleet: FleetSettings, path: FleetPathSettings) -> Sequence[Direction]:
+    """Those that the path's tier promises something of."""
+    return ONE_WAY if fleet.tiers[path.tier].direction == "one_way" else (Direction.ROUND_TRIP,)
+
+
+def _promised(fleet: FleetSettings, path: FleetPathSettings) -> Mapping[Direction, Limit]:
+    return dict.fromkeys(_directions(fleet, path), fleet.tiers[path.tier].limit)
+
+
+def _question(fleet: FleetSettings, keys: Sequence[PathKey], settings: ObjectiveSettings) -> Question:
+    """An objective, asked of all directions of the paths that it is for."""
+    objective = settings.objective()
+    targets, rows = [], []
+    for row, (key, path) in enumerate(zip(keys, fleet.paths, strict=True)):
+        if settings.tiers and path.tier not in settings.tiers:
+            continue
+        floor_ns = fibre_floor_ns(fleet.kilometres(path))
+        for direction in _directions(fleet, path):
+            times = 2 if direction is Direction.ROUND_TRIP else 1
+            targets.append(Target(key, direction, objective, fleet.tiers[path.tier].limit, times * floor_ns))
+            rows.append(row)
+    return Question.of(objective, targets, rows)
 
 
 def _agent_work(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:

@@ -35,11 +35,10 @@ from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
 from collector.alerts.targets import file_problem
-from collector.sla.confidence import clean_packets_needed
+from collector.fleet.objectives import Identifier, ObjectiveSettings, format_window
 from collector.store.location import StateText, UnusableAddress, location
 from collector.urls import Url
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 _ADDRESS_NEEDED: Final[dict[ProbeKind, str]] = {
     "stamp": "{target} has no reflector; give it one, or the path an address",
     "icmp": "{target} has no reflector whose host could be asked; give the path an address, such as 192.0.2.1",
@@ -160,25 +159,6 @@ class FleetPathSettings(SessionSettings):
     def pace(self) -> Pace:
         """How often it is probed, and how long a reply is waited for."""
         return Pace(self.interval, self.timeout, self.schedule)
-
-
-class ObjectiveSettings(Settings):
-    """What share of packets must keep the promise, over which window.
-
-    Attributes:
-        percentile: in percent, such as 99.9.
-        tiers: which tiers it is for; empty: all.
-        min_coverage: share of the window that must have been observed.
-        open_after, close_after: consecutive evaluations of FAIL that open a breach, of PASS that close it.
-    """
-
-    id: Identifier
-    percentile: Annotated[float, Field(ge=50, lt=100)]
-    window: DurationNs
-    tiers: tuple[Identifier, ...] = ()
-    min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
-    open_after: Annotated[int, Field(ge=1, le=1000)] = 1
-    close_after: Annotated[int, Field(ge=1, le=1000)] = 3
 
 
 class AgentsSourceSettings(Settings):
@@ -328,12 +308,12 @@ class FleetSettings(Settings):
     def _too_few_packets(self) -> Iterator[str]:
         for index, path in enumerate(self.paths):
             for objective in self.objectives:
-                packets = objective.window // path.interval
-                needed = clean_packets_needed(1 - objective.percentile / 100)
+                packets = objective.window.longest_ns // path.interval
+                needed = objective.packets_needed
                 if packets < needed and (not objective.tiers or path.tier in objective.tiers):
                     yield (
                         f"paths[{index}]: sends {packets} packets in the window of {objective.id}, "
-                        f"{format_duration(objective.window)}; proving P{objective.percentile:g} needs {needed}: "
+                        f"{format_window(objective.window)}; proving at most {objective.threshold:.3%} needs {needed}: "
                         f"it can never pass"
                     )
 
@@ -482,13 +462,15 @@ class FleetSettings(Settings):
                         yield (*at, "tiers", number), f"{tier} is no tier; tiers: {_listed(self.tiers)}"
             for _, message in as_far_as_read(self._window_problems(objective)):
                 yield (*at, "window"), message
+            for within, message in as_far_as_read(objective.measure_problems()):
+                yield (*at, *within), message
 
     def _window_problems(self, objective: ObjectiveSettings) -> Iterator[tuple[Location, str]]:
-        window, evaluated = map(format_duration, (objective.window, self.evaluation_interval))
-        if objective.window < self.evaluation_interval:
+        window, evaluated = format_window(objective.window), format_duration(self.evaluation_interval)
+        if objective.window.longest_ns < self.evaluation_interval:
             unjudged = "what happens between two evaluations would never be judged"
             yield (), f"{window} is shorter than evaluation_interval, {evaluated}: {unjudged}"
-        if objective.window < 2 * self.source.interval:
+        if objective.window.longest_ns < 2 * self.source.interval:
             read = format_duration(self.source.interval)
             yield (), f"{window} holds fewer than two readings of the source, which is read every {read}"
 

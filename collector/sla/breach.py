@@ -7,10 +7,13 @@ changed, can neither open nor recover: its breach is closed without a proof, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.core.outcome import Direction
 from collector.sla.verdict import Judgement, PathKey, Verdict
@@ -87,35 +90,51 @@ def breach_id(key: BreachKey, opened_ns: int) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
+class Judged(Protocol):
+    """The verdicts of one evaluation, in the order of what is judged."""
+
+    @property
+    def codes(self) -> NDArray[np.int8]:
+        """The `Verdict` of each."""
+
+    def __getitem__(self, index: int, /) -> Judgement:
+        """All that belongs to one."""
+
+
 def advance(
     watches: Mapping[BreachKey, Watch],
-    judgements: Iterable[Judgement],
+    judged: Judged,
+    keys: Sequence[BreachKey],
+    places: Mapping[BreachKey, int],
     hysteresis: Mapping[str, Hysteresis],
     now_ns: int,
 ) -> tuple[dict[BreachKey, Watch], list[BreachEvent]]:
     """Take one evaluation into account.
 
     Args:
-        watches: as the previous call returned them; keys that were never judged may be missing.
-        judgements: the whole evaluation's, at most one of a key.
+        watches: as the previous call returned them.
+        judged: the whole evaluation's verdicts.
+        keys: of what each of them is about.
+        places: where each key stands among them.
         hysteresis: by objective.
         now_ns: when it was evaluated (Unix wall time).
 
     Returns:
-        The watches of all that was judged as they are now, and what was opened or closed.
+        What is under way now, open or about to be, and what was opened or closed.
     """
     after: dict[BreachKey, Watch] = {}
     events: list[BreachEvent] = []
-    for judgement in judgements:
-        key = BreachKey(judgement.path, judgement.direction, judgement.objective)
-        watch, event = _step(
-            watches.get(key, Watch()), key, judgement, hysteresis[judgement.objective], now_ns
-        )
-        after[key] = watch
+    failed = np.flatnonzero(judged.codes == Verdict.FAIL).tolist()
+    watched = [places[key] for key in watches if key in places]
+    for place in sorted({*failed, *watched}):
+        key = keys[place]
+        watch, event = _step(watches.get(key, Watch()), key, judged[place], hysteresis[key.objective], now_ns)
+        if watch != Watch():
+            after[key] = watch
         if event is not None:
             events.append(event)
     for key, watch in watches.items():
-        if key not in after and watch.open is not None:
+        if key not in places and watch.open is not None:
             events.append(BreachClosed(replace(watch.open, closed_ns=now_ns)))
     return after, events
 

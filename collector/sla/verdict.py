@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from agent.core.outcome import Direction, Limit, Outcome
+from collector.sla.measure import Measure
 
 
 class Verdict(IntEnum):
@@ -54,16 +55,21 @@ class Judgement:
     Attributes:
         objective: id of the objective in the fleet file.
         limit: the promise the agent's outcomes were counted against.
-        percentile: share of packets, in percent, that must keep the promise.
+        percentile: share of packets, in percent, that must keep the promise; None where it is not told by one.
         window_start_ns, window_end_ns: the window (Unix wall time).
         counts: packets by outcome within the window.
         violation_lower, violation_upper: p_lo and p_hi, the share that surely / possibly broke the promise;
             None where there were no packets.
         bound_lower, bound_upper: the one-sided 95 % lower bound of p_lo and upper bound of p_hi.
-        threshold: 1 - percentile / 100.
+        threshold: the share that may break the promise.
         coverage: share of the window for which counts exist, 0 to 1.
         delay_p50_ns, delay_p99_ns: (edge below, edge above) of the histogram bucket that holds the percentile of the
             measured delays; the edge above is None in the overflow bucket; None where nothing was measured.
+        measure: what was asked of the packets.
+        trials: packets, or intervals of time, that were judged.
+        effective: how many independent ones they are worth: what happens in bursts proves less; None where there
+            were none.
+        variation: what is promised of the delay variation, where that is the measure.
     """
 
     path: PathKey
@@ -73,7 +79,7 @@ class Judgement:
     reason: Reason
     limit: Limit
     floor_ns: int
-    percentile: float
+    percentile: float | None
     window_start_ns: int
     window_end_ns: int
     counts: Mapping[Outcome, int]
@@ -85,8 +91,12 @@ class Judgement:
     coverage: float
     delay_p50_ns: tuple[int, int | None] | None
     delay_p99_ns: tuple[int, int | None] | None
+    measure: Measure = Measure.DELAY
+    trials: int | None = None
+    effective: float | None = None
+    variation: Limit | None = None
 
     @property
     def packets(self) -> int:
-        """How many packets were judged."""
+        """How many packets were counted."""
         return sum(self.counts.values())

@@ -1,47 +1,49 @@
-"""Sums of blocks over a window of time, and how much of the window they cover."""
+"""Windows of time that objectives look at: the last so much of it, or a day or a month of the plan's calendar."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from typing import Final
 
-from agent.core.outcome import Direction, Limit
-from collector.sla.counts import NOTHING, Block, DirectionCounts
+SHANGHAI: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
+"""China has had no summer time since 1991, so a fixed offset needs no time zone database on the host."""
+
+_SECOND_NS: Final = 1_000_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_NS: Final = {"day": 24 * 3600 * _SECOND_NS, "month": 31 * 24 * 3600 * _SECOND_NS}
+
+
+class Calendar(StrEnum):
+    """Spans that begin at midnight in Asia/Shanghai."""
+
+    DAY = "day"
+    MONTH = "month"
+
+    def begin_ns(self, now_ns: int) -> int:
+        """When the span began that holds this moment (Unix wall time)."""
+        local = datetime.fromtimestamp(now_ns // _SECOND_NS, SHANGHAI)
+        midnight = local.replace(hour=0, minute=0, second=0)
+        begun = midnight if self is Calendar.DAY else midnight.replace(day=1)
+        return round((begun - _EPOCH).total_seconds()) * _SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSum:
-    """What one direction of a path counted in a window.
+class Window:
+    """How far back an objective looks.
 
     Attributes:
-        start_ns, end_ns: the window. A block belongs to it when the middle of its time does: so every block belongs
-            to one of any row of windows, and one of more than twice its length to none.
-        counts: the sum of its blocks.
-        coverage: share of the window's time that lies between two readings of a running agent, 0 to 1. Time in which
-            nobody looked, or the agent was away, or it counted against another limit, is not covered, whatever was
-            counted.
+        span: so long (ns), or since the begin of a calendar span.
     """
 
-    start_ns: int
-    end_ns: int
-    counts: DirectionCounts
-    coverage: float
+    span: int | Calendar
 
+    @property
+    def longest_ns(self) -> int:
+        """How far back it looks at most."""
+        return _LONGEST_NS[self.span] if isinstance(self.span, Calendar) else self.span
 
-def window_sum(
-    blocks: Iterable[Block], direction: Direction, limit: Limit | None, end_ns: int, length_ns: int
-) -> WindowSum:
-    """Sum the blocks of one path that belong to the window of `length_ns` up to `end_ns`.
-
-    Outcomes that were counted against another limit than `limit` say nothing of it, and are left out; None takes
-    all, for delays are the same whatever they are held against.
-    """
-    start_ns = end_ns - length_ns
-    counts = NOTHING
-    covered_ns = 0
-    for block in blocks:
-        belongs = 2 * start_ns < block.start_ns + block.end_ns <= 2 * end_ns
-        if belongs and (limit is None or block.limits.get(direction, limit) == limit):
-            counts += block.directions.get(direction, NOTHING)
-            covered_ns += min(block.end_ns, end_ns) - max(block.start_ns, start_ns)
-    return WindowSum(start_ns, end_ns, counts, min(1.0, covered_ns / length_ns))
+    def begin_ns(self, now_ns: int) -> int:
+        """Where the window begins that ends now."""
+        return self.span.begin_ns(now_ns) if isinstance(self.span, Calendar) else now_ns - self.span

@@ -28,11 +28,11 @@ from collector.ledger.minutes import (
     Integers,
     Minutes,
     counts_vector,
-    direction_counts,
 )
+from collector.ledger.recent import Slices
 from collector.ledger.sums import Sums
 from collector.ledger.telescope import Added, Heads, Taken, telescope
-from collector.sla.counts import Block, Reading
+from collector.sla.counts import Reading
 from collector.store import blocks
 from collector.store.database import Database, pieces
 from collector.store.numbers import Numbers, canonical
@@ -60,12 +60,12 @@ class _Done:
     Attributes:
         known: heads as they are then.
         rows: of the journal.
-        blocks, anew, refused: what all readings have added, and paths as in `Added`.
+        slices, anew, refused: what all readings have added, and paths as in `Added`.
     """
 
     known: dict[int, _Known] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
+    slices: list[Slices] = field(default_factory=list)
     anew: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
 
@@ -83,7 +83,7 @@ class Ledger:
         self._numbers = numbers
         self._known: dict[int, _Known] = {}
 
-    async def ingest(self, readings: Sequence[Reading]) -> list[Block]:
+    async def ingest(self, readings: Sequence[Reading]) -> Slices:
         """Take readings into the ledger, in their order.
 
         Args:
@@ -95,7 +95,7 @@ class Ledger:
             What each reading has added.
         """
         if not readings:
-            return []
+            return Slices.empty()
         await self._numbers.give(
             {reading.path for reading in readings},
             {canonical(reading.limits) for reading in readings},
@@ -127,16 +127,18 @@ class Ledger:
             log.warning("%s: counters fell without a restart: taken as begun anew", self._numbers.keys[path])
         for path in done.refused:
             log.warning("%s: counters fell, of the same start: not counted", self._numbers.keys[path])
-        return done.blocks
+        return Slices.joined(done.slices)
 
     def _add(self, agent: int, known: _Known, readings: Sequence[Reading], done: _Done) -> None:
         """Add what an agent's readings have above its head."""
         now = known.heads
-        told: list[Block] = []
+        told: list[Slices] = []
         parts: list[Minutes] = []
         for batch in _batches(readings):
-            added, now = telescope(now, self._taken(batch))
-            told += _blocks(batch, added)
+            taken = self._taken(batch)
+            added, now = telescope(now, taken)
+            if len(added.rows):
+                told.append(_slices(taken, added))
             parts.append(added.minutes)
             done.anew += added.anew
             done.refused += added.refused
@@ -145,7 +147,7 @@ class Ledger:
         minutes = Minutes.joined(parts).merged()
         taken_ns = max(known.taken_ns, *(reading.taken_ns for reading in readings))
         done.known[agent] = _Known(known.revision + 1, taken_ns, now)
-        done.blocks += told
+        done.slices += told
         done.rows.append(
             {
                 "agent": agent,
@@ -312,17 +314,7 @@ def _batches(readings: Sequence[Reading]) -> Iterable[list[Reading]]:
     yield [*batch.values()]
 
 
-def _blocks(readings: Sequence[Reading], added: Added) -> list[Block]:
+def _slices(taken: Taken, added: Added) -> Slices:
     """What each reading has added, as the evaluation takes it."""
-    counted: list[list[int]] = added.counts.tolist()
-    return [
-        Block(
-            readings[row].path,
-            begun_ns,
-            readings[row].taken_ns,
-            vector[0],
-            direction_counts(vector),
-            readings[row].limits,
-        )
-        for row, begun_ns, vector in zip(added.rows.tolist(), added.begun_ns.tolist(), counted, strict=True)
-    ]
+    rows = added.rows
+    return Slices(taken.path[rows], taken.terms[rows], added.begun_ns, taken.taken_ns[rows], added.counts)

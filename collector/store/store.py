@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from pydantic import TypeAdapter
 from sqlalchemy import URL, delete, select, update
 
 from agent.core.outcome import Direction
 from collector.alerts.outbox import Notification, Pending
-from collector.ledger.minutes import MINUTE_MS, MINUTE_NS, Minutes, direction_counts, minute_of
+from collector.ledger.minutes import minute_of
+from collector.ledger.recent import Slices
 from collector.sla.breach import Breach, BreachKey, Watch
-from collector.sla.counts import Block
 from collector.store.database import Database
 from collector.store.ledger import Ledger
 from collector.store.numbers import Numbers
 from collector.store.schema import breaches, outbox, runs
 
 _BREACH: Final = TypeAdapter(Breach)
-_MS_NS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Remembered:
     """What a collector finds when it starts.
 
     Attributes:
-        blocks: what was counted since the given time, a block for each minute, in order.
+        slices: what was counted since the given time, one for each path and minute.
         watches: open breaches and runs.
     """
 
-    blocks: list[Block]
+    slices: Slices
     watches: dict[BreachKey, Watch]
 
 
@@ -83,25 +83,16 @@ class Store:
             for row in await connection.execute(select(runs)):
                 key = BreachKey(self.numbers.keys[row.path], Direction(row.direction), row.objective)
                 watches[key] = Watch(watches.get(key, Watch()).open, row.length)
-        return Remembered(await self._blocks_since(since_ns), watches)
+        return Remembered(await self._slices_since(since_ns), watches)
 
-    async def _blocks_since(self, since_ns: int) -> list[Block]:
+    async def _slices_since(self, since_ns: int) -> Slices:
         taken_ns = await self.ledger.last_taken_ns()
         if not taken_ns:
-            return []
+            return Slices.empty()
         last = minute_of(max(taken_ns.values()))
         found = await self.ledger.minutes(minute_of(since_ns), last + 1)
-        return sorted(self._blocks(found, taken_ns), key=lambda block: block.end_ns)
-
-    def _blocks(self, found: Minutes, taken_ns: Mapping[str, int]) -> Iterable[Block]:
-        """A block for each minute; it ends with the minute, or with the last reading where that is not over."""
-        vectors: list[list[int]] = found.counts.tolist()
-        for row, vector in enumerate(vectors):
-            path = self.numbers.keys[int(found.path[row])]
-            end_ns = min((int(found.minute[row]) + 1) * MINUTE_NS, taken_ns[path.source])
-            covered_ns = min(int(found.covered_ms[row]), MINUTE_MS) * _MS_NS
-            limits = self.numbers.limits[int(found.terms[row])]
-            yield Block(path, end_ns - covered_ns, end_ns, vector[0], direction_counts(vector), limits)
+        latest_ns = [taken_ns[self.numbers.keys[path].source] for path in found.path.tolist()]
+        return Slices.of(found, np.array(latest_ns, np.int64))
 
     async def record(
         self,

@@ -147,7 +147,10 @@ class Api:
             "objectives": [
                 {
                     "id": objective.id,
+                    "measure": objective.measure,
                     "percentile": objective.percentile,
+                    "threshold": objective.threshold,
+                    "window": objective.window,
                     "window_seconds": seconds(objective.window_ns),
                     "min_coverage": objective.min_coverage,
                 }

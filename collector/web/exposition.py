@@ -87,7 +87,7 @@ class VerdictCollector(Collector):
         ratios = GaugeMetricFamily(
             metrics.SLA_VIOLATION_RATIO,
             "One-sided 95 % bounds of the share of packets that broke the promise: the verdict holds them "
-            "against 1 - percentile.",
+            "against the share that may break it.",
             labels=[*JUDGED_LABELS, "bound"],
         )
         for judgement in self._state.judgements:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from agent.core.outcome import Limit
 from agent.runtime.quantities import Endpoint
 from collector.documents import Name, Names
+from collector.fleet.objectives import format_window
 from collector.fleet.settings import FleetSettings, NameSettings
 from collector.sla.breach import Breach
 from collector.sla.verdict import Judgement
@@ -43,12 +44,21 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """An objective of the fleet file."""
+    """An objective of the fleet file.
+
+    Attributes:
+        window: as the file has it.
+        window_ns: how far back it looks at most.
+        threshold: the share that may break the promise.
+    """
 
     id: str
-    percentile: float
+    percentile: float | None
     window_ns: int
     min_coverage: float
+    measure: str = "delay"
+    window: str = ""
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,16 @@ def fleet_view(settings: FleetSettings) -> Fleet:
             for identifier, tier in settings.tiers.items()
         ],
         objectives=[
-            Objective(one.id, one.percentile, one.window, one.min_coverage) for one in settings.objectives
+            Objective(
+                one.id,
+                one.percentile,
+                one.window.longest_ns,
+                one.min_coverage,
+                one.measure.value,
+                format_window(one.window),
+                one.threshold,
+            )
+            for one in settings.objectives
         ],
         evaluation_interval_ns=settings.evaluation_interval,
         address=_address(settings.listen, settings.external_url),

@@ -1,94 +1,162 @@
-"""One evaluation over what is in memory."""
+"""One evaluation over what is in memory and in the ledger."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from agent.core.outcome import Direction
 from collector.evaluation import evaluate
 from collector.fleet.plan import Plan, compile_plan
-from collector.sla.verdict import PathKey, Verdict
+from collector.ledger.recent import RecentSlices
+from collector.sla.counts import DirectionCounts, Reading
+from collector.sla.verdict import Judgement, PathKey, Verdict
 from collector.sources.samples import AgentReading
-from collector.state import NEVER_READ, CollectorState, RecentBlocks, SourceStatus
-from tests.support.counting import CITY_LIMIT, HUB_LIMIT, SECOND_NS, block, counts, reading
-from tests.support.fleets import fleet
+from collector.state import NEVER_READ, CollectorState, SourceStatus
+from collector.store.store import Store
+from collector.windows import Windows
+from tests.support.counting import CITY_LIMIT, HUB_LIMIT, SECOND_NS, counts, reading
+from tests.support.fleets import changed, fleet
 
 HUB = PathKey("wuhan", "qingyang", "hub", "unicom", "stamp", 46)
-NOW_NS = 1000 * SECOND_NS
+NOW_NS = 30_000_000 * 60 * SECOND_NS
+"""A whole minute."""
+
 UP = SourceStatus(True, "", NOW_NS, "declared", 50_000)
+SHORT = changed("window: 5m", "window: 90s")
 
 
 @pytest.fixture
-def plan() -> Plan:
-    """The hub path alone, against the objective of five minutes."""
-    whole = compile_plan(fleet())
-    targets = [one for one in whole.targets if one.path == HUB and one.objective.id == "detection"]
-    return replace(whole, targets=targets)
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty one."""
+    opened = await Store.open(tmp_path / "state.sqlite")
+    yield opened
+    await opened.close()
 
 
-def test_everything_of_the_plan_is_judged_even_where_nothing_was_read() -> None:
+class Life:
+    """A collector that knows one fleet file, of which the hub's path is looked at."""
+
+    def __init__(self, store: Store, text: str | None = None) -> None:
+        self.store = store
+        self.plan: Plan = compile_plan(fleet() if text is None else fleet(text))
+        self.recent = RecentSlices()
+        self.state = CollectorState(sources={"wuhan": UP})
+        promised = [self.plan.promised[path] for path in self.plan.paths]
+        self.windows = Windows(store.ledger, store.numbers, self.recent, self.plan.paths, promised)
+        self._read: Reading | None = None
+
+    async def count(self, taken_ns: int, **directions: DirectionCounts) -> None:
+        """The agent of Wuhan is read, and has counted this much more since the last time; or in five minutes."""
+        before = self._read or replace(
+            reading(taken_ns / SECOND_NS, path=HUB), epoch=(taken_ns - 300 * SECOND_NS) / SECOND_NS
+        )
+        more = {way: directions.get(way.value, directions.get("all", counts())) for way in Direction}
+        summed = {way: before.directions[way] + more[way] for way in Direction}
+        self._read = replace(
+            before, taken_ns=taken_ns, sent=summed[Direction.FORWARD].packets, directions=summed
+        )
+        self.recent.add(await self.store.ledger.ingest([self._read]))
+        self.state.note([self._read], self.plan.promised)
+
+    async def judged(self, now_ns: int = NOW_NS) -> dict[Direction, Judgement]:
+        """The verdicts on the hub's path."""
+        verdicts = await evaluate(self.plan, self.windows, self.state, now_ns)
+        return {one.direction: one for one in verdicts if (one.path, one.objective) == (HUB, "detection")}
+
+
+async def test_everything_of_the_plan_is_judged_even_where_nothing_was_read(store: Store) -> None:
     """NO_DATA is a verdict too."""
-    plan = compile_plan(fleet())
-    judgements = evaluate(plan, RecentBlocks(), CollectorState(), NOW_NS)
-    assert len(judgements) == len(plan.targets) == 7
+    life = Life(store)
+    life.state = CollectorState()
+    judgements = await evaluate(life.plan, life.windows, life.state, NOW_NS)
+    assert len(judgements) == len(life.plan.targets) == 7
+    assert [(one.path, one.direction, one.objective) for one in judgements] == life.plan.keys
     assert {one.verdict for one in judgements} == {Verdict.NO_DATA}
     assert {one.reason.code for one in judgements} == {"agent_silent"}
 
 
-def test_the_window_of_a_running_agent_ends_with_its_last_reading(plan: Plan) -> None:
-    """What happened since is not known yet, and is no gap."""
-    blocks = RecentBlocks([block(695, 995, counts(within=3000), path=HUB)])
-    state = CollectorState(sources={"wuhan": replace(UP, seen_ns=995 * SECOND_NS)})
-    for judgement in evaluate(plan, blocks, state, NOW_NS):
+@pytest.mark.parametrize("text", [None, SHORT])
+async def test_the_window_of_a_running_agent_ends_with_its_last_reading(
+    store: Store, text: str | None
+) -> None:
+    """What happened since is not known yet, and is no gap; from memory or from the ledger alike."""
+    life = Life(store, text)
+    seen_ns = NOW_NS - 5 * SECOND_NS
+    await life.count(seen_ns - 90 * SECOND_NS, all=counts(within=1500))
+    await life.count(seen_ns, all=counts(within=3000))
+    life.state.sources["wuhan"] = replace(UP, seen_ns=seen_ns)
+    for judgement in (await life.judged()).values():
         assert (judgement.verdict, judgement.coverage) == (Verdict.PASS, 1)
-        assert judgement.window_end_ns == 995 * SECOND_NS
+        assert judgement.window_end_ns == seen_ns
+        assert judgement.packets == (3000 if text else 4500)
 
 
-def test_the_window_of_a_silent_agent_goes_on(plan: Plan) -> None:
+async def test_the_window_of_a_silent_agent_goes_on(store: Store) -> None:
     """The longer it is silent the less is covered, until nothing is claimed any more."""
-    blocks = RecentBlocks([block(695, 995, counts(within=3000), path=HUB)])
-    state = CollectorState(sources={"wuhan": replace(UP, up=False, reason="gone", seen_ns=995 * SECOND_NS)})
-    (now, _) = evaluate(plan, blocks, state, NOW_NS)
-    assert now.verdict is Verdict.PASS
-    (later, _) = evaluate(plan, blocks, state, 1200 * SECOND_NS)
+    life = Life(store)
+    await life.count(NOW_NS - 5 * SECOND_NS, all=counts(within=3000))
+    life.state.sources["wuhan"] = replace(UP, up=False, reason="gone", seen_ns=NOW_NS - 5 * SECOND_NS)
+    assert (await life.judged())[Direction.FORWARD].verdict is Verdict.PASS
+    later = (await life.judged(NOW_NS + 200 * SECOND_NS))[Direction.FORWARD]
     assert (later.verdict, later.reason.code) == (Verdict.NO_DATA, "agent_silent")
 
 
-def test_what_the_agent_says_of_itself_is_in_the_verdict(plan: Plan) -> None:
+async def test_what_the_agent_says_of_itself_is_in_the_verdict(store: Store) -> None:
     """Its limit, its clock and whether it finds its target, as of its last reading."""
-    blocks = RecentBlocks([block(700, 1000, counts(uncertain=3000), path=HUB)])
-    state = CollectorState(sources={"wuhan": replace(UP, clock_bound_ns=None)})
-    assert "not synchronised" in evaluate(plan, blocks, state, NOW_NS)[0].reason.en
-    state.latest[HUB] = reading(1000, path=HUB, limit=CITY_LIMIT)
-    assert evaluate(plan, blocks, state, NOW_NS)[0].reason.code == "other_limit"
-    state.latest[HUB] = replace(reading(1000, path=HUB, limit=HUB_LIMIT), resolved=False)
-    empty = RecentBlocks([block(700, 1000, counts(), path=HUB)])
-    assert evaluate(plan, empty, state, NOW_NS)[0].reason.code == "target_unresolved"
+    life = Life(store)
+    await life.count(NOW_NS, all=counts(uncertain=3000))
+    life.state.sources["wuhan"] = replace(UP, clock_bound_ns=None)
+    assert "not synchronised" in (await life.judged())[Direction.FORWARD].reason.en
+    other = reading(NOW_NS / SECOND_NS, path=HUB, limit=CITY_LIMIT)
+    life.state.note([other], life.plan.promised)
+    assert (await life.judged())[Direction.FORWARD].reason.code == "other_limit"
+    life.state.note([replace(other, limits=dict.fromkeys(Direction, HUB_LIMIT))], life.plan.promised)
+    assert life.state.other_limits == {}
 
 
-def test_directions_are_judged_apart(plan: Plan) -> None:
+async def test_a_target_that_is_not_found_is_named(store: Store) -> None:
+    """Where the agent sends nothing for it does not know whither."""
+    life = Life(store)
+    await life.count(NOW_NS, all=counts())
+    life.state.latest[HUB] = replace(life.state.latest[HUB], resolved=False)
+    assert (await life.judged())[Direction.FORWARD].reason.code == "target_unresolved"
+
+
+async def test_directions_are_judged_apart(store: Store) -> None:
     """By their own counts."""
-    both = block(700, 1000, counts(within=3000), path=HUB)
-    late = replace(both, directions={**both.directions, Direction.FORWARD: counts(within=2000, over=1000)})
-    judged = {
-        one.direction: one.verdict
-        for one in evaluate(plan, RecentBlocks([late]), CollectorState(sources={"wuhan": UP}), NOW_NS)
-    }
+    life = Life(store)
+    late, good = counts(within=2000, over=1000), counts(within=3000)
+    await life.count(NOW_NS, forward=late, reverse=good, round_trip=good)
+    judged = {way: one.verdict for way, one in (await life.judged()).items()}
     assert judged == {Direction.FORWARD: Verdict.FAIL, Direction.REVERSE: Verdict.PASS}
 
 
-def test_memory_forgets_what_no_window_needs() -> None:
-    """Oldest first, path by path."""
-    blocks = RecentBlocks(
-        [block(start, start + 10, counts(within=1), path=path) for path in (HUB,) for start in (0, 10, 20)]
-    )
-    blocks.forget(20 * SECOND_NS)
-    assert [one.start_ns // SECOND_NS for one in blocks.of(HUB)] == [10, 20]
-    blocks.forget(NOW_NS)
-    assert list(blocks.of(HUB)) == []
-    assert list(blocks.of(replace(HUB, dscp=1))) == []
+async def test_a_long_window_may_lag_and_says_so(store: Store) -> None:
+    """An hour's window is not read anew within 36 seconds, and ends where it was read."""
+    life = Life(store, changed("window: 5m", "window: 1h, min_coverage: 0.01"))
+    await life.count(NOW_NS, all=counts(within=3000))
+    first = (await life.judged())[Direction.FORWARD]
+    await life.count(NOW_NS + 30 * SECOND_NS, all=counts(within=500))
+    life.state.sources["wuhan"] = replace(UP, seen_ns=NOW_NS + 30 * SECOND_NS)
+    same = (await life.judged(NOW_NS + 30 * SECOND_NS))[Direction.FORWARD]
+    assert (same.packets, same.window_end_ns) == (first.packets, NOW_NS) == (3000, NOW_NS)
+    later = (await life.judged(NOW_NS + 60 * SECOND_NS))[Direction.FORWARD]
+    assert (later.packets, later.window_end_ns) == (3500, NOW_NS + 30 * SECOND_NS)
+
+
+async def test_a_month_is_that_of_the_calendar(store: Store) -> None:
+    """It begins at midnight in Shanghai, and what was counted before is another month's."""
+    life = Life(store, changed("window: 5m", "window: month, min_coverage: 0.000001"))
+    before = (await life.judged())[Direction.FORWARD].window_start_ns
+    await life.count(before, all=counts(within=4000))
+    await life.count(before + 60 * SECOND_NS, all=counts(within=3000))
+    now_ns = before + 90 * SECOND_NS
+    life.state.sources["wuhan"] = replace(UP, seen_ns=before + 60 * SECOND_NS)
+    assert (await life.judged(now_ns))[Direction.FORWARD].packets == 3000
 
 
 def test_a_status_remembers_when_and_how_an_agent_was_last_seen() -> None:

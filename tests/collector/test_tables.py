@@ -31,7 +31,7 @@ def test_verdicts_are_listed_with_numbers_and_reason() -> None:
     assert en[1].startswith("FAIL")
     for expected in (
         "wuhan → qingyang",
-        "<= 10 ms",
+        "≤ 10 ms, P99.9",
         "≤ 7.5 ms",
         "3000",
         "2921/15/3",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.core.outcome import Direction, Outcome
-from collector.sla.counts import difference
 from collector.sources.prometheus import readings_of
 from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
@@ -53,8 +52,7 @@ def _check(agents: Sequence[AgentReading]) -> None:
                 assert counts.packets == resolved - lost_there * (direction is Direction.REVERSE)
                 assert min(*counts.outcomes, *counts.delays) >= 0
             assert 0 <= reading.in_flight <= reading.sent
-            block = difference(None, reading)
-            assert block is not None
-            assert 0 <= block.start_ns <= block.end_ns < _STORABLE
-            assert 0 <= block.sent < _STORABLE
-            assert all(-_STORABLE <= limit.limit_ns < _STORABLE for limit in block.limits.values())
+            assert 0 <= reading.epoch * 1e9 < _STORABLE
+            assert 0 <= reading.taken_ns < _STORABLE
+            assert 0 <= reading.sent < _STORABLE
+            assert all(-_STORABLE <= limit.limit_ns < _STORABLE for limit in reading.limits.values())

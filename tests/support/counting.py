@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from agent.core.histogram import BUCKETS, EDGES_NS
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from collector.sla.counts import Block, DirectionCounts, Reading
+from collector.ledger.minutes import WIDTH, counts_vector, direction_counts
+from collector.ledger.recent import Slices
+from collector.sla.counts import DirectionCounts, Reading
+from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.verdict import PathKey
+from collector.store.numbers import Numbers
 
 SECOND_NS = 1_000_000_000
 MS = 1_000_000
@@ -15,6 +22,71 @@ PATH = PathKey("wuhan", "qingyang", "hub", "telecom", "stamp", 0)
 OTHER_PATH = PathKey("wuhan", "yichang", "province", "unicom", "stamp", 0)
 HUB_LIMIT = Limit(10 * MS, Operator.AT_MOST)
 CITY_LIMIT = Limit(MS, Operator.BELOW)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a path counted between two readings: a row of `Slices`, with names."""
+
+    path: PathKey
+    start_ns: int
+    end_ns: int
+    sent: int
+    directions: Mapping[Direction, DirectionCounts]
+    limits: Mapping[Direction, Limit]
+
+
+def blocks_of(slices: Slices, numbers: Numbers) -> list[Block]:
+    """Slices row by row."""
+    return [
+        Block(
+            numbers.keys[path], begun_ns, taken_ns, vector[0], direction_counts(vector), numbers.limits[terms]
+        )
+        for path, terms, begun_ns, taken_ns, vector in zip(
+            *(values.tolist() for values in (slices.path, slices.terms, slices.begun_ns, slices.taken_ns)),
+            slices.counts.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def slices_of(
+    blocks: Sequence[Block], path: int = 0, terms: Sequence[Mapping[Direction, Limit]] = ()
+) -> Slices:
+    """Blocks of one path as rows, under the number of their limits among `terms`."""
+    columns = np.array([(one.start_ns, one.end_ns) for one in blocks], np.int64).reshape(-1, 2)
+    return Slices(
+        np.full(len(blocks), path),
+        np.array([terms.index(one.limits) if terms else 0 for one in blocks], np.int64),
+        columns[:, 0],
+        columns[:, 1],
+        np.array([counts_vector(one.sent, one.directions) for one in blocks], np.int64).reshape(-1, WIDTH),
+    )
+
+
+def observation(
+    counted: DirectionCounts,
+    *,
+    coverage: float = 1.0,
+    begin_ns: int = 0,
+    end_ns: int = 300 * SECOND_NS,
+    round_trips: DirectionCounts | None = None,
+    minimum_us: int | None = None,
+    minutes: Sequence[DirectionCounts] = (),
+) -> Observation:
+    """One path that counted the same in all directions; `minutes` are what it is made of, where that is known."""
+    ways = [counted, counted, round_trips or counted]
+    blocks = np.array([one.outcomes for one in minutes], np.int64).reshape(-1, len(Outcome))
+    products = np.einsum("ma,mb->ab", blocks, blocks)
+    return Observation(
+        np.array([begin_ns]),
+        np.array([end_ns]),
+        np.full((1, 3), round(coverage * (end_ns - begin_ns) / MS)),
+        np.array([[one.outcomes for one in ways]], np.int64),
+        np.array([[one.delays for one in ways]], np.int64),
+        np.full((1, 3), NOT_MEASURED if minimum_us is None else minimum_us),
+        np.broadcast_to(products, (1, 3, *products.shape)),
+    )
 
 
 def counts(

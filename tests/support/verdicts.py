@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.core.outcome import Direction, Limit, Operator, Outcome
 from collector.documents import Name, Names
-from collector.sla.breach import Breach, BreachKey
+from collector.sla.breach import Breach, BreachEvent, BreachKey, Hysteresis, Watch, advance
 from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
 from collector.web.view import Fleet, Objective, Site, Tier
 
@@ -95,6 +99,45 @@ def judgement(
         delay_p50_ns=bucket,
         delay_p99_ns=bucket,
     )
+
+
+class Judged(Sequence[Judgement]):
+    """Judgements as the verdicts of an evaluation."""
+
+    def __init__(self, *judgements: Judgement) -> None:
+        self._judgements = judgements
+
+    @property
+    def codes(self) -> NDArray[np.int8]:
+        """The verdicts."""
+        return np.array([one.verdict for one in self._judgements], np.int8)
+
+    @property
+    def keys(self) -> list[BreachKey]:
+        """What they are about."""
+        return [BreachKey(one.path, one.direction, one.objective) for one in self._judgements]
+
+    def __len__(self) -> int:
+        return len(self._judgements)
+
+    @overload
+    def __getitem__(self, index: int) -> Judgement: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Judgement]: ...
+    def __getitem__(self, index: int | slice) -> Judgement | Sequence[Judgement]:
+        return self._judgements[index]
+
+
+def advanced(
+    watches: Mapping[BreachKey, Watch],
+    judgements: Sequence[Judgement],
+    hysteresis: Mapping[str, Hysteresis],
+    now_ns: int,
+) -> tuple[dict[BreachKey, Watch], list[BreachEvent]]:
+    """Take judgements into account as those of one evaluation."""
+    judged = Judged(*judgements)
+    places = {key: place for place, key in enumerate(judged.keys)}
+    return advance(watches, judged, judged.keys, places, hysteresis, now_ns)
 
 
 def breach(

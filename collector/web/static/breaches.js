@@ -20,7 +20,7 @@ export class BreachItem {
         symbol(breach.state === "open" ? "FAIL" : "PASS"),
         element("b", {}, pathName(breach, names, text)),
         element("span", { class: "chip" }, breach.tier_name[language]),
-        element("span", { class: "chip" }, `${format.limit(breach.limit)} · P${breach.percentile}`),
+        element("span", { class: "chip" }, breach.promise[language]),
         this.current,
       ),
       element("p", { class: "when-line" }, this.when),

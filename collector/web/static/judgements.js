@@ -160,9 +160,11 @@ export class Row {
       this.verdict.replaceChildren(symbol(judgement.verdict), text.verdict[judgement.verdict]);
     }
     this.#updateClock(judgement, agents);
-    setText(this.promise, format.limit(judgement.limit));
+    const language = text.htmlLang === "en" ? "en" : "zh";
+    const ofDelay = judgement.measure === "delay";
+    setText(this.promise, ofDelay ? format.limit(judgement.limit) : judgement.promise[language]);
     const window = format.duration(judgement.window.seconds * 1000, text);
-    setText(this.percentile, text.promise(judgement.percentile, window));
+    setText(this.percentile, ofDelay ? text.promise(judgement.percentile, window) : text.window(window));
     setText(this.floor, text.floor(format.milliseconds(judgement.floor_seconds)));
     for (const [node, edges] of [
       [this.p50, judgement.delay.p50],
@@ -172,7 +174,7 @@ export class Row {
       node.classList.toggle("absent", !edges);
     }
     this.#updateShares(judgement);
-    setText(this.reason, judgement.reason[text.htmlLang === "en" ? "en" : "zh"]);
+    setText(this.reason, judgement.reason[language]);
     this.#showEvidence();
   }
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from agent.core.ledger import Ledgers
-from agent.core.outcome import Direction
+from agent.core.outcome import Direction, Limit, Operator
 from agent.core.schedule import Schedule
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings, PtpClockSettings
@@ -14,6 +14,7 @@ from collector.fleet.plan import agent_config, compile_plan, plan_version
 from collector.fleet.settings import FleetSettings
 from collector.sla.breach import Hysteresis
 from collector.sla.verdict import PathKey
+from collector.sla.window import Window
 from tests.support.fleets import changed, fleet
 
 MS = 1_000_000
@@ -50,19 +51,21 @@ def test_a_target_knows_its_limit_floor_percentile_and_window() -> None:
     """As the fleet file says, the floor by distance: for both ways where both are judged together."""
     targets = {(one.path, one.direction, one.objective.id): one for one in compile_plan(fleet()).targets}
     hub = targets[HUB, Direction.FORWARD, "hourly"]
-    assert str(hub.objective.limit) == "<= 10 ms"
-    assert hub.objective.floor_ns == pytest.approx(4.13 * MS, abs=0.01 * MS)
+    assert str(hub.limit) == "<= 10 ms"
+    assert hub.floor_ns == pytest.approx(4.13 * MS, abs=0.01 * MS)
     assert (hub.objective.percentile, hub.objective.min_coverage) == (99, 0.9)
-    assert hub.window_ns == 3600 * 10**9
-    assert targets[LOOP, Direction.ROUND_TRIP, "detection"].objective.floor_ns == 2 * 30 * 4900
+    assert hub.objective.window == Window(3600 * 10**9)
+    assert targets[LOOP, Direction.ROUND_TRIP, "detection"].floor_ns == 2 * 30 * 4900
 
 
-def test_the_plan_knows_agents_hysteresis_and_how_far_to_look_back() -> None:
+def test_the_plan_knows_agents_hysteresis_and_the_order_of_everything() -> None:
     """What the program needs besides."""
     plan = compile_plan(fleet())
     assert plan.agents == {"wuhan": "127.0.0.1:9461", "guanggu": "127.0.0.1:9462"}
     assert plan.hysteresis == {"detection": Hysteresis(2, 4), "hourly": Hysteresis(1, 3)}
-    assert plan.longest_window_ns == 3600 * 10**9
+    assert [plan.sources[place] for place in plan.source_of] == [path.source for path in plan.paths]
+    assert [plan.keys[place] for place in plan.places.values()] == [*plan.places] == list(plan.keys)
+    assert plan.promised[LOOP] == {Direction.ROUND_TRIP: Limit(10 * MS, Operator.BELOW)}
 
 
 @pytest.mark.parametrize("site", ["wuhan", "guanggu", "qingyang"])
@@ -84,7 +87,7 @@ def test_an_agent_counts_under_the_labels_and_against_the_limits_that_are_judged
             key = PathKey(
                 labels.source, labels.target, labels.tier, labels.provider, labels.kind, labels.dscp
             )
-            mine = {one.direction: one.objective for one in targets if one.path == key}
+            mine = {one.direction: one for one in targets if one.path == key}
             assert mine, key
             for direction, counted in ledger.directions():
                 if direction in mine:

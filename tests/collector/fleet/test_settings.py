@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from agent.core.outcome import Limit, Operator
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.settings import parse
+from collector.fleet.objectives import format_window, parse_window
 from collector.fleet.settings import FleetSettings, PrometheusSourceSettings
+from collector.sla.measure import Measure
+from collector.sla.window import Calendar, Window
 from collector.store.location import location
 from tests.support.fleets import FLEET, changed, fleet
 
@@ -135,6 +139,19 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
         ("listen: 127.0.0.1:9460", "listen: 127.0.0.1", "listen", "no port"),
         ("interval: 50ms", "interval: 50ms, schedule: random", "paths[1].schedule", "poisson"),
         ("interval: 50ms", "intervall: 50ms", "paths[1].intervall", "interval"),
+        ("window: 5m", "window: week", "objectives[0].window", "day or month"),
+        ("window: 5m", "window: 40d", "objectives[0].window", "longer than 31d"),
+        ("percentile: 99.9, ", "", "objectives[0]", "measure delay needs percentile"),
+        ("percentile: 99.9", "measure: loss", "objectives[0]", "measure loss needs loss_ratio"),
+        ("percentile: 99.9", "measure: loss, loss_ratio: 2", "objectives[0].loss_ratio", "1"),
+        (
+            "percentile: 99.9",
+            "percentile: 99.9, loss_ratio: 0.1",
+            "objectives[0].loss_ratio",
+            "takes no loss_ratio",
+        ),
+        ("percentile: 99.9", "percentile: 99, measure: delay_variation", "objectives[0]", "needs variation"),
+        ("percentile: 99.9", "percentile: 99.9, measure: speed", "objectives[0].measure", "delay_variation"),
         ("dscp: 46", "tlvs: [padding]", "paths[1].tlvs[0]", "class_of_service"),
         (
             "dscp: 46",
@@ -503,3 +520,22 @@ def test_where_probes_come_from(agent: str, probes_from: str, known: list[str]) 
     )
     assert [str(network) for network in fleet(text).sites[0].sources()] == known
     assert fleet(text).sites[2].sources() == ()
+
+
+def test_windows_are_written_as_they_are_read() -> None:
+    """Durations up to 31 days, a day and a month."""
+    for text in ("10s", "5m", "30d", "day", "month"):
+        assert format_window(parse_window(text)) == text
+        assert parse_window(parse_window(text)) == parse_window(text)
+
+
+def test_every_measure_has_its_objective() -> None:
+    """With the share that may break the promise, and how many packets it takes to prove that none did."""
+    more = """\
+  - {id: loss, measure: loss, loss_ratio: 0.001, window: 1h}
+  - {id: jitter, measure: delay_variation, percentile: 99, variation: "<= 500us", window: month}
+"""
+    _, _, loss, jitter = fleet(FLEET + more).objectives
+    assert (loss.objective().measure, loss.threshold, loss.packets_needed) == (Measure.LOSS, 0.001, 2995)
+    assert jitter.objective().variation == Limit(500_000, Operator.AT_MOST)
+    assert jitter.objective().window == Window(Calendar.MONTH)

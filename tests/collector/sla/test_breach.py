@@ -13,11 +13,10 @@ from collector.sla.breach import (
     BreachOpened,
     Hysteresis,
     Watch,
-    advance,
     breach_id,
 )
 from collector.sla.verdict import Verdict
-from tests.support.verdicts import HUB_PATH, SECOND_NS, judgement
+from tests.support.verdicts import HUB_PATH, SECOND_NS, advanced, judgement
 
 PASS, FAIL, UNKNOWN, ABSENT = Verdict.PASS, Verdict.FAIL, Verdict.INDETERMINATE, Verdict.NO_DATA
 KEY = BreachKey(HUB_PATH, Direction.FORWARD, "detection")
@@ -31,7 +30,7 @@ def play(
     events: list[tuple[int, BreachEvent]] = []
     needed = {"detection": Hysteresis(open_after, close_after)}
     for number, verdict in enumerate(verdicts):
-        watches, new = advance(watches, [judgement(verdict)], needed, number * SECOND_NS)
+        watches, new = advanced(watches, [judgement(verdict)], needed, number * SECOND_NS)
         events += [(number, event) for event in new]
     return watches, events
 
@@ -45,7 +44,7 @@ def test_a_breach_opens_with_the_first_fail_and_closes_after_three_passes() -> N
     """Quick to open, slow to close, as configured."""
     watches, events = play([PASS, FAIL, FAIL, PASS, PASS, PASS, PASS])
     assert kinds(events) == [(1, "BreachOpened"), (5, "BreachClosed")]
-    assert watches[KEY] == Watch(None, 0)
+    assert watches == {}
 
 
 def test_a_single_pass_amid_fails_closes_nothing() -> None:
@@ -86,15 +85,15 @@ def test_a_closed_breach_keeps_what_opened_and_what_closed_it() -> None:
 def test_directions_are_watched_apart() -> None:
     """A breach forward says nothing of the way back."""
     judgements = [judgement(FAIL), judgement(PASS, direction=Direction.REVERSE)]
-    watches, events = advance({}, judgements, {"detection": Hysteresis(1, 1)}, 0)
+    watches, events = advanced({}, judgements, {"detection": Hysteresis(1, 1)}, 0)
     assert [event.breach.key.direction for event in events] == [Direction.FORWARD]
-    assert watches[BreachKey(HUB_PATH, Direction.REVERSE, "detection")].open is None
+    assert BreachKey(HUB_PATH, Direction.REVERSE, "detection") not in watches
 
 
 def test_what_is_no_longer_judged_is_closed_without_a_proof() -> None:
     """A path that has left the fleet file must not alert for ever; nor does it count as recovered."""
     watches, _ = play([FAIL])
-    after, events = advance(watches, [], {}, 9 * SECOND_NS)
+    after, events = advanced(watches, [], {}, 9 * SECOND_NS)
     assert after == {}
     assert [type(event) for event in events] == [BreachClosed]
     assert events[0].breach.closed_ns == 9 * SECOND_NS
@@ -104,7 +103,7 @@ def test_what_is_no_longer_judged_is_closed_without_a_proof() -> None:
 def test_a_run_of_what_is_no_longer_judged_is_forgotten() -> None:
     """Without an event: nothing was announced of it."""
     watches, _ = play([FAIL], open_after=2)
-    assert advance(watches, [], {}, SECOND_NS) == ({}, [])
+    assert advanced(watches, [], {}, SECOND_NS) == ({}, [])
 
 
 def test_the_id_of_a_breach_follows_from_what_it_is_about_and_when() -> None:
@@ -138,7 +137,7 @@ def test_a_restart_between_evaluations_changes_nothing(verdicts: list[Verdict], 
             watches = {
                 key: Watch(watch.open, watch.run) for key, watch in watches.items() if watch != Watch()
             }
-        watches, new = advance(watches, [judgement(verdict)], needed, number)
+        watches, new = advanced(watches, [judgement(verdict)], needed, number)
         events += new
     assert events == [event for _, event in _replayed(verdicts, needed)]
 
@@ -147,6 +146,6 @@ def _replayed(verdicts: list[Verdict], needed: dict[str, Hysteresis]) -> list[tu
     watches: dict[BreachKey, Watch] = {}
     events: list[tuple[int, BreachEvent]] = []
     for number, verdict in enumerate(verdicts):
-        watches, new = advance(watches, [judgement(verdict)], needed, number)
+        watches, new = advanced(watches, [judgement(verdict)], needed, number)
         events += [(number, event) for event in new]
     return events

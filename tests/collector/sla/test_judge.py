@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from agent.core.outcome import Direction, Outcome
+from agent.core.outcome import ONE_WAY, Direction, Limit, Operator, Outcome
 from collector.sla.confidence import lower_bound, upper_bound
-from collector.sla.judge import AgentFacts, Objective, judge
+from collector.sla.counts import NOTHING, DirectionCounts
+from collector.sla.judge import Question, judge
+from collector.sla.measure import Measure
+from collector.sla.objective import Objective, Target
+from collector.sla.observation import Observation
+from collector.sla.reasons import AgentFacts
 from collector.sla.verdict import Judgement, Verdict
-from collector.sla.window import WindowSum
-from tests.support.counting import CITY_LIMIT, HUB_LIMIT, MS, PATH, SECOND_NS, counts
+from collector.sla.verdicts import Answer, Verdicts
+from collector.sla.window import Window
+from tests.support.counting import CITY_LIMIT, HUB_LIMIT, MS, PATH, SECOND_NS, counts, observation
 
-UP = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=50_000)
-UNSYNCHRONISED = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=None)
-DOWN = AgentFacts(up=False, limit=HUB_LIMIT, clock_bound_ns=50_000, silence="does not answer")
+UP = AgentFacts(up=True, clock_bound_ns=50_000)
+UNSYNCHRONISED = AgentFacts(up=True, clock_bound_ns=None)
+DOWN = AgentFacts(up=False, clock_bound_ns=50_000, silence="does not answer")
+WINDOW = Window(300 * SECOND_NS)
+
+
+def answer(
+    observed: Observation,
+    objective: Objective,
+    *,
+    agent: AgentFacts = UP,
+    direction: Direction = Direction.FORWARD,
+    other_limit: Limit | None = None,
+    history: Observation | None = None,
+) -> Judgement:
+    """Judge one direction of one path."""
+    target = Target(PATH, direction, objective, HUB_LIMIT, int(4.13 * MS))
+    question = Question.of(objective, [target], [0])
+    evidence = judge(question, observed, history, np.array([other_limit is not None]))
+    others = {} if other_limit is None else {(PATH, direction): other_limit}
+    (one,) = Verdicts([Answer(question, observed, evidence, lambda path: agent, others)])
+    assert evidence.lower()[0] == pytest.approx(one.bound_lower or 0)
+    assert evidence.upper()[0] == pytest.approx(1 if one.bound_upper is None else one.bound_upper)
+    return one
 
 
 def verdict_on(
@@ -30,13 +61,16 @@ def verdict_on(
     coverage: float = 1.0,
     agent: AgentFacts = UP,
     direction: Direction = Direction.FORWARD,
+    round_trips: Mapping[int, int] | None = None,
+    other_limit: Limit | None = None,
 ) -> Judgement:
     """Judge these counts of five minutes."""
-    objective = Objective("detection", HUB_LIMIT, int(4.13 * MS), percentile, 0.5)
+    objective = Objective("detection", Measure.DELAY, WINDOW, 1 - percentile / 100, 0.5, percentile)
     delays = {int(7.5 * MS): within - within // 100, 15 * MS: within // 100 + over}
     counted = counts(within, over, uncertain, lost, unattributed, delays=delays)
-    window = WindowSum(0, 300 * SECOND_NS, counted, coverage)
-    return judge(PATH, direction, objective, window, agent)
+    both = counted if round_trips is None else replace(counted, delays=counts(delays=round_trips).delays)
+    observed = observation(counted, coverage=coverage, round_trips=both)
+    return answer(observed, objective, agent=agent, direction=direction, other_limit=other_limit)
 
 
 def test_enough_clean_packets_pass() -> None:
@@ -144,14 +178,13 @@ def test_a_window_without_packets_is_no_data() -> None:
     one = verdict_on()
     assert (one.verdict, one.reason.code) == (Verdict.NO_DATA, "no_packets")
     assert (one.violation_lower, one.bound_upper, one.delay_p50_ns) == (None, None, None)
-    unresolved = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=None, resolved=False)
+    unresolved = AgentFacts(up=True, clock_bound_ns=None, resolved=False)
     assert verdict_on(agent=unresolved).reason.code == "target_unresolved"
 
 
 def test_counts_against_another_limit_judge_nothing() -> None:
     """The fleet file has changed and the agent does not know it yet."""
-    stale = AgentFacts(up=True, limit=CITY_LIMIT, clock_bound_ns=50_000)
-    one = verdict_on(within=3000, agent=stale)
+    one = verdict_on(within=3000, other_limit=CITY_LIMIT)
     assert (one.verdict, one.reason.code) == (Verdict.NO_DATA, "other_limit")
     assert "< 1 ms" in one.reason.en
     assert "<= 10 ms" in one.reason.en
@@ -159,7 +192,7 @@ def test_counts_against_another_limit_judge_nothing() -> None:
 
 def test_an_agent_that_never_said_its_limit_is_judged_by_what_was_stored() -> None:
     """After a restart of the collector, before the first reading."""
-    assert verdict_on(within=3000, agent=AgentFacts(False, None, None)).verdict is Verdict.PASS
+    assert verdict_on(within=3000, agent=AgentFacts(False, None)).verdict is Verdict.PASS
 
 
 def test_a_judgement_can_be_recomputed_from_what_it_says() -> None:
@@ -248,13 +281,138 @@ def test_of_paths_that_just_keep_the_promise_at_most_one_in_twenty_fails(
 )
 def test_a_pass_without_clocks_says_what_proves_it(round_trips: dict[int, int], words: str) -> None:
     """Where no clock vouches for anything the reason names the round trip, alone or less the floor."""
-    delays = counts(0, 0, 0, 0, 0, delays=round_trips).delays
-    unsynchronised = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=None, round_trips=delays)
-    one = verdict_on(within=4000, agent=unsynchronised)
+    one = verdict_on(within=4000, agent=UNSYNCHRONISED, round_trips=round_trips)
     assert one.verdict is Verdict.PASS
     assert words in one.reason.en
     assert "往返时延" in one.reason.zh
-    synchronised = AgentFacts(up=True, limit=HUB_LIMIT, clock_bound_ns=50_000, round_trips=delays)
-    assert "round trip" not in verdict_on(within=4000, agent=synchronised).reason.en
-    both_ways = verdict_on(within=4000, agent=unsynchronised, direction=Direction.ROUND_TRIP)
+    assert "round trip" not in verdict_on(within=4000, round_trips=round_trips).reason.en
+    both_ways = verdict_on(
+        within=4000, agent=UNSYNCHRONISED, direction=Direction.ROUND_TRIP, round_trips=round_trips
+    )
     assert "no clock" not in both_ways.reason.en
+
+
+def bursty(clean: int, bad: int, lost: int, packets: int = 600) -> list[DirectionCounts]:
+    """Minutes without a violation, and some that each lose so many of their packets."""
+    return [counts(packets)] * clean + [counts(packets - lost, lost=lost)] * bad
+
+
+def whole(minutes: list[DirectionCounts]) -> DirectionCounts:
+    """All minutes together."""
+    return sum(minutes, NOTHING)
+
+
+HOURLY = Objective("hourly", Measure.LOSS, Window(3600 * SECOND_NS), 0.02, 0.5)
+
+
+def test_packets_that_are_lost_together_prove_less() -> None:
+    """Five minutes of an hour lose a third of their packets: more than 2 % in all, which so few bursts do not prove;
+    spread evenly the same loss does."""
+    minutes = bursty(55, 5, 200)
+    together = answer(observation(whole(minutes), minutes=minutes), HOURLY)
+    assert together.verdict is Verdict.INDETERMINATE
+    assert together.effective is not None
+    assert together.effective < 3600
+    assert "in bursts: worth" in together.reason.en
+    assert "独立" in together.reason.zh
+    evenly = [counts(600 - 1000 // 60, lost=1000 // 60)] * 60
+    apart = answer(observation(whole(evenly), minutes=evenly), HOURLY)
+    assert apart.verdict is Verdict.FAIL
+    assert apart.effective is not None
+    assert apart.effective > 34_000
+
+
+def test_a_history_tells_a_short_window_how_packets_depend_on_each_other() -> None:
+    """Five clean minutes pass where packets are lost one by one, and do not where the day was lost in bursts."""
+    objective = Objective("loss", Measure.LOSS, WINDOW, 0.002, 0.5)
+    clean = observation(counts(3000), minutes=[counts(600)] * 5)
+    assert answer(clean, objective).verdict is Verdict.PASS
+    evenly = [counts(599, lost=1)] * 1440
+    assert (
+        answer(clean, objective, history=observation(whole(evenly), minutes=evenly)).verdict is Verdict.PASS
+    )
+    minutes = bursty(1400, 40, 300)
+    one = answer(clean, objective, history=observation(whole(minutes), minutes=minutes))
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "too_few_packets")
+
+
+@pytest.mark.parametrize(
+    ("counted", "verdict", "code"),
+    [
+        (counts(30_000, 500, 400, 30), Verdict.PASS, "upper_bound_meets"),
+        (counts(29_000, lost=700), Verdict.FAIL, "lower_bound_exceeds"),
+        (counts(29_000, unattributed=700), Verdict.INDETERMINATE, "loss_without_direction"),
+        (counts(unattributed=700), Verdict.INDETERMINATE, "target_silent"),
+        (counts(100), Verdict.INDETERMINATE, "too_few_packets"),
+        (counts(9_800, lost=200), Verdict.INDETERMINATE, "between_bounds"),
+    ],
+)
+def test_loss_is_judged_by_what_is_lost(counted: DirectionCounts, verdict: Verdict, code: str) -> None:
+    """Late packets are not lost, and what the clocks cannot tell does not matter."""
+    one = answer(observation(counted), HOURLY)
+    assert (one.verdict, one.reason.code) == (verdict, code)
+    assert "2.000%" in one.reason.en or verdict is Verdict.INDETERMINATE
+    assert one.percentile is None
+
+
+def variation(at_most_ms: float, operator: Operator = Operator.AT_MOST) -> Objective:
+    """P99 of packets within so much of the quickest."""
+    limit = Limit(int(at_most_ms * MS), operator)
+    return Objective("jitter", Measure.DELAY_VARIATION, WINDOW, 0.01, 0.5, 99, limit)
+
+
+@pytest.mark.parametrize(
+    ("bound_ms", "verdict", "code"),
+    [
+        (6.0, Verdict.PASS, "upper_bound_meets"),
+        (3.0, Verdict.INDETERMINATE, "buckets_cannot_prove"),
+        (0.4, Verdict.FAIL, "lower_bound_exceeds"),
+    ],
+)
+def test_variation_is_told_as_far_as_the_buckets_tell_it(
+    bound_ms: float, verdict: Verdict, code: str
+) -> None:
+    """The quickest took 4.2 ms, most packets between 5 and 7.5 ms, some up to 10 ms: a variation of 6 ms is kept,
+    0.4 ms surely not; 3 ms lie within the bucket of most packets, of which nothing is claimed."""
+    delays = {5 * MS: 970, int(7.5 * MS): 9_000, 10 * MS: 30}
+    one = answer(observation(counts(10_000, delays=delays), minimum_us=4_200), variation(bound_ms))
+    assert (one.verdict, one.reason.code) == (verdict, code)
+    assert one.reason.zh
+
+
+def test_a_variation_at_an_edge_is_kept_or_not_by_its_operator() -> None:
+    """Delays of at most 5 ms against a least one of 4 ms: at most 1 ms is kept, below 1 ms is not proven."""
+    observed = observation(counts(1000, delays={5 * MS: 1000}), minimum_us=4_000)
+    assert answer(observed, variation(1.0)).verdict is Verdict.PASS
+    assert answer(observed, variation(1.0, Operator.BELOW)).verdict is Verdict.INDETERMINATE
+
+
+def test_variation_without_delays_is_no_data() -> None:
+    """Where no clock vouches for one-way delays none are known; where the least one is not, nothing is claimed."""
+    one = answer(observation(counts(1000)), variation(1.0))
+    assert (one.verdict, one.reason.code) == (Verdict.NO_DATA, "no_delays")
+    assert answer(observation(counts()), variation(1.0)).reason.code == "no_packets"
+    unknown = observation(counts(1000, delays={5 * MS: 1000}))
+    assert answer(unknown, variation(1.0)).verdict is Verdict.INDETERMINATE
+
+
+def test_verdicts_are_a_sequence() -> None:
+    """Of all answers, one after the other, from either end and in slices."""
+    questions = [
+        Question.of(one, [Target(PATH, way, one, HUB_LIMIT, 0) for way in ONE_WAY], [0, 0])
+        for one in (HOURLY, variation(1.0))
+    ]
+    observed = observation(counts(1000))
+    verdicts = Verdicts(
+        [
+            Answer(asked, observed, judge(asked, observed, None, np.zeros(2, np.bool_)), lambda path: UP, {})
+            for asked in questions
+        ]
+    )
+    names = [(one.objective, one.direction) for one in verdicts]
+    assert names == [(name, way) for name in ("hourly", "jitter") for way in ONE_WAY]
+    assert verdicts[-1] == verdicts[3] == verdicts[2:][1]
+    assert verdicts.codes.tolist() == [one.verdict for one in verdicts]
+    with pytest.raises(IndexError):
+        verdicts[4]
+    assert len(Verdicts()) == 0

@@ -11,18 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from aiohttp import web
 
-from agent.core.outcome import Limit
+from agent.core.outcome import Direction
+from collector.ledger.recent import RecentSlices
 from collector.sla.confidence import clean_packets_needed
-from collector.sla.counts import Block, Reading, difference
-from collector.sla.judge import AgentFacts, Objective, judge
+from collector.sla.counts import Reading
+from collector.sla.judge import Question, judge
+from collector.sla.measure import Measure
+from collector.sla.objective import Objective, Target
+from collector.sla.reasons import AgentFacts
 from collector.sla.verdict import Judgement, Verdict
-from collector.sla.window import window_sum
+from collector.sla.verdicts import Answer, Verdicts
+from collector.sla.window import Window
 from collector.sources.agents import AgentsSource
 from collector.sources.prometheus import PrometheusSource
 from collector.sources.samples import AgentReading
+from collector.store.store import Store
+from collector.windows import Windows
 from tests.support.counting import HUB_LIMIT, MS, OTHER_PATH, PATH, SECOND_NS
 from tests.support.processes import eventually, free_port, running
 from tests.support.requirements import require_binary
@@ -90,19 +98,24 @@ def counted(reading: AgentReading) -> list[Reading]:
     return [replace(one, taken_ns=0) for one in sorted(reading.readings, key=lambda one: one.path)]
 
 
-def verdicts(blocks: list[Block]) -> dict[object, Judgement]:
-    """Judge the blocks, and leave out their times: the two did not read at the same instant."""
-    found: dict[object, Judgement] = {}
-    for path in (PATH, OTHER_PATH):
-        for direction in blocks[0].directions:
-            mine = [block for block in blocks if block.path == path]
-            limit: Limit = mine[0].limits[direction]
-            end_ns = mine[-1].end_ns
-            window = window_sum(mine, direction, limit, end_ns, end_ns - mine[0].start_ns)
-            objective = Objective("detection", limit, 4 * MS, 95, 0.5)
-            judgement = judge(path, direction, objective, window, AgentFacts(True, limit, 50_000))
-            found[path, direction] = replace(judgement, window_start_ns=0, window_end_ns=0, coverage=1.0)
-    return found
+async def verdicts(store: Store) -> dict[object, Judgement]:
+    """Judge what is in a ledger, and leave out the times: two sources do not read at the same instant."""
+    promised = dict.fromkeys(Direction, HUB_LIMIT)
+    objective = Objective("detection", Measure.DELAY, Window(3600 * SECOND_NS), 0.05, 0.5, 95)
+    paths = [PATH, OTHER_PATH]
+    now_ns = time.time_ns()
+    windows = Windows(store.ledger, store.numbers, RecentSlices(), paths, [promised] * 2)
+    observed = await windows.observe(objective.window, np.full(2, now_ns), now_ns)
+    observed.covered_ms[:] = 3_600_000
+    targets = [
+        Target(path, direction, objective, HUB_LIMIT, 4 * MS) for path in paths for direction in Direction
+    ]
+    question = Question.of(objective, targets, [row for row, _ in enumerate(paths) for _ in Direction])
+    evidence = judge(question, observed, None, np.zeros(len(targets), np.bool_))
+    return {
+        (one.path, one.direction): replace(one, window_start_ns=0, window_end_ns=0)
+        for one in Verdicts([Answer(question, observed, evidence, lambda path: AgentFacts(True, 50_000), {})])
+    }
 
 
 async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_agents(tmp_path: Path) -> None:
@@ -126,8 +139,9 @@ async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_age
         )
         stack.push_async_callback(indirect.close)
         stack.push_async_callback(direct.close)
-        blocks: dict[str, list[Block]] = {"prometheus": [], "agents": []}
-        last: dict[str, dict[object, Reading]] = {"prometheus": {}, "agents": {}}
+        stores = {name: await Store.open(tmp_path / f"{name}.sqlite") for name in ("prometheus", "agents")}
+        for store in stores.values():
+            stack.push_async_callback(store.close)
         past: list[AgentReading] = []
         for turn in range(3):
             if turn == 2:
@@ -139,18 +153,15 @@ async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_age
             assert counted(through) == counted(straight)
             assert (through.clock_source, through.clock_bound_ns) == ("declared", 50_000)
             for name, taken in (("prometheus", through), ("agents", straight)):
-                for reading in taken.readings:
-                    block = difference(last[name].get(reading.path), reading)
-                    assert block is not None
-                    blocks[name].append(block)
-                    last[name][reading.path] = reading
+                assert len(await stores[name].ledger.ingest(taken.readings)) == 2
             past.append(through)
-        assert verdicts(blocks["prometheus"]) == verdicts(blocks["agents"])
+        judged = await verdicts(stores["agents"])
+        assert await verdicts(stores["prometheus"]) == judged
         for then in past:
             found = await indirect.read_at(then.taken_ns)
             assert found is not None
             assert [one for one in found if one.site == "wuhan"] == [then], "the past is what it was"
-        assert {one.verdict for one in verdicts(blocks["agents"]).values()} >= {Verdict.PASS, Verdict.FAIL}
+        assert {one.verdict for one in judged.values()} >= {Verdict.PASS, Verdict.FAIL}
         by_site = {one.site: one for one in await indirect.read()}
         assert (by_site["beijing"].up, by_site["yichang"].up) == (False, False)
         assert "no recent scrape" in by_site["beijing"].reason

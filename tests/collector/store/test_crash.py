@@ -18,13 +18,13 @@ from sqlalchemy.engine import Engine
 
 from agent.core.outcome import Direction
 from collector.alerts.outbox import announcements
-from collector.sla.breach import Hysteresis, Watch, advance
+from collector.sla.breach import Hysteresis, Watch
 from collector.sla.counts import DirectionCounts, Reading
 from collector.sla.verdict import PathKey, Verdict
 from collector.store.store import Store
 from tests.support.counting import OTHER_PATH, SECOND_NS, reading
 from tests.support.ledgers import FOREVER, totals
-from tests.support.verdicts import NAMES, judgement
+from tests.support.verdicts import NAMES, advanced, judgement
 
 CHANNELS = ("webhook:noc", "webhook:regulator")
 NEEDED = {"detection": Hysteresis(2, 2)}
@@ -50,7 +50,7 @@ async def live(store: Store, first: int, last: int) -> None:
         for one in readings(turn):
             await store.ledger.ingest([one])
         now_ns = (110 + 10 * turn) * SECOND_NS
-        watches, events = advance(watches, [judgement(VERDICTS[turn])], NEEDED, now_ns)
+        watches, events = advanced(watches, [judgement(VERDICTS[turn])], NEEDED, now_ns)
         rows = announcements(events, CHANNELS, NAMES, "http://page", now_ns)
         await store.record([happened.breach for happened in events], watches, rows)
     await store.ledger.settle(FOREVER)
@@ -153,7 +153,7 @@ async def test_an_open_breach_is_not_announced_again_by_the_next_collector(tmp_p
     store = await Store.open(tmp_path / FILE)
     watches = (await store.recall(0)).watches
     assert [watch.open is not None for watch in watches.values()] == [True]
-    after, events = advance(watches, [judgement(Verdict.FAIL)], NEEDED, 10**12)
+    after, events = advanced(watches, [judgement(Verdict.FAIL)], NEEDED, 10**12)
     assert events == []
     assert after == {key: Watch(watch.open, 0) for key, watch in watches.items()}
     await store.close()

@@ -11,10 +11,10 @@ from sqlalchemy import URL
 from agent.core.outcome import Direction
 from collector.alerts.outbox import Notification
 from collector.sla.breach import BreachKey, Watch
-from collector.sla.counts import NOTHING
+from collector.sla.counts import NOTHING, Reading
 from collector.store.exceptions import StoreError
 from collector.store.store import Store
-from tests.support.counting import CITY_LIMIT, OTHER_PATH, PATH, SECOND_NS, reading
+from tests.support.counting import CITY_LIMIT, OTHER_PATH, PATH, SECOND_NS, Block, blocks_of, reading
 from tests.support.ledgers import totals
 from tests.support.verdicts import HUB_PATH, NOW_NS, breach, closed
 
@@ -32,13 +32,24 @@ def told(number: int, channel: str = "webhook:noc") -> Notification:
     return Notification(f"{channel}/b{number}/opened", channel, '{"n":1}', NOW_NS)
 
 
+async def ingested(store: Store, *readings: Reading) -> list[Block]:
+    """What readings have added."""
+    return blocks_of(await store.ledger.ingest(readings), store.numbers)
+
+
+async def recalled(store: Store, since_ns: int = 0) -> list[Block]:
+    """What is remembered, in order."""
+    blocks = blocks_of((await store.recall(since_ns)).slices, store.numbers)
+    return sorted(blocks, key=lambda block: block.end_ns)
+
+
 async def test_the_first_reading_is_a_block_and_the_next_one_its_difference(store: Store) -> None:
     """Both are of one minute, which is what is remembered."""
-    (first,) = await store.ledger.ingest([reading(110, within=90)])
-    (second,) = await store.ledger.ingest([reading(120, within=190, lost=2)])
+    (first,) = await ingested(store, reading(110, within=90))
+    (second,) = await ingested(store, reading(120, within=190, lost=2))
     assert first.directions[Direction.FORWARD].outcomes == (90, 0, 0, 0, 0)
     assert second.directions[Direction.FORWARD].outcomes == (100, 0, 0, 2, 0)
-    (minute,) = (await store.recall(0)).blocks
+    (minute,) = await recalled(store)
     assert minute.directions[Direction.FORWARD].outcomes == (190, 0, 0, 2, 0)
     assert (minute.start_ns, minute.end_ns) == (first.start_ns, second.end_ns)
     assert minute.limits == first.limits
@@ -47,14 +58,14 @@ async def test_the_first_reading_is_a_block_and_the_next_one_its_difference(stor
 async def test_the_same_reading_again_adds_nothing(store: Store) -> None:
     """Nor does an older one."""
     await store.ledger.ingest([reading(120, within=90)])
-    assert await store.ledger.ingest([reading(120, within=90)]) == []
-    assert await store.ledger.ingest([reading(110, within=80)]) == []
+    assert await ingested(store, reading(120, within=90)) == []
+    assert await ingested(store, reading(110, within=80)) == []
     assert (await totals(store))[PATH][0] == 90
 
 
 async def test_an_empty_reading_is_no_transaction(store: Store) -> None:
     """An agent without paths."""
-    assert await store.ledger.ingest([]) == []
+    assert await ingested(store) == []
 
 
 async def test_paths_are_kept_apart(store: Store) -> None:
@@ -62,7 +73,7 @@ async def test_paths_are_kept_apart(store: Store) -> None:
     await store.ledger.ingest(
         [reading(110, within=10), reading(110, within=20, path=OTHER_PATH, limit=CITY_LIMIT)]
     )
-    (block,) = await store.ledger.ingest([reading(120, within=25, path=OTHER_PATH, limit=CITY_LIMIT)])
+    (block,) = await ingested(store, reading(120, within=25, path=OTHER_PATH, limit=CITY_LIMIT))
     assert (block.path, block.sent, block.limits[Direction.REVERSE]) == (OTHER_PATH, 5, CITY_LIMIT)
     found = await totals(store)
     assert (found[PATH][0], found[OTHER_PATH][0]) == (10, 25)
@@ -76,13 +87,12 @@ async def test_a_restart_goes_on_where_it_ended(where: Path | URL) -> None:
     opened = breach()
     other = BreachKey(HUB_PATH, Direction.REVERSE, "detection")
     await first.record([opened], {KEY: Watch(opened, 2), other: Watch(None, 1)}, [told(1)])
-    before = await first.recall(0)
+    before = await recalled(first)
     await first.close()
     second = await Store.open(where)
-    after = await second.recall(0)
-    assert after == before
-    assert after.watches == {KEY: Watch(opened, 2), other: Watch(None, 1)}
-    (block,) = await second.ledger.ingest([reading(120, within=100)])
+    assert await recalled(second) == before
+    assert (await second.recall(0)).watches == {KEY: Watch(opened, 2), other: Watch(None, 1)}
+    (block,) = await ingested(second, reading(120, within=100))
     assert block.directions[Direction.FORWARD].outcomes == (10, 0, 0, 0, 0)
     await second.close()
 
@@ -91,14 +101,14 @@ async def test_only_minutes_of_the_time_asked_for_are_recalled(store: Store) -> 
     """And what is older can be forgotten, without the last reading being forgotten with it."""
     for taken in (110, 120, 130, 3700):
         await store.ledger.ingest([reading(taken, within=taken)])
-    first, *between, last = (await store.recall(125 * SECOND_NS)).blocks
+    first, *between, last = await recalled(store, 125 * SECOND_NS)
     assert (first.start_ns // SECOND_NS, first.end_ns // SECOND_NS, first.sent) == (120, 180, 10)
     assert (last.start_ns // SECOND_NS, last.end_ns // SECOND_NS, last.sent) == (3660, 3700, 3570)
     assert {block.sent for block in between} == {0}
     await store.ledger.settle(120)
     await store.ledger.forget(60)
-    assert [block.end_ns // SECOND_NS for block in (await store.recall(0)).blocks] == [3660, 3700]
-    (block,) = await store.ledger.ingest([reading(3710, within=3711)])
+    assert [block.end_ns // SECOND_NS for block in await recalled(store)] == [3660, 3700]
+    (block,) = await ingested(store, reading(3710, within=3711))
     assert block.sent == 11
 
 
@@ -152,7 +162,7 @@ async def test_counters_that_fall_without_a_restart_are_logged(
 ) -> None:
     """It cannot be, so somebody should know."""
     await store.ledger.ingest([reading(110, within=90)])
-    (block,) = await store.ledger.ingest([reading(120, within=10)])
+    (block,) = await ingested(store, reading(120, within=10))
     assert block.directions[Direction.FORWARD].outcomes == (10, 0, 0, 0, 0)
     assert "counters fell" in caplog.text
 

@@ -1,0 +1,115 @@
+"""Objectives as the fleet file has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field
+
+from agent.runtime.quantities import LimitText, format_duration, parse_duration
+from agent.runtime.settings import Settings
+from agent.runtime.wording import Accepts
+from agent.runtime.yaml_lines import Location
+from collector.sla.confidence import clean_packets_needed
+from collector.sla.measure import Measure
+from collector.sla.objective import Objective
+from collector.sla.window import Calendar, Window
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+
+_WINDOWS: Final = "a duration such as 5m or 30d, or day or month (of the calendar in Asia/Shanghai)"
+_LONGEST_NS: Final = parse_duration("31d")
+_NEEDED: Final = {
+    Measure.DELAY: ("percentile",),
+    Measure.LOSS: ("loss_ratio",),
+    Measure.DELAY_VARIATION: ("percentile", "variation"),
+}
+_OF_SOME: Final = ("percentile", "loss_ratio", "variation")
+
+
+def parse_window(value: Any) -> Window:
+    """The window that a text tells.
+
+    Raises:
+        ValueError: it tells none, with what would be accepted.
+    """
+    if isinstance(value, Window):
+        return value
+    if value in tuple(Calendar):
+        return Window(Calendar(value))
+    try:
+        duration_ns = parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or day or month, of the calendar in Asia/Shanghai") from None
+    if duration_ns > _LONGEST_NS:
+        raise ValueError(f"{value} is longer than 31d: {_WINDOWS}")
+    return Window(duration_ns)
+
+
+def format_window(window: Window) -> str:
+    """The text that `parse_window` reads as the same window."""
+    return window.span.value if isinstance(window.span, Calendar) else format_duration(window.span)
+
+
+WindowText = Annotated[Window, BeforeValidator(parse_window), Accepts(_WINDOWS)]
+
+
+class ObjectiveSettings(Settings):
+    """What is asked of paths, over which window.
+
+    Attributes:
+        measure: delay: a share of packets keeps the tier's limit; loss: no more than a share is lost; delay_variation:
+            a share takes no longer than the quickest of the window and `variation` (PDV, RFC 5481).
+        percentile: the share that must keep it, in percent, such as 99.9.
+        loss_ratio: the share that may be lost, 0 to 1.
+        variation: such as `<= 500us`.
+        tiers: which tiers it is for; empty: all.
+        min_coverage: share of the window that must have been observed.
+        open_after, close_after: consecutive evaluations of FAIL that open a breach, of PASS that close it.
+    """
+
+    id: Identifier
+    measure: Measure = Measure.DELAY
+    percentile: Annotated[float, Field(ge=50, lt=100)] | None = None
+    loss_ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
+    variation: LimitText | None = None
+    window: WindowText
+    tiers: tuple[Identifier, ...] = ()
+    min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
+    open_after: Annotated[int, Field(ge=1, le=1000)] = 1
+    close_after: Annotated[int, Field(ge=1, le=1000)] = 3
+
+    @property
+    def threshold(self) -> float:
+        """The share that may break the promise."""
+        if self.loss_ratio is not None:
+            return self.loss_ratio
+        assert self.percentile is not None
+        return 1 - self.percentile / 100
+
+    @property
+    def packets_needed(self) -> int:
+        """How many packets it takes to pass, should none of them break the promise."""
+        return clean_packets_needed(self.threshold)
+
+    def objective(self) -> Objective:
+        """The same, without what is not judged by."""
+        return Objective(
+            self.id,
+            self.measure,
+            self.window,
+            self.threshold,
+            self.min_coverage,
+            percentile=self.percentile,
+            variation=self.variation,
+        )
+
+    def measure_problems(self) -> Iterator[tuple[Location, str]]:
+        """What the measure needs, and what belongs to another one; locations are within the objective."""
+        for name in _OF_SOME:
+            given = getattr(self, name) is not None
+            if given and name not in _NEEDED[self.measure]:
+                yield (name,), f"measure {self.measure} takes no {name}"
+            if not given and name in _NEEDED[self.measure]:
+                yield (), f"measure {self.measure} needs {name}"

@@ -1,0 +1,49 @@
+"""What is promised of one direction of a path, and over which window it is held to be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.outcome import Direction, Limit
+from collector.sla.measure import Measure
+from collector.sla.verdict import PathKey
+from collector.sla.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is asked.
+
+    Attributes:
+        id: as in the fleet file.
+        measure: of what.
+        window: over which time.
+        threshold: the share of packets, or of time, that may break the promise.
+        min_coverage: share of the window that must have been observed, 0 to 1.
+        percentile: 100 % less the threshold, for measures that are told by it.
+        variation: how much longer than the quickest a packet may take, of `DELAY_VARIATION`.
+    """
+
+    id: str
+    measure: Measure
+    window: Window
+    threshold: float
+    min_coverage: float
+    percentile: float | None = None
+    variation: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that is judged in each evaluation: a direction of a path against an objective.
+
+    Attributes:
+        limit: the promise of the path's tier.
+        floor_ns: the least delay that physics allows in this direction.
+    """
+
+    path: PathKey
+    direction: Direction
+    objective: Objective
+    limit: Limit
+    floor_ns: int

@@ -1,0 +1,46 @@
+"""What was counted in a window, of all paths at once: what verdicts are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.outcome import Direction
+
+Integers = NDArray[np.int64]
+DIRECTIONS: Final = tuple(Direction)
+NOT_MEASURED: Final = int(np.iinfo(np.int64).max)
+_MS_NS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """Counts of a window, a row for each path; directions in the order of `DIRECTIONS`.
+
+    Attributes:
+        begin_ns, end_ns: of each path's window (n,), Unix wall time; where an agent answers, it ends with the last
+            reading: what happened since is not known yet, and no gap.
+        covered_ms: how much of it lies between two readings of a running agent (n, directions).
+        outcomes: packets (n, directions, outcomes), those counted against another limit than the promised one left out.
+        delays: measured delays (n, directions, buckets), not cumulative.
+        minima_us: least delay, rounded down (n, directions); `NOT_MEASURED` where nothing is known.
+        products: sums over minutes of the products of outcomes (n, directions, outcomes, outcomes); zeros where the
+            window is not made of minutes.
+    """
+
+    begin_ns: Integers
+    end_ns: Integers
+    covered_ms: Integers
+    outcomes: Integers
+    delays: Integers
+    minima_us: Integers
+    products: Integers
+
+    def coverage(self) -> NDArray[np.float64]:
+        """The share of each path's window that was observed, by direction, 0 to 1."""
+        length_ms = np.maximum(1, (self.end_ns - self.begin_ns) // _MS_NS)
+        share: NDArray[np.float64] = np.minimum(1.0, self.covered_ms / length_ms[:, None])
+        return share

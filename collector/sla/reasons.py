@@ -1,0 +1,282 @@
+"""Why a verdict is what it is, in words: which rule decided, with the numbers, in Chinese and English."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from agent.core.histogram import quantile_bounds_ns
+from agent.core.outcome import Direction, Limit, Outcome
+from collector.sla.confidence import clean_packets_needed, lower_bound, upper_bound
+from collector.sla.measure import Measure
+from collector.sla.objective import Target
+from collector.sla.verdict import Reason, Verdict
+
+_AS_GOOD_AS_INDEPENDENT: Final = 0.95
+
+
+class Name(NamedTuple):
+    """The same in both languages."""
+
+    zh: str
+    en: str
+
+
+_SHARES: Final = {
+    Measure.DELAY: Name("违约比例", "break the promise"),
+    Measure.LOSS: Name("丢包比例", "are lost"),
+    Measure.DELAY_VARIATION: Name("时延变化超限的比例", "vary by more than is promised"),
+}
+
+
+class AgentFacts(NamedTuple):
+    """What else is known of the agent that counted.
+
+    Attributes:
+        up: whether it was reached when it was last asked.
+        clock_bound_ns: what its clock vouches for; None: nothing.
+        resolved: whether it knows the target's address.
+        round_trips: what round trips were measured in the window, per bucket of the delay histogram.
+        silence: why nothing is read of it; empty where something is.
+    """
+
+    up: bool
+    clock_bound_ns: int | None
+    resolved: bool = True
+    round_trips: tuple[int, ...] = ()
+    silence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was counted of one target, and how sure that is.
+
+    Attributes:
+        counts: packets by `Outcome`, indexed by it.
+        trials, surely, possibly, least, most, coverage: as of `collector.sla.judge.Evidence`.
+    """
+
+    counts: tuple[int, ...]
+    trials: int
+    surely: int
+    possibly: int
+    least: float
+    most: float
+    coverage: float
+
+    @property
+    def lower(self) -> float:
+        """The one-sided 95 % lower bound of p_lo; 0 without trials."""
+        return self.at_least(self.surely)
+
+    @property
+    def upper(self) -> float:
+        """The upper one of p_hi; 1 without trials."""
+        return self.at_most(self.possibly)
+
+    def at_least(self, events: int) -> float:
+        """The lower bound of the share of so many events."""
+        return lower_bound(events * self.least / self.trials, self.least) if self.trials else 0.0
+
+    def at_most(self, events: int) -> float:
+        """The upper one."""
+        return upper_bound(events * self.most / self.trials, self.most) if self.trials else 1.0
+
+    @property
+    def effective(self) -> float:
+        """How many independent packets they are worth, by the poorer of the two."""
+        return min(self.least, self.most)
+
+    @property
+    def dependent(self) -> Name:
+        """That packets depend on each other, where it shows."""
+        if self.effective > _AS_GOOD_AS_INDEPENDENT * self.trials:
+            return Name("", "")
+        return Name(
+            f"（成簇，统计上相当于 {self.effective:.0f} 个独立的包）",
+            f" (in bursts: worth {self.effective:.0f} independent ones)",
+        )
+
+
+def explain(
+    target: Target, verdict: Verdict, figures: Figures, agent: AgentFacts, other_limit: Limit | None
+) -> Reason:
+    """Why a target has its verdict.
+
+    Args:
+        target: what was judged.
+        verdict: the verdict.
+        figures: what it was made of.
+        agent: what else is known.
+        other_limit: what the agent counts against, where that is not the promise.
+    """
+    objective = target.objective
+    allowed, share = _allowed(target), _SHARES[objective.measure]
+    match verdict:
+        case Verdict.NO_DATA if other_limit is not None:
+            return Reason(
+                "other_limit",
+                f"代理按 {other_limit} 计数，而承诺是 {target.limit}：这些计数不能用来判定",
+                f"the agent counts against {other_limit}, the promise is {target.limit}: these counts judge nothing",
+            )
+        case Verdict.NO_DATA:
+            return _unobserved(target, figures, agent)
+        case Verdict.FAIL:
+            return Reason(
+                "lower_bound_exceeds",
+                f"{share.zh}至少 {figures.lower:.3%}（95 % 置信下界），超过 {allowed.zh}{figures.dependent.zh}",
+                f"at least {figures.lower:.3%} of packets {share.en} (95 % lower bound), {allowed.en}"
+                f"{figures.dependent.en}",
+            )
+        case Verdict.PASS:
+            proof = _proof_without_clock(target, agent)
+            return Reason(
+                "upper_bound_meets",
+                f"{share.zh}至多 {figures.upper:.3%}（95 % 置信上界），{allowed.zh}{proof.zh}",
+                f"at most {figures.upper:.3%} of packets {share.en} (95 % upper bound), {allowed.en}{proof.en}",
+            )
+        case _:
+            return _unproven(target, figures, agent, allowed, share)
+
+
+def _allowed(target: Target) -> Name:
+    """How much may break the promise."""
+    objective = target.objective
+    threshold = f"{objective.threshold:.3%}"
+    if objective.percentile is None:
+        return Name(f"允许 {threshold}", f"{threshold} are allowed")
+    percentile = f"P{objective.percentile:g}"
+    return Name(f"{percentile} 允许 {threshold}", f"{percentile} allows {threshold}")
+
+
+def _proof_without_clock(target: Target, agent: AgentFacts) -> Name:
+    """What proves a one-way promise where the clocks vouch for nothing; empty where they do, or none is needed."""
+    objective = target.objective
+    if (
+        objective.measure is not Measure.DELAY
+        or agent.clock_bound_ns is not None
+        or target.direction is Direction.ROUND_TRIP
+    ):
+        return Name("", "")
+    bucket = quantile_bounds_ns(agent.round_trips, 1 - objective.threshold)
+    if bucket is not None and bucket[1] is not None and target.limit.met_by(bucket[1]):
+        return Name(
+            "；无需时钟：往返时延本身就低于限值",
+            "; no clock is needed: the round trip itself keeps the limit",
+        )
+    floor = f"{target.floor_ns / 1e6:.2f} ms"
+    return Name(
+        f"；无需时钟：往返时延减去另一方向的光纤下限 {floor} 低于限值",
+        f"; no clock is needed: the round trip less the fibre floor of {floor} keeps the limit",
+    )
+
+
+def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
+    coverage, needed = figures.coverage, target.objective.min_coverage
+    if not agent.up:
+        return Reason(
+            "agent_silent",
+            f"读不到代理的数据（{agent.silence}），时间窗只覆盖了 {coverage:.0%}",
+            f"nothing is read of the agent ({agent.silence}), {coverage:.0%} of the window is covered",
+        )
+    if coverage < needed:
+        return Reason(
+            "below_coverage",
+            f"时间窗只覆盖了 {coverage:.0%}，至少需要 {needed:.0%}",
+            f"{coverage:.0%} of the window is covered, at least {needed:.0%} is needed",
+        )
+    if not agent.resolved:
+        return Reason(
+            "target_unresolved",
+            "代理无法解析目标地址，没有发出探测包",
+            "the agent cannot resolve the target's address and sends nothing",
+        )
+    if target.objective.measure is Measure.DELAY_VARIATION and any(figures.counts):
+        return Reason(
+            "no_delays",
+            "时间窗内没有测得任何时延：包全部丢失，或单向时延缺少可信的时钟",
+            "no delay of the window is known: all packets were lost, or no clock vouches for one-way delays",
+        )
+    return Reason("no_packets", "时间窗内没有任何探测包有结果", "no packet of the window has an outcome")
+
+
+def _unproven(target: Target, figures: Figures, agent: AgentFacts, allowed: Name, share: Name) -> Reason:
+    """Why neither PASS nor FAIL is proven: the clocks, lost packets of unknown direction, or too few packets.
+
+    A cause is named where it alone stands in the way, or would even if all other packets were good.
+    """
+    counts, packets, threshold = figures.counts, figures.trials, target.objective.threshold
+    between = figures.possibly - figures.surely
+    unattributed = counts[Outcome.UNATTRIBUTED]
+    match target.objective.measure:
+        case Measure.DELAY_VARIATION:
+            if figures.at_most(figures.surely) <= threshold or figures.at_least(between) > threshold:
+                return Reason(
+                    "buckets_cannot_prove",
+                    f"{between} 个包落在 {target.objective.variation} 两侧的同一直方图区间内，无法区分",
+                    f"{between} packets lie in a histogram bucket on both sides of "
+                    f"{target.objective.variation} beyond the least delay: they cannot be told apart",
+                )
+        case _ if unattributed == packets:
+            return Reason(
+                "target_silent",
+                f"目标没有应答：{packets} 个包全部丢失，方向不明",
+                f"the target does not answer: all {packets} packets were lost, in an unknown direction",
+            )
+        case Measure.DELAY if _stands_alone(figures, counts[Outcome.UNCERTAIN], unattributed, threshold):
+            return _clock_reason(target, agent, counts[Outcome.UNCERTAIN] / packets)
+        case _ if _stands_alone(figures, unattributed, between - unattributed, threshold):
+            return Reason(
+                "loss_without_direction",
+                f"{unattributed} 个包丢失，但无法证明丢在哪个方向",
+                f"{unattributed} packets were lost and nothing proves in which direction",
+            )
+    needed = clean_packets_needed(threshold)
+    if figures.most < needed:
+        dependent = figures.dependent
+        return Reason(
+            "too_few_packets",
+            f"只有 {packets} 个包{dependent.zh}；证明 {allowed.zh} 至少需要 {needed} 个无违约的独立包",
+            f"{packets} packets{dependent.en}; proving that {allowed.en} needs at least {needed} independent ones "
+            "without a violation",
+        )
+    return Reason(
+        "between_bounds",
+        f"{share.zh}在 {figures.lower:.3%} 与 {figures.upper:.3%} 之间（95 % 置信），{allowed.zh}，"
+        f"尚不能判定{figures.dependent.zh}",
+        f"between {figures.lower:.3%} and {figures.upper:.3%} of packets {share.en} (95 % confidence), {allowed.en}: "
+        f"not decided yet{figures.dependent.en}",
+    )
+
+
+def _stands_alone(figures: Figures, unknown: int, other_unknown: int, threshold: float) -> bool:
+    """Whether what is not known of these packets alone keeps the verdict open."""
+    return (
+        figures.at_most(figures.surely + other_unknown) <= threshold or figures.at_least(unknown) > threshold
+    )
+
+
+def _clock_reason(target: Target, agent: AgentFacts, share: float) -> Reason:
+    if target.direction is Direction.ROUND_TRIP:
+        # No clock offset touches a round trip: what is left are times that were not taken by the kernel.
+        return Reason(
+            "stamps_cannot_prove",
+            f"收发时间不是由内核记录的，精度不足以证明 {target.limit}：{share:.1%} 的包不确定",
+            f"times were not taken by the kernel and are too coarse to prove {target.limit}: "
+            f"{share:.1%} of packets are uncertain",
+        )
+    if agent.clock_bound_ns is None:
+        zh, en = "时钟未同步", "the clocks are not synchronised"
+    else:
+        bound = f"±{agent.clock_bound_ns / 1e6:g} ms"
+        zh, en = (
+            f"两端时钟的误差（本端 {bound}）过大",
+            f"the clocks of both ends are too coarse (this one {bound})",
+        )
+    floor = f"{target.floor_ns / 1e6:.2f} ms"
+    return Reason(
+        "clock_cannot_prove",
+        f"{zh}，往返时延减去光纤下限 {floor} 也不足以证明 {target.limit}：{share:.1%} 的包不确定",
+        f"{en}, and the round trip less the fibre floor of {floor} does not prove {target.limit} either: "
+        f"{share:.1%} of packets are uncertain",
+    )

@@ -1,0 +1,129 @@
+"""All verdicts of one evaluation: figures as arrays, and a whole `Judgement` of each that somebody looks at."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.histogram import quantile_bounds_ns
+from agent.core.outcome import Direction, Limit, Outcome
+from collector.sla.judge import Evidence, Question
+from collector.sla.observation import DIRECTIONS, Observation
+from collector.sla.reasons import AgentFacts, Figures, explain
+from collector.sla.verdict import Judgement, PathKey, Verdict
+
+_ROUND_TRIP = DIRECTIONS.index(Direction.ROUND_TRIP)
+Facts = Callable[[PathKey], AgentFacts]
+OtherLimits = Mapping[tuple[PathKey, Direction], Limit]
+
+
+class Answer:
+    """The verdicts on one question.
+
+    Args:
+        question, observed, evidence: what was asked, seen, and found.
+        facts: what else is known of a path's agent; without `round_trips`.
+        other_limits: paths and directions that are counted against another limit than the promised one.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        observed: Observation,
+        evidence: Evidence,
+        facts: Facts,
+        other_limits: OtherLimits,
+    ) -> None:
+        self.question = question
+        self.evidence = evidence
+        self._observed = observed
+        self._facts = facts
+        self._other_limits = other_limits
+
+    def __len__(self) -> int:
+        return len(self.question.targets)
+
+    def judgement(self, index: int) -> Judgement:
+        """One of them, with all that belongs to it."""
+        target = self.question.targets[index]
+        objective, evidence, observed = target.objective, self.evidence, self._observed
+        row, place = int(self.question.rows[index]), int(self.question.places[index])
+        counts = tuple(observed.outcomes[row, place].tolist())
+        trials = int(evidence.trials[index])
+        figures = Figures(
+            counts,
+            trials,
+            int(evidence.surely[index]),
+            int(evidence.possibly[index]),
+            float(evidence.least[index]),
+            float(evidence.most[index]),
+            float(evidence.coverage[index]),
+        )
+        verdict = Verdict(int(evidence.codes[index]))
+        delays = tuple(observed.delays[row, place].tolist())
+        facts = self._facts(target.path)
+        agent = facts._replace(round_trips=tuple(observed.delays[row, _ROUND_TRIP].tolist()))
+        return Judgement(
+            path=target.path,
+            direction=target.direction,
+            objective=objective.id,
+            verdict=verdict,
+            reason=explain(
+                target, verdict, figures, agent, self._other_limits.get((target.path, target.direction))
+            ),
+            limit=target.limit,
+            floor_ns=target.floor_ns,
+            percentile=objective.percentile,
+            window_start_ns=int(observed.begin_ns[row]),
+            window_end_ns=int(observed.end_ns[row]),
+            counts=dict(zip(Outcome, counts, strict=True)),
+            violation_lower=figures.surely / trials if trials else None,
+            violation_upper=figures.possibly / trials if trials else None,
+            bound_lower=figures.lower if trials else None,
+            bound_upper=figures.upper if trials else None,
+            threshold=objective.threshold,
+            coverage=figures.coverage,
+            delay_p50_ns=quantile_bounds_ns(delays, 0.5),
+            delay_p99_ns=quantile_bounds_ns(delays, 0.99),
+            measure=objective.measure,
+            trials=trials,
+            effective=figures.effective if trials else None,
+            variation=objective.variation,
+        )
+
+
+class Verdicts(Sequence[Judgement]):
+    """The verdicts on all questions, one after the other.
+
+    Attributes:
+        answers: to each question.
+        codes: the `Verdict` of each (n,).
+    """
+
+    def __init__(self, answers: Sequence[Answer] = ()) -> None:
+        self.answers = answers
+        self.codes: NDArray[np.int8] = np.concatenate(
+            [np.empty(0, np.int8), *(answer.evidence.codes for answer in answers)]
+        )
+        self._ends = list(accumulate(map(len, answers)))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, index: int) -> Judgement: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Judgement]: ...
+    def __getitem__(self, index: int | slice) -> Judgement | Sequence[Judgement]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(index)
+        answer = bisect_right(self._ends, place)
+        return self.answers[answer].judgement(place - (self._ends[answer - 1] if answer else 0))
