@@ -15,7 +15,8 @@ import numpy as np
 from agent.core.outcome import Direction, Limit
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, minute_of
 from collector.ledger.recent import RecentSlices
-from collector.ledger.sums import Totals, totals
+from collector.ledger.sums import Totals, block_products, totals
+from collector.sla.effective import block_minutes
 from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.verdict import PathKey
 from collector.sla.window import Calendar, Window
@@ -64,46 +65,53 @@ class Windows:
         """
         span = window.span
         if not isinstance(span, Calendar) and span < SHORTEST_OF_MINUTES_NS:
-            return self._observed(self._lately(ends_ns - span, ends_ns), ends_ns - span, ends_ns)
+            return self._lately(ends_ns - span, ends_ns)
         begin_ns = window.begin_ns(now_ns)
         kept_ns = min(_LONGEST_LAG_NS, (now_ns - begin_ns) // _PARTS)
         known = self._known.get(window)
         if known is not None and 0 <= now_ns - known[0] < kept_ns:
             return known[1]
-        first, last = minute_of(begin_ns) + 1, minute_of(now_ns)
-        begins_ns = np.full(len(ends_ns), first * MINUTE_NS)
-        found = await self._of_minutes(first, last + 1)
-        observed = self._observed(found, begins_ns, np.maximum(ends_ns, begins_ns))
+        observed = await self._of_minutes(minute_of(begin_ns) + 1, minute_of(now_ns) + 1, ends_ns)
         self._known[window] = now_ns, observed
         return observed
 
-    def _lately(self, begins_ns: Integers, ends_ns: Integers) -> tuple[Integers, Totals]:
-        rows, numbers = self._numbered()
-        promised = [self._promised[row] for row in rows.tolist()]
-        return rows, self._recent.totals(
-            numbers, begins_ns[rows], ends_ns[rows], self._numbers.limits, promised
+    def _lately(self, begins_ns: Integers, ends_ns: Integers) -> Observation:
+        rows, numbers, promised = self._numbered()
+        found = self._recent.totals(numbers, begins_ns[rows], ends_ns[rows], self._numbers.limits, promised)
+        return self._observed(rows, found, [], begins_ns, ends_ns)
+
+    async def _of_minutes(self, first: int, stop: int, ends_ns: Integers) -> Observation:
+        rows, numbers, promised = self._numbered()
+        shortest, *longer = block_minutes(stop - first)
+        span = longer[0] if longer else shortest
+        parts = await self._ledger.parts(first, stop, span, numbers.tolist())
+        limits = self._numbers.limits
+        found = totals(parts.starting(first).merged(), numbers, limits, promised)
+        products = [
+            found.products,
+            *(block_products(parts, numbers, limits, promised, minutes) for minutes in longer),
+        ]
+        begins_ns = np.full(len(ends_ns), first * MINUTE_NS)
+        return self._observed(rows, found, products, begins_ns, np.maximum(ends_ns, begins_ns))
+
+    def _numbered(self) -> tuple[Integers, Integers, list[Mapping[Direction, Limit]]]:
+        """Which paths were ever read, their numbers, and what is held against them."""
+        numbers = self._numbers.paths
+        rows = [row for row, path in enumerate(self._paths) if path in numbers]
+        return (
+            np.array(rows, np.int64),
+            np.array([numbers[self._paths[row]] for row in rows], np.int64),
+            [self._promised[row] for row in rows],
         )
 
-    async def _of_minutes(self, first: int, stop: int) -> tuple[Integers, Totals]:
-        rows, numbers = self._numbered()
-        sums = await self._ledger.sums(first, stop, numbers.tolist())
-        promised = [self._promised[row] for row in rows.tolist()]
-        return rows, totals(sums, numbers, self._numbers.limits, promised)
-
-    def _numbered(self) -> tuple[Integers, Integers]:
-        """Which paths were ever read, and their numbers."""
-        known = [
-            (row, number)
-            for row, path in enumerate(self._paths)
-            if (number := self._numbers.paths.get(path)) is not None
-        ]
-        return (*np.array(known, np.int64).reshape(-1, 2).T,)
-
     def _observed(
-        self, found: tuple[Integers, Totals], begins_ns: Integers, ends_ns: Integers
+        self,
+        rows: Integers,
+        found: Totals,
+        products: Sequence[Integers],
+        begins_ns: Integers,
+        ends_ns: Integers,
     ) -> Observation:
-        rows, of_known = found
-
         def spread(values: Integers, missing: int = 0) -> Integers:
             whole: Integers = np.full((len(self._paths), *values.shape[1:]), missing, np.int64)
             whole[rows] = values
@@ -113,9 +121,9 @@ class Windows:
         return Observation(
             begins_ns,
             ends_ns,
-            spread(of_known.covered_ms),
-            spread(of_known.outcomes),
-            spread(of_known.delays),
-            spread(of_known.minima_us, NOT_MEASURED),
-            spread(of_known.products),
+            spread(found.covered_ms),
+            spread(found.outcomes),
+            spread(found.delays),
+            spread(found.minima_us, NOT_MEASURED),
+            [spread(one) for one in products],
         )

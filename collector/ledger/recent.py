@@ -97,13 +97,14 @@ class RecentSlices:
             terms, promised: as of `totals`.
 
         Returns:
-            Without products, for there are no minutes.
+            With products of no meaning, for there are no minutes.
         """
         everything = Slices.joined(self._slices)
+        if not len(everything) or not len(paths):
+            return totals(Sums.empty(), paths, terms, promised)
         order = np.argsort(paths)
-        place = np.minimum(np.searchsorted(paths, everything.path, sorter=order), max(0, len(paths) - 1))
-        row = order[place] if len(paths) else place
-        asked = paths[row] == everything.path if len(paths) else np.zeros(len(everything), np.bool_)
+        row = order[np.minimum(np.searchsorted(paths, everything.path, sorter=order), len(paths) - 1)]
+        asked = paths[row] == everything.path
         everything, row = everything.take(asked), row[asked]
         twice_middle = everything.begun_ns + everything.taken_ns
         within = (twice_middle > 2 * begin_ns[row]) & (twice_middle <= 2 * end_ns[row])
@@ -120,6 +121,4 @@ class RecentSlices:
                 chosen.counts,
             )
         )
-        found = totals(sums, paths, terms, promised)
-        found.products[:] = 0
-        return found
+        return totals(sums, paths, terms, promised)

@@ -132,6 +132,36 @@ class Sums:
         )
 
 
+def block_products(
+    parts: Sums,
+    paths: Sequence[int] | Integers,
+    terms: Mapping[int, Mapping[Direction, Limit]],
+    promised: Sequence[Mapping[Direction, Limit]],
+    span: int,
+) -> Integers:
+    """Sums, over blocks of so many minutes, of the products of what outcomes each block has.
+
+    Args:
+        parts: of a window, each within a block; one that is longer counts as a block.
+        paths, terms, promised: as of `totals`.
+        span: minutes of a block.
+
+    Returns:
+        (paths, directions, outcomes, outcomes).
+    """
+    rows, row = _asked(parts, np.asarray(paths, np.int64))
+    if not len(rows):
+        return np.zeros((len(paths), len(DIRECTIONS), len(Outcome), len(Outcome)), np.int64)
+    outcomes = by_direction(rows.counts)[:, :, : len(Outcome)]
+    fitting = _fitting(rows.terms, row, terms, promised)
+    block = rows.minute // span
+    block -= block.min()
+    blocks = np.zeros((len(paths), int(block.max()) + 1, len(DIRECTIONS), len(Outcome)), np.int64)
+    np.add.at(blocks, (row, block), outcomes * fitting[:, :, None])
+    products: Integers = np.einsum("nkda,nkdb->ndab", blocks, blocks)
+    return products
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Totals:
     """What paths counted in a window; row i is of the i-th path that was asked for.
@@ -171,13 +201,8 @@ def totals(
         promised: what each of the paths is held against. What a direction counted against another limit says nothing
             of it, and is left out; a direction that is not in the mapping takes all, and so does None.
     """
-    numbers = np.asarray(paths, np.int64)
-    order = np.argsort(numbers)
-    count = len(numbers)
-    place = np.searchsorted(numbers, sums.path, sorter=order)
-    row = order[np.minimum(place, count - 1)] if count else np.zeros(len(sums), np.int64)
-    asked = numbers[row] == sums.path if count else np.zeros(len(sums), np.bool_)
-    sums, row = sums.take(asked), row[asked]
+    sums, row = _asked(sums, np.asarray(paths, np.int64))
+    count = len(paths)
     fitting = _fitting(sums.terms, row, terms, promised)
     counted = by_direction(sums.counts) * fitting[:, :, None]
     found = np.zeros((count, len(DIRECTIONS), len(Outcome) + BUCKETS), np.int64)
@@ -197,6 +222,17 @@ def totals(
     return Totals(
         covered_ms, reach_s, sent, found[:, :, : len(Outcome)], found[:, :, len(Outcome) :], minima_us, square
     )
+
+
+def _asked(sums: Sums, paths: Integers) -> tuple[Sums, Integers]:
+    """The rows of these paths, and the place of each row's path among them."""
+    if not len(paths):
+        return Sums.empty(), np.zeros(0, np.int64)
+    order = np.argsort(paths)
+    place = np.searchsorted(paths, sums.path, sorter=order)
+    row: Integers = order[np.minimum(place, len(paths) - 1)]
+    asked = paths[row] == sums.path
+    return sums.take(asked), row[asked]
 
 
 def _fitting(

@@ -131,7 +131,8 @@ def _share(
 ) -> tuple[Integers, Floats]:
     """How many packets have one of these outcomes, and how many independent ones all of them are worth for that."""
     prior: Floats | float = 1.0
-    if history is not None:
+    # a lower bound errs to the safe side where bursts were missed
+    if history is not None and side is Side.UPPER:
         prior = _effective(which, side, question, history, 1.0)[1].design_effect
     events, found = _effective(which, side, question, observed, prior)
     return events, found.samples
@@ -143,8 +144,10 @@ def _effective(
     chosen = sorted(which)
     outcomes = observed.outcomes[question.rows, question.places]
     events = outcomes[:, chosen].sum(axis=1)
-    minutes = Blocks.of_products(observed.products[question.rows, question.places], chosen)
-    return events, effective_samples(events, outcomes.sum(axis=1), [minutes], side, prior)
+    blocks = [
+        Blocks.of_products(products[question.rows, question.places], chosen) for products in observed.products
+    ]
+    return events, effective_samples(events, outcomes.sum(axis=1), blocks, side, prior)
 
 
 def _worth(events: Integers, trials: Integers, effective: Floats) -> Floats:

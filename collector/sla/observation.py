@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,8 +28,8 @@ class Observation:
         outcomes: packets (n, directions, outcomes), those counted against another limit than the promised one left out.
         delays: measured delays (n, directions, buckets), not cumulative.
         minima_us: least delay, rounded down (n, directions); `NOT_MEASURED` where nothing is known.
-        products: sums over minutes of the products of outcomes (n, directions, outcomes, outcomes); zeros where the
-            window is not made of minutes.
+        products: sums over blocks of time of the products of outcomes (n, directions, outcomes, outcomes), of each
+            length of blocks that is looked at; none where the window is not made of minutes.
     """
 
     begin_ns: Integers
@@ -37,7 +38,7 @@ class Observation:
     outcomes: Integers
     delays: Integers
     minima_us: Integers
-    products: Integers
+    products: Sequence[Integers]
 
     def coverage(self) -> NDArray[np.float64]:
         """The share of each path's window that was observed, by direction, 0 to 1."""

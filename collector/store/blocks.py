@@ -85,7 +85,7 @@ async def minutes_of(
 
 
 async def sums_of(connection: AsyncConnection, agents: Sequence[int], span: int, starts: range) -> Sums:
-    """The sums of spans of some agents' paths, one row for each path and terms."""
+    """The sums of spans of some agents' paths, one row for each path, terms and span."""
     if not starts:
         return Sums.empty()
     query = select(sums).where(
@@ -95,7 +95,7 @@ async def sums_of(connection: AsyncConnection, agents: Sequence[int], span: int,
         sums.c.minute < starts.stop,
     )
     rows = (await connection.execute(query)).all()
-    return Sums.joined(decode_sums(row.body, 0) for row in rows).merged()
+    return Sums.joined(decode_sums(row.body, row.minute) for row in rows)
 
 
 async def forget(connection: AsyncConnection, before_minute: int) -> None:

@@ -257,13 +257,22 @@ class Ledger:
         return Minutes.joined([settled, recent]).merged()
 
     async def sums(self, from_minute: int, to_minute: int, paths: Iterable[int] | None = None) -> Sums:
-        """The sums of [from, to), one row for each path and terms.
+        """The sums of [from, to), one row for each path and terms."""
+        parts = await self.parts(from_minute, to_minute, to_minute - from_minute, paths)
+        return parts.starting(from_minute).merged()
+
+    async def parts(
+        self, from_minute: int, to_minute: int, span: int, paths: Iterable[int] | None = None
+    ) -> Sums:
+        """The sums of parts of [from, to), one row for each path, terms and part.
 
         Days and hours that lie within the window are read as sums; only what is left of hours at its edges, and what
         is not settled yet, is read by the minute. Of times whose minutes were let go, whole days are still known.
 
         Args:
             from_minute, to_minute: since the Unix epoch.
+            span: how many minutes a part has, that begins where the Unix time is a multiple of it; but hours and days
+                that are read as sums are not divided.
             paths: numbers of the paths asked for; None: all.
         """
         wanted = None if paths is None else np.unique(np.fromiter(paths, np.int64))
@@ -278,7 +287,7 @@ class Ledger:
                 for edge in tiles.edges
             ]
             by_minute.append(await self._journal(connection, from_minute, to_minute, self._agents_of(wanted)))
-        found.append(Sums.of(Minutes.joined(by_minute).merged()))
+        found.append(Sums.of(Minutes.joined(by_minute).merged(), max(1, span)))
         result = Sums.joined(found).merged()
         return result if wanted is None else result.take(np.isin(result.path, wanted))
 

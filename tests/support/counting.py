@@ -85,7 +85,7 @@ def observation(
         np.array([[one.outcomes for one in ways]], np.int64),
         np.array([[one.delays for one in ways]], np.int64),
         np.full((1, 3), NOT_MEASURED if minimum_us is None else minimum_us),
-        np.broadcast_to(products, (1, 3, *products.shape)),
+        [np.broadcast_to(products, (1, 3, *products.shape))] if minutes else [],
     )
 
 

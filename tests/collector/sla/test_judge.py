@@ -392,6 +392,8 @@ def test_variation_without_delays_is_no_data() -> None:
     one = answer(observation(counts(1000)), variation(1.0))
     assert (one.verdict, one.reason.code) == (Verdict.NO_DATA, "no_delays")
     assert answer(observation(counts()), variation(1.0)).reason.code == "no_packets"
+    few = answer(observation(counts(100, delays={5 * MS: 100}), minimum_us=4_900), variation(2.0))
+    assert (few.verdict, few.reason.code) == (Verdict.INDETERMINATE, "too_few_packets")
     unknown = observation(counts(1000, delays={5 * MS: 1000}))
     assert answer(unknown, variation(1.0)).verdict is Verdict.INDETERMINATE
 

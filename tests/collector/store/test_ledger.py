@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import URL, func, select
 
-from agent.core.outcome import Direction, Outcome
-from collector.ledger.minutes import NO_MINIMUM
-from collector.ledger.sums import Sums, totals
+from agent.core.outcome import Direction, Limit, Outcome
+from collector.ledger.minutes import NO_MINIMUM, by_direction
+from collector.ledger.sums import Sums, block_products, totals
 from collector.sla.counts import Reading
 from collector.store import schema
 from collector.store.blocks import DAY, HOUR, Tiles, day_of
@@ -71,6 +72,32 @@ async def test_any_window_is_the_sum_of_its_minutes(store: Store) -> None:
                 window = BEGIN + first, BEGIN + last
                 minutes = await store.ledger.minutes(*window)
                 assert_equal(await store.ledger.sums(*window), Sums.of(minutes))
+
+
+async def test_the_parts_of_a_window_make_it_up(store: Store) -> None:
+    """Before and after hours are settled the parts sum to the window, none is in another block, and the products of
+    blocks are those of their outcomes."""
+    first, stop, span = BEGIN, BEGIN + 200, 7
+    for taken in walk(random.Random(5), 200):
+        await store.ledger.ingest(taken)
+    numbers = sorted(store.numbers.keys)
+    promised = list[dict[Direction, Limit]]([{} for _ in numbers])
+    for settled in (BEGIN, BEGIN + 120):
+        await store.ledger.settle(settled)
+        whole = await store.ledger.sums(first, stop)
+        parts = await store.ledger.parts(first, stop, span)
+        assert_equal(parts.starting(first).merged(), whole)
+        assert all(minute % span == 0 or minute % HOUR == 0 for minute in parts.minute.tolist())
+        found = block_products(parts, numbers, store.numbers.limits, promised, span)
+        for place, number in enumerate(numbers):
+            mine = parts.take(parts.path == number)
+            blocks: dict[int, Any] = {}
+            for row in range(len(mine)):
+                outcomes = by_direction(mine.counts)[row, :, : len(Outcome)]
+                block = int(mine.minute[row]) // span
+                blocks[block] = blocks.get(block, 0) + outcomes
+            expected = sum(np.einsum("da,db->dab", one, one) for one in blocks.values())
+            assert (found[place] == expected).all()
 
 
 async def test_settling_changes_nothing_that_is_read(store: Store) -> None:
