@@ -9,7 +9,7 @@ PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=deploy/constraints.txt 
 asked = $(if $(filter command line,$(origin $(1))),$($(1)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz format clean constraints wheelhouse
+.PHONY: help run test check bench fuzz format grafana clean constraints wheelhouse
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ fuzz: $(VENV)/.fuzz ## look for inputs that break a parser, a minute each; ARGS=
 format: $(VENV)/.dev ## rewrite the code in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+grafana: $(VENV)/.dev ## write grafana/dashboards anew from its source
+	$(BIN)/python -m grafana.generate
 
 constraints: ## renew deploy/constraints.txt with the newest versions
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints

@@ -1,0 +1,27 @@
+"""What the reader chooses at the top of a dashboard."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core import metrics
+from grafana.sheet import Sheet
+from grafana.words import Words
+
+TIER: Final = Words("层级", "Tier")
+PROVIDER: Final = Words("服务商", "Provider")
+SOURCE: Final = Words("源站点", "Source site")
+TARGET: Final = Words("目标站点", "Target site")
+
+
+def choose_judged(sheet: Sheet) -> None:
+    """Paths and objectives, any number of each; every choice narrows those after it."""
+    known = metrics.PROBE_IN_FLIGHT
+    sheet.choose("tier", TIER, f"label_values({known}, tier)")
+    sheet.choose("provider", PROVIDER, f'label_values({known}{{tier=~"$tier"}}, provider)')
+    chosen = 'tier=~"$tier",provider=~"$provider"'
+    sheet.choose("source", SOURCE, f"label_values({known}{{{chosen}}}, source)")
+    sheet.choose("target", TARGET, f'label_values({known}{{{chosen},source=~"$source"}}, target)')
+    sheet.choose(
+        "objective", Words("目标", "Objective"), f"label_values({metrics.SLA_VERDICT}{{{chosen}}}, objective)"
+    )
