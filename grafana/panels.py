@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from grafana_foundation_sdk.builders import bargauge, common, heatmap, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
@@ -11,10 +10,9 @@ from grafana_foundation_sdk.models import common as draw
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import heatmap as heat
 
+from agent.core.metrics import PATH_LABELS
 from grafana.sheet import PAGE, Sheet, address
 from grafana.words import State, Words
-
-PATH_FIELDS: Final = ("source", "target", "tier", "provider", "kind", "dscp")
 
 
 def states(sheet: Sheet, meaning: Mapping[str, State]) -> stat.Panel:
@@ -176,22 +174,30 @@ def rows(sheet: Sheet, columns: Mapping[str, Words], *, hidden: Sequence[str] = 
     )
 
 
-def matrix(row: str, column: str) -> table.Panel:
-    """A table with a label's values down the side, another's along the top, and the value where they meet."""
+def matrix(
+    sheet: Sheet, row: str, column: str, steps: Mapping[float | None, str] | None = None
+) -> table.Panel:
+    """A table with a label's values down the side, another's along the top, and the value where they meet.
+
+    Args:
+        sheet: whose language the links have.
+        row, column: the labels.
+        steps: from which value on which colour, where values are not mapped to words.
+    """
     grouping = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "null"}
+    chosen = f"var-{row}=${{__data.fields[0]}}&var-{column}=${{__field.name}}"
     return (
         table.Panel()
         .with_transformation(model.DataTransformerConfig("groupingToMatrix", options=grouping))
         .cell_options(draw.TableColoredBackgroundCellOptions())
-        .thresholds(_steps({None: "text"}))
+        .data_links([_look_at(sheet, chosen)])
+        .thresholds(_steps({None: "transparent"} if steps is None else steps))
     )
 
 
 def to_path(sheet: Sheet) -> build.DashboardLink:
     """From a series of a path to the dashboard of that path."""
-    chosen = "&".join(f"var-{label}=${{__field.labels.{label}}}" for label in PATH_FIELDS)
-    url = f"{address('path', sheet.language)}?{chosen}&${{__url_time_range}}"
-    return build.DashboardLink(sheet.say(Words("查看该路径", "Look at this path"))).url(url)
+    return _look_at(sheet, "&".join(f"var-{label}=${{__field.labels.{label}}}" for label in PATH_LABELS))
 
 
 def to_page(sheet: Sheet) -> build.DashboardLink:
@@ -199,6 +205,11 @@ def to_page(sheet: Sheet) -> build.DashboardLink:
     url = f"{PAGE}?lang={sheet.language}&q=${{__field.labels.target}}"
     title = sheet.say(Words("在采集器网页查看依据", "Look at the evidence on the collector's page"))
     return build.DashboardLink(title).url(url).target_blank(True)
+
+
+def _look_at(sheet: Sheet, chosen: str) -> build.DashboardLink:
+    url = f"{address('path', sheet.language)}?{chosen}&${{__url_time_range}}"
+    return build.DashboardLink(sheet.say(Words("查看该路径", "Look at this path"))).url(url)
 
 
 def _last() -> common.ReduceDataOptions:

@@ -25,3 +25,28 @@ def choose_judged(sheet: Sheet) -> None:
     sheet.choose(
         "objective", Words("目标", "Objective"), f"label_values({metrics.SLA_VERDICT}{{{chosen}}}, objective)"
     )
+
+
+def choose_path(sheet: Sheet) -> None:
+    """Exactly one path: every choice offers what exists with those before it."""
+    labels = {
+        "source": SOURCE,
+        "target": TARGET,
+        "tier": TIER,
+        "provider": PROVIDER,
+        "kind": Words("探测方式", "Kind"),
+        "dscp": Words("DSCP", "DSCP"),
+    }
+    chosen: list[str] = []
+    for label, words in labels.items():
+        query = f"label_values({metrics.PROBE_IN_FLIGHT}{{{','.join(chosen)}}}, {label})"
+        sheet.choose(label, words, query, many=False)
+        chosen.append(f'{label}="${label}"')
+
+
+def choose_agents(sheet: Sheet) -> None:
+    """Sites by their own provider, and tiers of what is sent from them."""
+    known = metrics.CLOCK_SYNCHRONIZED
+    sheet.choose("provider", PROVIDER, f"label_values({known}, site_provider)")
+    sheet.choose("site", Words("站点", "Site"), f'label_values({known}{{site_provider=~"$provider"}}, site)')
+    sheet.choose("tier", TIER, f'label_values({metrics.PROBE_IN_FLIGHT}{{site=~"$site"}}, tier)')

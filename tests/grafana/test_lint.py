@@ -130,10 +130,11 @@ def test_every_query_is_narrowed_by_what_is_chosen(file: Path) -> None:
     The collector's series about itself belong to no site.
     """
     of_collector = re.compile(r"isochrone_(evaluation|notifications)|process_")
+    of_agents = [{"source"}, {"site", "site_provider"}] if file.stem == "fleet" else [{"site"}]
+    narrowed = [{"tier", "provider", "source", "target"}, *of_agents]
     for expr in queries(load(file)):
         for metric, matchers in re.findall(r"\b((?:isochrone|process|up)_?\w*)\{([^}]*)\}", expr):
             labels = set(re.findall(r"(\w+)(?==)", matchers))
-            narrowed = [{"tier", "provider", "source", "target"}, {"site", "site_provider"}, {"source"}]
             assert of_collector.match(metric) or any(need <= labels for need in narrowed), (metric, matchers)
         bare = re.findall(r"\bisochrone_\w+(?!\w*\{)\b", re.sub(r"isochrone_\w+\{", "", expr))
         assert all(of_collector.match(metric) for metric in bare), bare
@@ -163,6 +164,21 @@ def test_nothing_needs_the_internet(file: Path) -> None:
     found = [*re.findall(r'"url": "([^"]*)"', text), *re.findall(r"\w+://[^\s\"\\]*", text)]
     for url in found:
         assert url.startswith(("${collector:raw}/", "/d/isochrone-")) or url == "http://$1", url
+
+
+@each_file
+def test_links_lead_somewhere(file: Path) -> None:
+    """To every other dashboard in the same language, to the same one in the other, and to the collector's page."""
+    uids = {
+        f"/d/{load(other)['uid']}"
+        for other in FILES
+        if (other.parent == file.parent) != (other.stem == file.stem)
+    }
+    links = [link["url"] for link in load(file)["links"]]
+    assert {link for link in links if link.startswith("/")} == uids
+    assert any(link.startswith("${collector:raw}/?lang=") for link in links)
+    within = re.findall(r"/d/([\w-]+)", json.dumps(load(file)["panels"]))
+    assert set(within) <= {load(other)["uid"] for other in FILES if other.parent == file.parent}
 
 
 @each_file
