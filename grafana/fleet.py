@@ -198,7 +198,8 @@ def _sending(sheet: Sheet) -> None:
         "pps",
         [
             Query(
-                f"sum by (site, kind, reason) ({queries.rate(agents(metrics.SENDER_REPLIES))})",
+                f"sum by (site, kind, reason) ({queries.rate(agents(metrics.SENDER_REPLIES))}) "
+                f"or 0 * max by (site) ({agents(metrics.CLOCK_SYNCHRONIZED)})",
                 "{{site}} {{kind}} {{reason}}",
             )
         ],
