@@ -18,6 +18,7 @@ import aiohttp
 
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from collector.tables import aligned
+from deploy.quickstart import watching
 from deploy.quickstart.ports import CannotListenError, turn
 from deploy.quickstart.processes import ProcessDiedError, Processes, RelayControl, processes
 from deploy.quickstart.receiver import Receiver, receiving
@@ -47,12 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clock", choices=["declared", "unsynchronised"], default="declared")
     parser.add_argument("--prometheus", action="store_true", help="let the collector read from a Prometheus")
     parser.add_argument(
+        "--grafana", action="store_true", help="show the dashboards in a Grafana; implies --prometheus"
+    )
+    parser.add_argument(
         "--lang", choices=LANGUAGES, default="zh", help="language of the terminal (default zh)"
     )
     chosen = parser.parse_args(arguments)
-    if chosen.prometheus and shutil.which("prometheus") is None:
+    if (chosen.prometheus or chosen.grafana) and shutil.which("prometheus") is None:
+        option = "--grafana" if chosen.grafana else "--prometheus"
         parser.error(
-            "--prometheus needs the program prometheus on the PATH (Debian: apt-get install prometheus)"
+            f"{option} needs the program prometheus on the PATH (Debian: apt-get install prometheus)"
         )
     return execute(lambda: play(chosen))
 
@@ -66,7 +71,7 @@ async def play(chosen: argparse.Namespace) -> int:
         if stop.is_set():
             return ExitStatus.INTERRUPTED
         folder = Path(name)
-        stage = Stage(folder, chosen.clock, prometheus=chosen.prometheus)
+        stage = Stage(folder, chosen.clock, prometheus=chosen.prometheus or chosen.grafana)
         terminal = Terminal(chosen.lang, stage.names)
         receiver = Receiver(stage.webhook_key, lambda message: _show_webhook(terminal, message))
         async with (
@@ -74,13 +79,18 @@ async def play(chosen: argparse.Namespace) -> int:
             contextlib.AsyncExitStack() as served,
             processes(folder) as children,
         ):
-            started_s = time.monotonic()
-            await _serve(receiver, stage.port("127.0.0.1:9465"), served)
             try:
+                grafana = await stage.start_grafana(children, stop, chosen.lang) if chosen.grafana else None
+                started_s = time.monotonic()
+                await _serve(receiver, stage.port("127.0.0.1:9465"), served)
                 relay = await stage.start(children, stop)
                 holder.close()
                 zh, en = _clock_words(chosen.clock)
                 terminal.say(f"网页：{stage.page}   （{zh}）", f"page: {stage.page}   ({en})")
+                if grafana is not None:
+                    terminal.say(f"Grafana：{grafana}", f"Grafana: {grafana}")
+                elif chosen.grafana:
+                    terminal.say(*watching.instead(stage.prometheus))
                 synchronised = chosen.clock == "declared"
                 story = Story(_PASS if synchronised else _WITHOUT_CLOCK, degrades=synchronised)
                 run = Run(stage, children, relay, session, terminal, receiver, story, started_s)

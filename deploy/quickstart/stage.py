@@ -16,6 +16,7 @@ import yaml
 from agent.runtime.settings import load
 from collector.fleet.plan import agent_config
 from collector.fleet.settings import FleetSettings
+from deploy.quickstart import watching
 from deploy.quickstart.ports import free_addresses, moved
 from deploy.quickstart.processes import Processes, RelayControl
 
@@ -33,14 +34,14 @@ class Stage:
             HERE.joinpath(name).read_text(encoding="utf-8") for name in ("fleet.yaml", "links.yaml")
         )
         scrape_text = (HERE.parent / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
-        self._addresses = free_addresses([fleet_text, links_text, _PROMETHEUS_ADDRESS])
+        self._addresses = free_addresses([fleet_text, links_text, _PROMETHEUS_ADDRESS, watching.ADDRESS])
         fleet: dict[str, Any] = yaml.safe_load(moved(fleet_text, self._addresses))
         if clock == "unsynchronised":
             for site in fleet["sites"]:
                 site["clock"] = {"source": "unsynchronised"}
-        self._prometheus = self._addresses[_PROMETHEUS_ADDRESS] if prometheus else None
+        self._has_prometheus = prometheus
         if prometheus:
-            fleet["source"] = {"kind": "prometheus", "url": f"http://{self._prometheus}", "interval": "1s"}
+            fleet["source"] = {"kind": "prometheus", "url": f"http://{self.prometheus}", "interval": "1s"}
         self.folder = folder
         self.names: dict[str, dict[str, str]] = {site["id"]: site["name"] for site in fleet["sites"]}
         self.agents: dict[str, str] = {site["id"]: site["agent"] for site in fleet["sites"]}
@@ -55,15 +56,44 @@ class Stage:
         )
         (folder / "links.yaml").write_text(moved(links_text, self._addresses), encoding="utf-8")
         scrape: dict[str, Any] = yaml.safe_load(moved(scrape_text, self._addresses))
-        scrape["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+        every = watching.SCRAPE_INTERVAL
+        scrape["global"] = {"scrape_interval": every, "scrape_timeout": every}
         for job in scrape["scrape_configs"]:
             for discovery in job["http_sd_configs"]:
                 discovery["refresh_interval"] = "2s"
         (folder / "prometheus.yml").write_text(yaml.safe_dump(scrape), encoding="utf-8")
 
+    @property
+    def prometheus(self) -> str:
+        """HOST:PORT of the Prometheus, which may not be asked for."""
+        return self._addresses[_PROMETHEUS_ADDRESS]
+
     def port(self, address: str) -> int:
         """The port that this run uses for an address of the shipped files."""
         return int(self._addresses[address].rpartition(":")[2])
+
+    async def start_grafana(self, children: Processes, stop: asyncio.Event, lang: str) -> str | None:
+        """Start Grafana, where it is installed, and wait until it answers: it first makes its database.
+
+        Args:
+            children: take the process.
+            stop: set, it is not waited for any more.
+            lang: of the dashboard it opens with.
+
+        Returns:
+            Its address for a browser; None where it is not installed.
+
+        Raises:
+            ProcessDiedError: it did not live until it answered.
+        """
+        installed = watching.installed()
+        if installed is None:
+            return None
+        address = self._addresses[watching.ADDRESS]
+        command = watching.command(installed, self.folder, address, self.prometheus, lang)
+        await children.start("grafana", *command)
+        await _answering([f"http://{address}/api/health"], children, stop)
+        return f"http://{address}/"
 
     async def start(self, children: Processes, stop: asyncio.Event) -> RelayControl:
         """Start all processes: whoever answers before whoever asks, for silence at the start would be loss.
@@ -90,15 +120,15 @@ class Stage:
             await children.start_python(f"agent-{site.id}", "agent", "run", "--config", config)
         await children.start_python("collector", "collector", "run", "--config", self.fleet_file)
         last = [f"http://{self.agents[SOURCE]}/-/ready", f"{self.page}-/healthy"]
-        if self._prometheus is not None:
+        if self._has_prometheus:
             await children.start(
                 "prometheus",
                 "prometheus",
                 f"--config.file={self.folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={self.folder / 'tsdb'}",
-                f"--web.listen-address={self._prometheus}",
+                f"--web.listen-address={self.prometheus}",
             )
-            last.append(f"http://{self._prometheus}/-/healthy")
+            last.append(f"http://{self.prometheus}/-/healthy")
         await _answering(last, children, stop)
         control = RelayControl(relay)
         await control.order()
