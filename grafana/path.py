@@ -36,9 +36,9 @@ def one_path(language: Language) -> Sheet:
         "{{kind}}",
     )
     _verdicts(sheet)
-    _delays(sheet)
-    _outcomes(sheet)
+    _one_way(sheet)
     _variation(sheet)
+    _round_trip(sheet)
     _route(sheet)
     return sheet
 
@@ -82,69 +82,85 @@ def _verdicts(sheet: Sheet) -> None:
     )
 
 
-def _delays(sheet: Sheet) -> None:
-    sheet.row(Words("时延", "Delays"))
-    for direction in ("forward", "reverse"):
-        only = f'direction="{direction}"'
-        limit, floor = (path(metric, only) for metric in (metrics.DELAY_LIMIT, metrics.DELAY_FLOOR))
-        sheet.place(
-            panels.buckets(),
-            _titled(Words("时延分布", "Delays"), direction),
-            Words(
-                "每格为落入该时延区间的包数；红点标出限值，以及不高于物理下限的最近刻度。",
-                "Packets per interval of delay. Red dots mark the limit, and the scale's step at or below the floor.",
-            ),
-            "s",
-            [
-                Query(
-                    f"sum by (le) ({queries.increase(path(metrics.DELAY + '_bucket', only))})",
-                    "{{le}}",
-                    Shape.HEATMAP,
-                ),
-                Query(
-                    f"{queries.mark('limit', '==', limit)} or {queries.mark('floor', '<=', floor)}",
-                    shape=Shape.MARKS,
-                ),
-            ],
-            (12, 10),
-        )
-    for direction in ("forward", "reverse"):
-        only = f'direction="{direction}"'
-        delay = path(metrics.DELAY + "_bucket", only)
-        sheet.place(
-            panels.bounds(panels.lines(), sheet.say(_LIMIT), sheet.say(_FLOOR)),
-            _titled(Words("时延百分位与限值", "Delay percentiles and limit"), direction),
-            Words(
-                "p50、p99、p99.9 由直方图插值，仅供观察；结论从不取自插值。虚线为限值与物理下限。",
-                "p50, p99 and p99.9 are interpolated: to look at, never judged by. Dashed: the limit and the floor.",
-            ),
-            "s",
-            [
-                Query(queries.quantile(0.5, delay), "p50"),
-                Query(queries.quantile(0.99, delay), "p99"),
-                Query(queries.quantile(0.999, delay), "p99.9"),
-                Query(f"max({path(metrics.DELAY_LIMIT, only)})", _LIMIT),
-                Query(f"max({path(metrics.DELAY_FLOOR, only)})", _FLOOR),
-            ],
-            (12, 9),
-        )
-
-
-def _outcomes(sheet: Sheet) -> None:
+def _one_way(sheet: Sheet) -> None:
+    sheet.row(Words("单向时延", "One-way delays"))
+    for panel in (_distribution, _percentiles):
+        for direction in ("forward", "reverse"):
+            panel(sheet, direction, 12)
     sheet.row(Words("结果", "Outcomes"))
     for direction in ("forward", "reverse"):
-        counted = queries.rate(path(metrics.PROBE_OUTCOMES, f'direction="{direction}"'))
-        sheet.place(
-            panels.named(sheet, panels.lines(stacked=True), OUTCOMES),
-            _titled(Words("各结果所占比例", "Share of each outcome"), direction),
-            Words(
-                "每个包恰好属于一种：限内、超限、不确定（时钟误差内无法断定）、丢失、丢失但方向不明。",
-                "Every packet counts once: within, over, uncertain (the clocks cannot tell), lost, or lost either way.",
+        _shares(sheet, direction, 12)
+
+
+def _round_trip(sheet: Sheet) -> None:
+    sheet.row(
+        Words("往返（按往返评判的层级看这里）", "Round trip (what tiers judged by it are held against)")
+    )
+    for panel in (_distribution, _percentiles, _shares):
+        panel(sheet, "round_trip", 8)
+
+
+def _distribution(sheet: Sheet, direction: str, width: int) -> None:
+    only = f'direction="{direction}"'
+    limit, floor = (path(metric, only) for metric in (metrics.DELAY_LIMIT, metrics.DELAY_FLOOR))
+    sheet.place(
+        panels.buckets(),
+        _titled(Words("时延分布", "Delays"), direction),
+        Words(
+            "每格为落入该时延区间的包数；红点标出限值与物理下限：各在不高于它的最近刻度上。",
+            "Packets per interval of delay. Red dots mark limit and floor, each at the scale's last step not above it.",
+        ),
+        "s",
+        [
+            Query(
+                f"sum by (le) ({queries.increase(path(metrics.DELAY + '_bucket', only))})",
+                "{{le}}",
+                Shape.HEATMAP,
             ),
-            "percentunit",
-            [Query(f"sum by (outcome) ({counted}) / on () group_left () sum({counted})", "{{outcome}}")],
-            (12, 8),
-        )
+            Query(
+                f"{queries.mark('limit', limit)} or {queries.mark('floor', floor)}",
+                shape=Shape.MARKS,
+            ),
+        ],
+        (width, 10),
+    )
+
+
+def _percentiles(sheet: Sheet, direction: str, width: int) -> None:
+    only = f'direction="{direction}"'
+    delay = path(metrics.DELAY + "_bucket", only)
+    sheet.place(
+        panels.bounds(panels.lines(), sheet.say(_LIMIT), sheet.say(_FLOOR)),
+        _titled(Words("时延百分位与限值", "Delay percentiles and limit"), direction),
+        Words(
+            "p50、p99、p99.9 由直方图插值，仅供观察；结论从不取自插值。虚线为限值与物理下限。",
+            "p50, p99 and p99.9 are interpolated: to look at, never judged by. Dashed: the limit and the floor.",
+        ),
+        "s",
+        [
+            Query(queries.quantile(0.5, delay), "p50"),
+            Query(queries.quantile(0.99, delay), "p99"),
+            Query(queries.quantile(0.999, delay), "p99.9"),
+            Query(f"max({path(metrics.DELAY_LIMIT, only)})", _LIMIT),
+            Query(f"max({path(metrics.DELAY_FLOOR, only)})", _FLOOR),
+        ],
+        (width, 10),
+    )
+
+
+def _shares(sheet: Sheet, direction: str, width: int) -> None:
+    counted = queries.rate(path(metrics.PROBE_OUTCOMES, f'direction="{direction}"'))
+    sheet.place(
+        panels.named(sheet, panels.lines(stacked=True), OUTCOMES),
+        _titled(Words("各结果所占比例", "Share of each outcome"), direction),
+        Words(
+            "每个包恰好属于一种：限内、超限、不确定（时钟误差内无法断定）、丢失、丢失但方向不明。",
+            "Every packet counts once: within, over, uncertain (the clocks cannot tell), lost, or lost either way.",
+        ),
+        "percentunit",
+        [Query(f"sum by (outcome) ({counted}) / on () group_left () sum({counted})", "{{outcome}}")],
+        (width, 10),
+    )
 
 
 def _variation(sheet: Sheet) -> None:
@@ -193,7 +209,11 @@ def _variation(sheet: Sheet) -> None:
             "How much of the limit each end's clock may be off; the nearer to 1, the more packets must stay uncertain.",
         ),
         "percentunit",
-        [Query(f"{bound} / on () group_left () min({path(metrics.DELAY_LIMIT)})", "{{site}}")],
+        [
+            Query(
+                f"{bound} / on () group_left () min({path(metrics.DELAY_LIMIT, queries.ONE_WAY)})", "{{site}}"
+            )
+        ],
         (8, 8),
     )
 

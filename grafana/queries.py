@@ -99,17 +99,16 @@ _EDGES: Final = " or ".join(
 )
 
 
-def mark(name: str, comparison: str, of: str) -> str:
-    """A point on a heatmap: the bucket edge at a limit or below a floor, with the `le` of the heatmap's row.
+def mark(name: str, of: str) -> str:
+    """A point on a heatmap: the last bucket edge at or below a delay, with the `le` of the heatmap's row.
 
-    PromQL cannot compare a label's number, so all edges of the histograms are written out.
+    The limits of the plan are edges. PromQL cannot compare a label's number, so all edges are written out.
 
     Args:
         name: what is marked; becomes the label `mark`.
-        comparison: `==` for a limit, which is always an edge; `<=` for a floor, of which the edge below is taken.
-        of: an expression of one series.
+        of: an expression of one series, in seconds.
     """
-    return f'label_replace(topk(1, ({_EDGES}) {comparison} scalar({of})), "mark", "{name}", "", "")'
+    return f'label_replace(topk(1, ({_EDGES}) <= scalar({of})), "mark", "{name}", "", "")'
 
 
 def _selected(metric: str, *matchers: str) -> str:

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,15 @@ def test_both_languages_ask_the_same(file: Path) -> None:
 def test_the_uid_is_fixed(file: Path) -> None:
     """Links from elsewhere hold: the UID is the file's name and language."""
     assert load(file)["uid"] == f"isochrone-{file.stem}-{file.parent.name}"
+
+
+def test_one_version_of_grafana_everywhere() -> None:
+    """The pinned library, what is installed and what the files say are of the same Grafana: 11.6, schema 41."""
+    root = FOLDER.parents[1]
+    pin = re.search(r"grafana-foundation-sdk==([^\"]+)", root.joinpath("pyproject.toml").read_text("utf-8"))
+    assert pin
+    constraints = root.joinpath("deploy", "constraints.txt").read_text("utf-8").splitlines()
+    assert f"grafana_foundation_sdk=={pin[1]}" in constraints
+    assert version("grafana-foundation-sdk") == pin[1]
+    assert pin[1].endswith("!11.6.0")
+    assert {load(file)["schemaVersion"] for file in FILES} == {41}
