@@ -120,7 +120,7 @@ def buckets() -> heatmap.Panel:
     """A histogram over time. Its first query gives the buckets; its second, points that are marked on them.
 
     Grafana's heatmap draws no lines. It draws exemplars, so the points become exemplars, each at the row whose `le`
-    it has.
+    it has. Rows are found by that label's text, of which some versions of the data source make a number in a table.
     """
     marks = model.MatcherConfig("byRefId", "B")
     return (
@@ -144,6 +144,13 @@ def buckets() -> heatmap.Panel:
         .show_y_histogram()
         .show_legend()
         .exemplars_color("rgba(255,0,0,0.9)")
+        .with_transformation(
+            model.DataTransformerConfig(
+                "convertFieldType",
+                filter_val=marks,
+                options={"conversions": [{"targetField": "le", "destinationType": "string"}]},
+            )
+        )
         .with_transformation(
             model.DataTransformerConfig(
                 "convertFrameType", filter_val=marks, options={"targetType": "exemplar"}
