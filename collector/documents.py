@@ -12,26 +12,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent.core.outcome import Direction, Limit, Operator, Outcome
+from agent.runtime.quantities import format_duration
 from collector.sla.breach import Breach
 from collector.sla.measure import Measure
+from collector.sla.names import Name, duration_name
 from collector.sla.verdict import Judgement, PathKey
 from collector.sla.window import SHANGHAI
 
 SECOND_NS: Final = 1_000_000_000
 TIME_ZONE: Final = str(SHANGHAI)
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """What people call a thing, in both languages."""
-
-    zh: str
-    en: str
-
-    def document(self) -> Document:
-        """`{"zh": …, "en": …}`."""
-        return {"zh": self.zh, "en": self.en}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +51,7 @@ MEASURE_NAMES: Final[Mapping[Measure, Name]] = {
     Measure.DELAY: Name("时延", "Latency"),
     Measure.LOSS: Name("丢包", "Loss"),
     Measure.DELAY_VARIATION: Name("时延变化", "Delay variation"),
+    Measure.BUDGET: Name("误差预算", "Error budget"),
 }
 
 
@@ -84,23 +75,6 @@ def limit_text(limit: Limit) -> str:
     """A promise as people write it: `< 1 ms`, `≤ 10 ms`."""
     sign = "<" if limit.operator is Operator.BELOW else "≤"
     return f"{sign} {limit.limit_ns / 1e6:g} ms"
-
-
-def duration_name(duration_ns: int) -> Name:
-    """How long something lasted, to the second, the two largest units of it."""
-    total = round(duration_ns / SECOND_NS)
-    parts = (
-        (total // 86_400, "天", "d"),
-        (total // 3600 % 24, "小时", "h"),
-        (total // 60 % 60, "分钟", "min"),
-        (total % 60, "秒", "s"),
-    )
-    first = next((at for at, (amount, _, _) in enumerate(parts) if amount), len(parts) - 1)
-    shown = [part for part in parts[first : first + 2] if part[0]] or [parts[-1]]
-    return Name(
-        " ".join(f"{amount} {zh}" for amount, zh, _ in shown),
-        " ".join(f"{amount} {en}" for amount, _, en in shown),
-    )
 
 
 def path_document(path: PathKey) -> Document:
@@ -151,6 +125,10 @@ def judgement_document(judgement: Judgement) -> Document:
         "violation_ratio": {"lower": judgement.violation_lower, "upper": judgement.violation_upper},
         "violation_bound": {"lower": judgement.bound_lower, "upper": judgement.bound_upper},
         "coverage": judgement.coverage,
+        "error_budget_remaining_ratio": judgement.budget_remaining,
+        "burn_rates": {
+            format_duration(span_ns): rate for span_ns, rate in sorted(judgement.burn_rates.items())
+        },
         "delay": {"p50": _bucket(judgement.delay_p50_ns), "p99": _bucket(judgement.delay_p99_ns)},
     }
 
@@ -172,6 +150,9 @@ def promise_name(judgement: Judgement) -> Name:
     match judgement.measure:
         case Measure.LOSS:
             return Name(f"丢包 ≤ {judgement.threshold:.3%}", f"loss ≤ {judgement.threshold:.3%}")
+        case Measure.BUDGET:
+            share = f"{judgement.threshold:.3%}"
+            return Name(f"误差预算 {share}", f"error budget of {share}")
         case Measure.DELAY_VARIATION if judgement.variation is not None:
             variation = limit_text(judgement.variation)
             return Name(f"时延变化 {variation}，{share}", f"variation {variation}, {share}")

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from collector.fleet.plan import Plan
 from collector.ledger.minutes import Integers
+from collector.sla.budget import burn, remaining, windows_of
 from collector.sla.counts import Reading
 from collector.sla.judge import Question, judge
-from collector.sla.measure import Measure
+from collector.sla.measure import SHARES, Measure
 from collector.sla.reasons import AgentFacts
 from collector.sla.verdict import PathKey
 from collector.sla.verdicts import Answer, OtherLimits, Verdicts
@@ -38,13 +39,22 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
     others = dict(state.other_limits)
     answers = []
     for question in plan.questions:
+        if question.objective.measure is Measure.BUDGET:
+            spans = windows_of(question.objective.window)
+            spent = {window: await windows.observe(window, ends_ns, now_ns) for window in spans}
+            answers.append(Answer(question, spent[spans[-1]], burn(question, spent), facts, {}))
+            continue
         observed = await windows.observe(question.objective.window, ends_ns, now_ns)
         relevant = others if question.objective.measure is Measure.DELAY else {}
         before = None
         if question.objective.window.longest_ns < _HISTORY.longest_ns:
             before = await windows.observe(_HISTORY, ends_ns, now_ns)
         evidence = judge(question, observed, before, _counted_otherwise(question, relevant))
-        answers.append(Answer(question, observed, evidence, facts, relevant))
+        left = None
+        if question.objective.measure in SHARES:
+            elapsed = (observed.end_ns - observed.begin_ns) / question.objective.window.length_ns(now_ns)
+            left = remaining(evidence, question, np.minimum(1.0, elapsed)[question.rows])
+        answers.append(Answer(question, observed, evidence, facts, relevant, left))
     return Verdicts(answers)
 
 

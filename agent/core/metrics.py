@@ -47,6 +47,9 @@ PROCESS_START: Final = "process_start_time_seconds"
 
 SLA_VERDICT: Final = "isochrone_sla_verdict"
 SLA_VIOLATION_RATIO: Final = "isochrone_sla_violation_ratio"  # bound
+SLA_COVERAGE: Final = "isochrone_sla_coverage_ratio"
+SLA_ERROR_BUDGET: Final = "isochrone_sla_error_budget_remaining_ratio"
+SLA_BURN_RATE: Final = "isochrone_sla_burn_rate"  # window
 SLA_BREACH_OPEN: Final = "isochrone_sla_breach_open"
 NOTIFICATIONS: Final = "isochrone_notifications_total"  # channel, result
 EVALUATION_DURATION: Final = "isochrone_evaluation_duration_seconds"

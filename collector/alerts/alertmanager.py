@@ -24,10 +24,12 @@ from collector.alerts.counts import NotificationCounts, Result
 from collector.alerts.outbox import breach_url
 from collector.documents import Names, breach_summary, utc_time
 from collector.sla.breach import Breach
+from collector.sla.measure import Measure
 
 log = logging.getLogger(__name__)
 
 ALERT_NAME: Final = "IsochroneBreach"
+BUDGET_ALERT_NAME: Final = "IsochroneErrorBudget"
 REPEAT_S: Final = 60.0
 RESOLVED_RETENTION_NS: Final = 15 * 60 * 1_000_000_000
 """A closed breach is told of for so long, for a replica that was away when it closed."""
@@ -47,8 +49,10 @@ def alert(breach: Breach, names: Names, page_url: str, believed_until_ns: int) -
     path = breach.key.path
     last = breach.closing or breach.opening
     summary = breach_summary(breach, names)
+    budget = breach.opening.measure is Measure.BUDGET
     labels = {
-        "alertname": ALERT_NAME,
+        "alertname": BUDGET_ALERT_NAME if budget else ALERT_NAME,
+        "severity": "warning" if budget else "critical",
         "source": path.source,
         "target": path.target,
         "tier": path.tier,

@@ -6,9 +6,9 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,9 +22,13 @@ from collector.fleet.objectives import ObjectiveSettings
 from collector.fleet.settings import FleetPathSettings, FleetSettings, SiteSettings
 from collector.ledger.minutes import Integers
 from collector.sla.breach import BreachKey, Hysteresis
+from collector.sla.budget import budget_id, rules_of
 from collector.sla.judge import Question
-from collector.sla.objective import Target
+from collector.sla.measure import SHARES, Measure
+from collector.sla.objective import Objective, Target
 from collector.sla.verdict import PathKey
+
+_OF_BUDGETS: Final = Hysteresis(1, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +81,19 @@ class Plan:
 def compile_plan(fleet: FleetSettings) -> Plan:
     """Compile a fleet file that has no problems."""
     keys = [path_key(fleet, path) for path in fleet.paths]
+    questions = [_question(fleet, keys, objective) for objective in fleet.objectives]
+    budgets = [_budget(question) for question in questions if _has_budget(question.objective)]
     return Plan(
         version=plan_version(fleet),
         agents={site.id: str(site.agent) for site in fleet.sites if site.agent is not None},
         paths=keys,
         promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},
-        questions=[_question(fleet, keys, objective) for objective in fleet.objectives],
+        questions=questions + budgets,
         hysteresis={
             objective.id: Hysteresis(objective.open_after, objective.close_after)
             for objective in fleet.objectives
-        },
+        }
+        | {budget.objective.id: _OF_BUDGETS for budget in budgets},
     )
 
 
@@ -112,6 +119,19 @@ def plan_version(fleet: FleetSettings) -> str:
     """A short hash of all that the agents are told."""
     work = [_agent_work(fleet, site) for site in fleet.sites]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _has_budget(objective: Objective) -> bool:
+    """Whether it lasts long enough to be warned of before it is spent."""
+    return objective.measure in SHARES and bool(rules_of(objective.window))
+
+
+def _budget(question: Question) -> Question:
+    """Whether the error budget of an objective is spent too fast."""
+    of = question.objective
+    budget = replace(of, id=budget_id(of.id), measure=Measure.BUDGET, budget_of=of.measure)
+    targets = [replace(target, objective=budget) for target in question.targets]
+    return replace(question, objective=budget, targets=targets)
 
 
 def _directions(fleet: FleetSettings, path: FleetPathSettings) -> Sequence[Direction]:

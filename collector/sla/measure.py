@@ -15,11 +15,13 @@ class Measure(StrEnum):
     LOSS: no more than a share of them is lost (RFC 7680).
     DELAY_VARIATION: a share of those that arrived took no longer than the quickest of the window and a bound (PDV of
         RFC 5481, section 4.2).
+    BUDGET: the share that another objective allows is not spent too fast (`collector.sla.budget`).
     """
 
     DELAY = "delay"
     LOSS = "loss"
     DELAY_VARIATION = "delay_variation"
+    BUDGET = "budget"
 
 
 class Shares(NamedTuple):

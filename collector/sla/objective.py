@@ -22,6 +22,7 @@ class Objective:
         min_coverage: share of the window that must have been observed, 0 to 1.
         percentile: 100 % less the threshold, for measures that are told by it.
         variation: how much longer than the quickest a packet may take, of `DELAY_VARIATION`.
+        budget_of: the measure of the objective whose budget it is, of `BUDGET`.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Objective:
     min_coverage: float
     percentile: float | None = None
     variation: Limit | None = None
+    budget_of: Measure = Measure.DELAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,11 @@ from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.confidence import clean_packets_needed, lower_bound, upper_bound
 from collector.sla.measure import Measure
+from collector.sla.names import Name
 from collector.sla.objective import Target
 from collector.sla.verdict import Reason, Verdict
 
 _AS_GOOD_AS_INDEPENDENT: Final = 0.95
-
-
-class Name(NamedTuple):
-    """The same in both languages."""
-
-    zh: str
-    en: str
 
 
 _SHARES: Final = {
@@ -111,7 +105,8 @@ def explain(
         other_limit: what the agent counts against, where that is not the promise.
     """
     objective = target.objective
-    allowed, share = _allowed(target), _SHARES[objective.measure]
+    of = objective.budget_of if objective.measure is Measure.BUDGET else objective.measure
+    allowed, share = _allowed(target), _SHARES[of]
     match verdict:
         case Verdict.NO_DATA if other_limit is not None:
             return Reason(

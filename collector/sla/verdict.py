@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from agent.core.outcome import Direction, Limit, Outcome
@@ -70,6 +70,8 @@ class Judgement:
         effective: how many independent ones they are worth: what happens in bursts proves less; None where there
             were none.
         variation: what is promised of the delay variation, where that is the measure.
+        budget_remaining: the share of the error budget that is left, below 0 where more was spent.
+        burn_rates: how fast an error budget is being spent, by length of window (ns), where that is the measure.
     """
 
     path: PathKey
@@ -95,6 +97,8 @@ class Judgement:
     trials: int | None = None
     effective: float | None = None
     variation: Limit | None = None
+    budget_remaining: float | None = None
+    burn_rates: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def packets(self) -> int:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Limit, Outcome
-from collector.sla.judge import Evidence, Question
+from collector.sla.budget import Burning, burn_rates_of, explain_burn
+from collector.sla.judge import Evidence, Floats, Question
+from collector.sla.objective import Target
 from collector.sla.observation import DIRECTIONS, Observation
 from collector.sla.reasons import AgentFacts, Figures, explain
-from collector.sla.verdict import Judgement, PathKey, Verdict
+from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
 
 _ROUND_TRIP = DIRECTIONS.index(Direction.ROUND_TRIP)
 Facts = Callable[[PathKey], AgentFacts]
@@ -29,6 +31,7 @@ class Answer:
         question, observed, evidence: what was asked, seen, and found.
         facts: what else is known of a path's agent; without `round_trips`.
         other_limits: paths and directions that are counted against another limit than the promised one.
+        remaining: the share of the error budget that is left (n,); None where there is none.
     """
 
     def __init__(
@@ -38,9 +41,11 @@ class Answer:
         evidence: Evidence,
         facts: Facts,
         other_limits: OtherLimits,
+        remaining: Floats | None = None,
     ) -> None:
         self.question = question
         self.evidence = evidence
+        self.remaining = remaining
         self._observed = observed
         self._facts = facts
         self._other_limits = other_limits
@@ -73,9 +78,7 @@ class Answer:
             direction=target.direction,
             objective=objective.id,
             verdict=verdict,
-            reason=explain(
-                target, verdict, figures, agent, self._other_limits.get((target.path, target.direction))
-            ),
+            reason=self._reason(index, target, figures, agent),
             limit=target.limit,
             floor_ns=target.floor_ns,
             percentile=objective.percentile,
@@ -94,7 +97,16 @@ class Answer:
             trials=trials,
             effective=figures.effective if trials else None,
             variation=objective.variation,
+            budget_remaining=None if self.remaining is None else float(self.remaining[index]),
+            burn_rates=burn_rates_of(evidence, index),
         )
+
+    def _reason(self, index: int, target: Target, figures: Figures, agent: AgentFacts) -> Reason:
+        verdict = Verdict(int(self.evidence.codes[index]))
+        if isinstance(self.evidence, Burning) and verdict is not Verdict.NO_DATA:
+            return explain_burn(self.question, self.evidence, index)
+        other_limit = self._other_limits.get((target.path, target.direction))
+        return explain(target, verdict, figures, agent, other_limit)
 
 
 class Verdicts(Sequence[Judgement]):

@@ -28,6 +28,12 @@ class Calendar(StrEnum):
         begun = midnight if self is Calendar.DAY else midnight.replace(day=1)
         return round((begun - _EPOCH).total_seconds()) * _SECOND_NS
 
+    def end_ns(self, now_ns: int) -> int:
+        """When the span ends that holds this moment."""
+        # midday of the day after, and of a day of the next month, for no span is shorter than this
+        later_ns = self.begin_ns(now_ns) + _LONGEST_NS[self.value] + _LONGEST_NS["day"] // 2
+        return self.begin_ns(later_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -47,3 +53,9 @@ class Window:
     def begin_ns(self, now_ns: int) -> int:
         """Where the window begins that ends now."""
         return self.span.begin_ns(now_ns) if isinstance(self.span, Calendar) else now_ns - self.span
+
+    def length_ns(self, now_ns: int) -> int:
+        """How long the window is that ends now, or that a calendar span will have been at its end."""
+        if isinstance(self.span, Calendar):
+            return self.span.end_ns(now_ns) - self.span.begin_ns(now_ns)
+        return self.span

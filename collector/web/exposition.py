@@ -17,8 +17,11 @@ from prometheus_client.registry import Collector
 from agent import __version__
 from agent.core import metrics
 from agent.core.outcome import Direction
+from agent.runtime.quantities import format_duration
 from collector.alerts.counts import NotificationCounts
 from collector.sla.breach import BreachKey
+from collector.sla.budget import budget_owner
+from collector.sla.measure import Measure
 from collector.sla.verdict import PathKey
 from collector.web.view import StateView
 
@@ -90,21 +93,49 @@ class VerdictCollector(Collector):
             "against the share that may break it.",
             labels=[*JUDGED_LABELS, "bound"],
         )
+        coverage = GaugeMetricFamily(
+            metrics.SLA_COVERAGE, "Share of the window that was observed.", labels=JUDGED_LABELS
+        )
+        budget = GaugeMetricFamily(
+            metrics.SLA_ERROR_BUDGET,
+            "Share of the error budget of the objective's window that is left, below 0 where more was spent.",
+            labels=JUDGED_LABELS,
+        )
+        burn = GaugeMetricFamily(
+            metrics.SLA_BURN_RATE,
+            "Share of packets that broke the promise lately, over the share that may.",
+            labels=[*JUDGED_LABELS, "window"],
+        )
         for judgement in self._state.judgements:
             labels = judged_labels(judgement.path, judgement.direction, judgement.objective)
+            if judgement.measure is Measure.BUDGET:
+                labels[-1] = budget_owner(judgement.objective)
+                for span_ns, rate in judgement.burn_rates.items():
+                    burn.add_metric([*labels, format_duration(span_ns)], rate)
+                continue
             verdicts.add_metric(labels, judgement.verdict.value)
+            coverage.add_metric(labels, judgement.coverage)
             for bound, value in (("lower", judgement.bound_lower), ("upper", judgement.bound_upper)):
                 if value is not None:
                     ratios.add_metric([*labels, bound], value)
-        yield verdicts
-        yield ratios
+            if judgement.budget_remaining is not None:
+                budget.add_metric(labels, judgement.budget_remaining)
+        yield from (verdicts, ratios, coverage, budget, burn)
 
     def _open_breaches(self) -> Metric:
         family = GaugeMetricFamily(
             metrics.SLA_BREACH_OPEN, "1 while a breach stands open.", labels=JUDGED_LABELS
         )
-        judged = {BreachKey(one.path, one.direction, one.objective): 0 for one in self._state.judgements}
-        standing = {breach.key: 1 for breach in self._state.breaches if breach.closed_ns is None}
+        judged = {
+            BreachKey(one.path, one.direction, one.objective): 0
+            for one in self._state.judgements
+            if one.measure is not Measure.BUDGET
+        }
+        standing = {
+            breach.key: 1
+            for breach in self._state.breaches
+            if breach.closed_ns is None and breach.opening.measure is not Measure.BUDGET
+        }
         for key, value in {**judged, **standing}.items():
             family.add_metric(judged_labels(*key), value)
         return family

@@ -11,12 +11,12 @@ from agent.core.outcome import Direction, Limit, Operator
 from collector.documents import (
     breach_document,
     breach_summary,
-    duration_name,
     judgement_document,
     limit_text,
     local_time,
     utc_time,
 )
+from collector.sla.names import duration_name
 from collector.sla.verdict import Verdict
 from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed, judgement
 

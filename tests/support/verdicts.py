@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from collector.documents import Name, Names
+from collector.documents import Names
 from collector.sla.breach import Breach, BreachEvent, BreachKey, Hysteresis, Watch, advance
+from collector.sla.names import Name
 from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
 from collector.web.view import Fleet, Objective, Site, Tier
 

@@ -43,3 +43,17 @@ def test_now_is_within_its_calendar_span(now_ns: int) -> None:
         begun = datetime.fromtimestamp(begun_ns // SECOND_NS, SHANGHAI)
         assert (begun.hour, begun.minute, begun.second, begun_ns % SECOND_NS) == (0, 0, 0, 0)
         assert calendar is Calendar.DAY or begun.day == 1
+
+
+def test_a_span_ends_where_the_next_one_begins() -> None:
+    """Days have 24 hours, months as many days as they have."""
+    for now, month_days in (
+        ("2026-02-15 12:00:00", 28),
+        ("2028-02-01 00:00:00", 29),
+        ("2026-12-31 23:59:59", 31),
+    ):
+        now_ns = at(now)
+        assert Window(Calendar.DAY).length_ns(now_ns) == DAY_NS
+        assert Window(Calendar.MONTH).length_ns(now_ns) == month_days * DAY_NS
+        assert Calendar.MONTH.end_ns(now_ns) == Calendar.MONTH.begin_ns(Calendar.MONTH.end_ns(now_ns))
+    assert Window(5).length_ns(at("2026-02-15 12:00:00")) == 5

@@ -11,11 +11,14 @@ import pytest
 
 from agent.core.outcome import Direction
 from collector.alerts.counts import NotificationCounts, Result
+from collector.sla.breach import BreachKey
+from collector.sla.measure import Measure
 from collector.sla.verdict import Verdict
+from collector.web.exposition import registry
 from tests.support.collector_web import serving
 from tests.support.exposition import samples, value
 from tests.support.requirements import require_binary
-from tests.support.verdicts import HUB_PATH, Source, State, breach, closed, judgement
+from tests.support.verdicts import HUB_PATH, SECOND_NS, Source, State, breach, closed, judgement
 
 
 def state() -> State:
@@ -99,3 +102,35 @@ async def test_the_collectors_own_health_is_shown(exposition: str) -> None:
     assert value(exposition, "isochrone_evaluation_duration_seconds_count") == 7
     assert value(exposition, "isochrone_evaluation_duration_seconds_sum") == 0.35
     assert value(exposition, "isochrone_build_info") == 1
+
+
+def test_budgets_are_told_by_their_objective() -> None:
+    """What is left of a budget beside the verdict; how fast it burns by window, and no verdict nor breach of its own."""
+    kept = replace(judgement(), budget_remaining=0.25)
+    burning = replace(
+        judgement(Verdict.FAIL),
+        objective="detection:budget",
+        measure=Measure.BUDGET,
+        burn_rates={300 * SECOND_NS: 20.5, 3600 * SECOND_NS: 15.0},
+    )
+    opened = replace(
+        breach(), key=BreachKey(HUB_PATH, Direction.FORWARD, "detection:budget"), opening=burning
+    )
+    registered = registry(State(judgements=[kept, burning], breaches=[opened]), NotificationCounts())
+    shown = [one for family in registered.collect() for one in family.samples if "_sla_" in one.name]
+    assert {
+        (
+            one.name.removeprefix("isochrone_sla_"),
+            one.labels["objective"],
+            one.labels.get("window"),
+        ): one.value
+        for one in shown
+        if "bound" not in one.labels
+    } == {
+        ("verdict", "detection", None): 0,
+        ("coverage_ratio", "detection", None): 1,
+        ("error_budget_remaining_ratio", "detection", None): 0.25,
+        ("burn_rate", "detection", "5m"): 20.5,
+        ("burn_rate", "detection", "1h"): 15,
+        ("breach_open", "detection", None): 0,
+    }

@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from agent.core.outcome import Direction, Operator
-from collector.documents import Name
+from collector.sla.names import Name
 from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
 from tests.support.collector_web import serving
 from tests.support.processes import free_port
