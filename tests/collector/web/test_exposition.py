@@ -105,7 +105,7 @@ async def test_the_collectors_own_health_is_shown(exposition: str) -> None:
 
 
 def test_budgets_are_told_by_their_objective() -> None:
-    """What is left of a budget beside the verdict; how fast it burns by window, and no verdict nor breach of its own."""
+    """What is left of one beside the verdict; how fast it burns by window, and no verdict nor breach of its own."""
     kept = replace(judgement(), budget_remaining=0.25)
     burning = replace(
         judgement(Verdict.FAIL),
