@@ -16,11 +16,10 @@ from agent.runtime.quantities import format_duration
 from collector.sla.breach import Breach
 from collector.sla.measure import Measure
 from collector.sla.names import Name, duration_name
+from collector.sla.time_zone import SHANGHAI, TIME_ZONE
 from collector.sla.verdict import Judgement, PathKey
-from collector.sla.window import SHANGHAI
 
 SECOND_NS: Final = 1_000_000_000
-TIME_ZONE: Final = str(SHANGHAI)
 Document = dict[str, Any]
 
 

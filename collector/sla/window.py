@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-SHANGHAI: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
-"""China has had no summer time since 1991, so a fixed offset needs no time zone database on the host."""
+from collector.sla.time_zone import SHANGHAI
 
 _SECOND_NS: Final = 1_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,7 +7,8 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.sla.window import SHANGHAI, Calendar, Window
+from collector.sla.time_zone import SHANGHAI
+from collector.sla.window import Calendar, Window
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 24 * 3600 * SECOND_NS
