@@ -1,7 +1,9 @@
-"""What can be wrong with the state file.
+"""What can be wrong with the state file, and with what is asked of it.
 
 StoreError       it is of another program, or of another version of this one, or cannot be read and written,
                  or another collector uses it
+UnknownWindow    there is no maintenance window of this id
+WindowRefused    a maintenance window cannot be added or ended like that
 """
 
 from agent.runtime.exceptions import IsochroneError
@@ -9,3 +11,11 @@ from agent.runtime.exceptions import IsochroneError
 
 class StoreError(IsochroneError):
     """The state file cannot be used."""
+
+
+class UnknownWindow(IsochroneError):
+    """There is no such maintenance window."""
+
+
+class WindowRefused(IsochroneError):
+    """A change of a maintenance window is not allowed; the text says what would be."""

@@ -128,3 +128,26 @@ outbox: Final = Table(
     Index("outbox_by_channel", "channel"),
 )
 """What is told to whom; a row is written with the breach change that it tells of."""
+
+maintenance: Final = Table(
+    "maintenance",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("created_ns", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""All maintenance windows that there ever were, as they are now."""
+
+maintenance_audit: Final = Table(
+    "maintenance_audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("window_id", ForeignKey("maintenance.id"), nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("who", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("before", Text),
+    Column("after", Text, nullable=False),
+    Column("justification", Text, nullable=False),
+)
+"""What has made them so: each change, in order, with the window before and after; never changed itself."""

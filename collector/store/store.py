@@ -23,6 +23,7 @@ from collector.ledger.recent import Slices
 from collector.sla.breach import Breach, BreachKey, Watch
 from collector.store.database import Database
 from collector.store.ledger import Ledger
+from collector.store.maintenance import MaintenanceTables
 from collector.store.numbers import Numbers
 from collector.store.schema import breaches, outbox, runs
 
@@ -49,6 +50,7 @@ class Store:
 
     Attributes:
         ledger: what was counted.
+        maintenance: windows of maintenance.
         numbers: by which the ledger names paths.
     """
 
@@ -56,6 +58,7 @@ class Store:
         self._database = database
         self.numbers = Numbers(database)
         self.ledger = Ledger(database, self.numbers)
+        self.maintenance = MaintenanceTables(database)
 
     @classmethod
     async def open(cls, where: Path | URL) -> Store:

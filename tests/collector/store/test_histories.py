@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, event
-from sqlalchemy.engine import Engine
+from sqlalchemy import URL
 
 from collector.ledger.minutes import MINUTE_MS, minute_of
 from collector.sla.counts import Reading
@@ -19,36 +18,12 @@ from collector.sla.verdict import PathKey
 from collector.store.store import Store
 from tests.support.counting import SECOND_NS
 from tests.support.histories import BEGIN_S, Delivery, History
+from tests.support.killing import Killed, killed_at
 from tests.support.ledgers import FOREVER
 
 HISTORIES = 1000
 TOGETHER = 50
 MOMENTS = 10
-
-
-class Killed(Exception):
-    """The process is gone."""
-
-
-@contextlib.contextmanager
-def killed_at(moment: int) -> Iterator[None]:
-    """Die at this statement or commit, counted from 1, if there are so many."""
-    left = moment
-
-    def count(*_: object) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Killed
-
-    names = ("before_cursor_execute", "commit")
-    for name in names:
-        event.listen(Engine, name, count)
-    try:
-        yield
-    finally:
-        for name in names:
-            event.remove(Engine, name, count)
 
 
 class Collectors:
