@@ -10,13 +10,10 @@ or empty in CSV. Times in queries are RFC 3339 or integer nanoseconds.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -36,7 +33,9 @@ from agent.core.measurement import NO_OUTCOME
 from agent.core.metrics import PATH_LABELS
 from agent.core.outcome import Direction, Outcome
 from agent.core.session_report import SessionReport
+from agent.runtime.moments import parse_time
 from agent.runtime.quantities import parse_duration
+from agent.runtime.secret_files import bears
 
 QUANTILES: Final = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99, "p99_9_ns": 0.999}
 _FORMATS: Final = {"json": "application/json", "csv": "text/csv"}
@@ -50,10 +49,6 @@ _COLUMNS: Final = (
     *(f"{direction.value}_outcome" for direction in Direction),
 )
 _ROWS_PER_PIECE: Final = 2_000
-_NS_PER_SECOND: Final = 1_000_000_000
-_RFC3339: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
-)
 _DEFAULT_INTERVAL: Final = "1m"
 
 
@@ -97,8 +92,7 @@ def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None
         if request.path.startswith("/api/"):
             if token is None:
                 return _refused(403, "no api.token_file is configured: nobody may read this")
-            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            if not bears(request.headers.get("Authorization", ""), token):
                 return _refused(401, "needs: Authorization: Bearer TOKEN")
         answer: web.StreamResponse = await handler(request)
         return answer
@@ -137,22 +131,6 @@ def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None
     app.middlewares.append(authorised)
     app.router.add_get("/api/v1/paths", paths)
     app.router.add_get("/api/v1/packets", packets)
-
-
-def parse_time(text: str) -> int:
-    """Unix wall time in ns, of RFC 3339 text or of integer nanoseconds.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if text.isascii() and text.isdecimal() and len(text) < 20:
-        return int(text)
-    parts = _RFC3339.match(text)
-    if parts is None:
-        raise ValueError(f"{text!r} is no time: integer nanoseconds, or as 2026-11-23T10:00:00.000000001Z")
-    whole, fraction, zone = parts.groups()
-    moment = datetime.fromisoformat(f"{whole}{'+00:00' if zone in 'Zz' else zone}")
-    return int(moment.timestamp()) * _NS_PER_SECOND + int((fraction or "0").ljust(9, "0"))
 
 
 def _refused(status: int, why: str) -> web.Response:

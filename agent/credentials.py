@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import binascii
 import re
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,15 +22,13 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from agent.core.authentication import MAX_KEYS, MIN_KEY_OCTETS, Key, KeyRing
 from agent.runtime.exceptions import ConfigError, Problem
+from agent.runtime.secret_files import refuse_if_open
 from agent.runtime.settings import Settings, load
 from agent.runtime.wording import Accepts
 
 _DEFAULT: Final = "default"
 _SSID: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 _MAX_SSID: Final = 65_535
-_ACCESS_OF_OTHERS: Final = 0o077
-_TOKEN: Final = re.compile(r"[\w.~+/=-]{16,256}\Z", re.ASCII)
-_TOKENS: Final = "one line of 16 to 256 letters, digits and -._~+/="
 _KEYS: Final = f"hex:… or base64:… of at least {MIN_KEY_OCTETS} octets"
 _DECODERS: Final[dict[str, Callable[[str], bytes]]] = {
     "hex": bytes.fromhex,
@@ -49,7 +46,7 @@ def load_credentials(path: Path) -> KeyRing:
         ConfigError: others may read it, or it is wrong; with all problems found, each with its line and none with a
             key in it.
     """
-    _refuse_if_open(path)
+    refuse_if_open(path)
     try:
         keys = load(path, _Credentials).keys
     except ConfigError as error:
@@ -58,34 +55,6 @@ def load_credentials(path: Path) -> KeyRing:
         {int(session): of_session for session, of_session in keys.items() if session != _DEFAULT},
         keys.get(_DEFAULT, ()),
     )
-
-
-def load_token(path: Path) -> str:
-    """Read the token of the API: the one line of a file that only its owner can read.
-
-    Raises:
-        ConfigError: others may read it, or it holds no token; never with any of it.
-    """
-    _refuse_if_open(path)
-    try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from None
-    if not _TOKEN.match(token):
-        raise ConfigError([Problem(str(path), 0, "", f"holds no token: {_TOKENS}")])
-    return token
-
-
-def _refuse_if_open(path: Path) -> None:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        return  # the loader says why it cannot be read
-    if mode & _ACCESS_OF_OTHERS:
-        raise ConfigError(
-            [Problem(str(path), 0, "", f"others have access to the keys (mode {mode:04o}): chmod 600 {path}")]
-        )
 
 
 def _without_keys(problem: Problem) -> Problem:

@@ -16,7 +16,7 @@ from agent.core.outcome import Limit, Operator
 from agent.core.reflection import ReflectorMode
 from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT, MAX_PAYLOAD
-from agent.credentials import load_credentials, load_token
+from agent.credentials import load_credentials
 from agent.runtime.exceptions import ConfigError, UnreadError
 from agent.runtime.pace import MAX_PATHS, IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
@@ -32,6 +32,7 @@ from agent.runtime.quantities import (
     format_duration,
     reachable,
 )
+from agent.runtime.secret_files import load_token
 from agent.runtime.session_settings import SessionSettings
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.yaml_lines import Location

@@ -6,17 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from socket import SOCK_DGRAM
 from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from agent.api import parse_time
 from agent.core.flight import counted
 from agent.core.outcome import Outcome
 from agent.program import Agent
@@ -205,15 +202,3 @@ def test_an_unusable_token_file_is_refused(
     with pytest.raises(ConfigError, match=rf"api\.token_file: .*{complaint}") as refused:
         load(file, AgentSettings)
     assert token is None or token not in str(refused.value)
-
-
-@given(st.integers(86_400, 4_102_444_800), st.integers(-14 * 60, 14 * 60))
-def test_times_are_read_to_the_nanosecond(seconds: int, minutes: int) -> None:
-    """RFC 3339 in any zone, with any fraction, or the number itself."""
-    whole = datetime.fromtimestamp(seconds, UTC)
-    expected = seconds * 10**9 + 123_456_789
-    zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
-    local = (whole + timedelta(minutes=minutes)).replace(tzinfo=None).isoformat()
-    assert parse_time(f"{local}.123456789{zone}") == expected
-    assert parse_time(f"{whole.replace(tzinfo=None).isoformat()}Z") == expected - 123_456_789
-    assert parse_time(str(expected)) == expected
