@@ -11,12 +11,11 @@ from agent.runtime.quantities import LimitText, format_duration, parse_duration
 from agent.runtime.settings import Settings
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
+from collector.fleet.names import Identifier
 from collector.sla.confidence import clean_packets_needed
 from collector.sla.measure import Measure
 from collector.sla.objective import Objective
 from collector.sla.window import Calendar, Window
-
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 
 _WINDOWS: Final = "a duration such as 5m or 30d, or day or month (of the calendar in Asia/Shanghai)"
 _LONGEST_NS: Final = parse_duration("31d")

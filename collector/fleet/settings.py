@@ -16,7 +16,7 @@ from agent.core.geo import fibre_floor_ns, great_circle_km
 from agent.core.networks import Network
 from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT
-from agent.runtime.exceptions import UnreadError
+from agent.runtime.exceptions import ConfigError, UnreadError
 from agent.runtime.pace import IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import (
@@ -30,12 +30,15 @@ from agent.runtime.quantities import (
     parse_network,
     reachable,
 )
+from agent.runtime.secret_files import load_token
 from agent.runtime.session_settings import SessionSettings
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
 from collector.alerts.targets import file_problem
-from collector.fleet.objectives import Identifier, ObjectiveSettings, format_window
+from collector.fleet.maintenance import FleetNames, MaintenanceSettings
+from collector.fleet.names import Identifier, Tag, listed
+from collector.fleet.objectives import ObjectiveSettings, format_window
 from collector.store.location import StateText, UnusableAddress, location
 from collector.urls import Url
 
@@ -49,9 +52,6 @@ RhythmNs = Annotated[
     int, BeforeValidator(duration_between("100ms", "1d")), Accepts("a duration from 100ms to 1d")
 ]
 """How often the collector reads or judges, ns: what takes milliseconds each time, for hundreds of agents."""
-
-_NAMED: Final = 20
-"""So many known names are listed where an unknown one stands."""
 
 
 class NameSettings(Settings):
@@ -80,6 +80,7 @@ class SiteSettings(Settings):
         probes_from: networks that its probes come from; default: the address of its agent.
         credentials: file of keys on this site's own host; its reflector answers whoever proves one of them, and its
             authenticated paths are signed with them.
+        tags: by which its paths can be selected.
     """
 
     id: Identifier
@@ -93,6 +94,7 @@ class SiteSettings(Settings):
     probes_from: tuple[NetworkText, ...] = ()
     credentials: Annotated[str, Field(min_length=1)] | None = None
     clock: SiteClockSettings = SiteClockSettings()
+    tags: tuple[Tag, ...] = ()
 
     def sources(self) -> tuple[Network, ...]:
         """Networks that its probes come from, as far as they are known."""
@@ -130,6 +132,7 @@ class FleetPathSettings(SessionSettings):
         address: where the probes go, HOST[:PORT] for stamp, HOST for icmp, HOST:PORT for tcp; default: the target's
             reflector, for icmp its host.
         fibre_km: length of the fibre, where it is known; default: the great-circle distance.
+        tags: by which it can be selected, beside those of its two sites.
 
     What `SessionSettings` has is as in the agent's configuration.
     """
@@ -144,6 +147,7 @@ class FleetPathSettings(SessionSettings):
     provider: str | None = None
     address: Endpoint | None = None
     fibre_km: Annotated[float, Field(gt=0, le=20_000)] | None = None
+    tags: tuple[Tag, ...] = ()
 
     @field_validator("address", mode="before")
     @classmethod
@@ -204,6 +208,16 @@ class AlertsSettings(Settings):
     webhooks: tuple[WebhookSettings, ...] = ()
 
 
+class ApiSettings(Settings):
+    """Who may write by way of the API.
+
+    Attributes:
+        token_file: the one line that a writer has to send as a bearer token; only its owner may read the file.
+    """
+
+    token_file: Path
+
+
 class FleetSettings(Settings):
     """The whole file.
 
@@ -229,6 +243,8 @@ class FleetSettings(Settings):
     objectives: tuple[ObjectiveSettings, ...] = ()
     evaluation_interval: RhythmNs = 10_000_000_000
     alerts: AlertsSettings = AlertsSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
+    api: ApiSettings | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def problems(self) -> Iterator[tuple[Location, str]]:
@@ -244,11 +260,42 @@ class FleetSettings(Settings):
         yield from as_far_as_read(self._objectives())
         yield from as_far_as_read(self._webhooks())
         yield from as_far_as_read(self._states())
+        yield from as_far_as_read(self._maintenance())
 
     def problems_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
         """Files of secrets that cannot be used, and a state file that cannot be written."""
         yield from as_far_as_read(self._files(folder))
         yield from as_far_as_read(self._state_beside(folder))
+        yield from as_far_as_read(self._token_beside(folder))
+
+    def names(self) -> FleetNames:
+        """All that a selector can name."""
+        sites = list(self._sites)
+        providers = [*(site.provider for site in self.sites), *(path.provider or "" for path in self.paths)]
+        tags = [tag for site in self.sites for tag in site.tags]
+        tags += [tag for path in self.paths for tag in path.tags]
+        return FleetNames(list(self.tiers), providers, [site.district for site in self.sites], sites, tags)
+
+    def token(self, folder: Path) -> str | None:
+        """The API's token; None where there is none: nobody may write then.
+
+        Raises:
+            ConfigError: its file, which is named relative to a folder, is no good.
+        """
+        return None if self.api is None else load_token(folder / self.api.token_file)
+
+    def _token_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
+        try:
+            self.token(folder)
+        except ConfigError as error:
+            for problem in error.problems:
+                yield ("api", "token_file"), str(problem)
+
+    def _maintenance(self) -> Iterator[tuple[Location, str]]:
+        for at, message in self.maintenance.problems():
+            yield ("maintenance", *at), message
+        for at, message in self.maintenance.unknown(self.names()):
+            yield ("maintenance", *at), message
 
     def _states(self) -> Iterator[tuple[Location, str]]:
         if self.state_url_file is not None and "state" in self.model_fields_set:
@@ -383,7 +430,7 @@ class FleetSettings(Settings):
     def _source_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
         source = self.site(path.source)
         if source is None:
-            yield ("source",), f"{path.source} is no site; sites: {_listed(self._sites)}"
+            yield ("source",), f"{path.source} is no site; sites: {listed(self._sites)}"
         elif source.agent is None:
             yield ("source",), f"{path.source} has no agent to probe from"
 
@@ -395,7 +442,7 @@ class FleetSettings(Settings):
     def _target_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
         target = self.site(path.target)
         if target is None:
-            yield ("target",), f"{path.target} is no site; sites: {_listed(self._sites)}"
+            yield ("target",), f"{path.target} is no site; sites: {listed(self._sites)}"
         elif path.address_at(target) is None:
             yield (), _ADDRESS_NEEDED[path.kind].format(target=path.target)
         if path.source == path.target:
@@ -403,7 +450,7 @@ class FleetSettings(Settings):
 
     def _tier_problems(self, path: FleetPathSettings) -> Iterator[tuple[Location, str]]:
         if path.tier not in self.tiers:
-            yield ("tier",), f"{path.tier} is no tier; tiers: {_listed(self.tiers)}"
+            yield ("tier",), f"{path.tier} is no tier; tiers: {listed(self.tiers)}"
 
     def _sources(self) -> Iterator[tuple[Location, str]]:
         """Probes that the target's reflector would refuse, for nobody knows where they come from."""
@@ -459,7 +506,7 @@ class FleetSettings(Settings):
             with contextlib.suppress(UnreadError):
                 for number, tier in enumerate(objective.tiers):
                     if tier not in self.tiers:
-                        yield (*at, "tiers", number), f"{tier} is no tier; tiers: {_listed(self.tiers)}"
+                        yield (*at, "tiers", number), f"{tier} is no tier; tiers: {listed(self.tiers)}"
             for _, message in as_far_as_read(self._window_problems(objective)):
                 yield (*at, "window"), message
             for within, message in as_far_as_read(objective.measure_problems()):
@@ -489,10 +536,3 @@ def _clock_problems(clock: SiteClockSettings) -> Iterator[tuple[Location, str]]:
         yield ("error_bound",), "only a declared clock takes error_bound"
     if clock.ptp_domain is not None and clock.source not in ("auto", "ptp"):
         yield ("ptp_domain",), "only an auto or ptp clock takes ptp_domain"
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Known names, of very many the first."""
-    known = list(names)
-    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    return ", ".join(known[:_NAMED]) + more
