@@ -28,6 +28,7 @@ from collector.fleet.plan import compile_plan
 from collector.fleet.settings import AgentsSourceSettings, FleetSettings
 from collector.ledger.minutes import minute_of
 from collector.ledger.recent import RecentSlices
+from collector.maintenance import Maintenance
 from collector.sla.breach import advance
 from collector.sources import Source
 from collector.sources.agents import AgentsSource
@@ -40,6 +41,7 @@ from collector.store.location import location
 from collector.store.lock import held
 from collector.store.store import Store
 from collector.web.app import create_app
+from collector.web.maintenance import MaintenanceApi
 from collector.web.view import fleet_view
 from collector.windows import SHORTEST_OF_MINUTES_NS, Windows
 
@@ -85,6 +87,7 @@ class Collector:
 
     Raises:
         UnusableFile: a secret's file cannot be used.
+        ConfigError: the API's token cannot be used.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Collector:
         self._webhooks = tuple(
             webhook_target(webhook, fleet_file.parent) for webhook in fleet.alerts.webhooks
         )
+        self._token = fleet.token(fleet_file.parent)
         self._recent = RecentSlices()
         short = (
             question.objective.window.longest_ns
@@ -138,7 +142,10 @@ class Collector:
             time.time_ns,
             random.Random(),
         )
-        app = create_app(shown, self.state, alerts.counts)
+        maintenance = Maintenance(store.maintenance, self.fleet.maintenance, self.fleet.names(), time.time_ns)
+        await maintenance.open()
+        writing = MaintenanceApi(maintenance, shown.names(), self._token)
+        app = create_app(shown, self.state, alerts.counts, writing.routes())
         async with (
             _serving(app, self.fleet.listen),
             _running(alerts),

@@ -12,6 +12,7 @@ from agent.runtime.exceptions import UnreadError
 from agent.runtime.moments import TimeNs
 from agent.runtime.quantities import DurationNs
 from agent.runtime.settings import Settings, as_far_as_read
+from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
 from collector.fleet.names import Identifier, Tag, listed
 from collector.sla.maintenance import (
@@ -25,8 +26,12 @@ from collector.sla.maintenance import (
 from collector.sla.recurrence import rule_problem
 from collector.sla.selector import Selector
 
-Line = Annotated[str, Field(min_length=1, max_length=500)]
-"""What a person has to say, not at length."""
+Line = Annotated[
+    str,
+    Field(max_length=500, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*[^\p{C}\s][^\p{Cc}\p{Zl}\p{Zp}]*$"),
+    Accepts("one line of text, at most 500 characters"),
+]
+"""What a person has to say; it is shown on terminals and in logs."""
 
 _NOUNS: Final = {
     "tiers": "tier",

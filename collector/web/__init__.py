@@ -1,5 +1,5 @@
 """What the collector answers when asked: the page, the API, its metrics, and the discovery of agents for Prometheus.
 
-Everything here reads the state that the collector holds in memory; nothing here changes it, waits for an agent, or
-touches the store.
+What is shown is the state that the collector holds in memory; nothing here waits for an agent. Maintenance windows
+alone are written, by who has the token, and their audit alone is read from the store.
 """

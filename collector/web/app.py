@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from collector.alerts.counts import NotificationCounts
 from collector.web.api import Api
 from collector.web.exposition import registry
 from collector.web.queries import BadQueryError
+from collector.web.refusal import Refusal
 from collector.web.view import Fleet, StateView
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,13 @@ SECURITY_HEADERS: Final = {
 }
 
 
-def create_app(fleet: Fleet, state: StateView, notifications: NotificationCounts) -> web.Application:
-    """The application; it shows the state as it is whenever it is asked."""
+def create_app(
+    fleet: Fleet,
+    state: StateView,
+    notifications: NotificationCounts,
+    more: Iterable[web.RouteDef] = (),
+) -> web.Application:
+    """The application; it shows the state as it is whenever it is asked, and serves `more` beside it."""
     metrics_registry = registry(state, notifications)
 
     async def metrics(request: web.Request) -> web.Response:
@@ -61,6 +67,7 @@ def create_app(fleet: Fleet, state: StateView, notifications: NotificationCounts
             web.get("/-/ready", ready),
             web.static("/static", STATIC),
             *Api(fleet, state).routes(),
+            *more,
         ]
     )
     return app
@@ -83,6 +90,10 @@ async def errors_as_json(
         return await handler(request)
     except BadQueryError as error:
         return _error(400, str(error))
+    except Refusal as error:
+        response = _error(error.status, str(error))
+        response.headers.update(error.headers)
+        return response
     except web.HTTPNotFound:
         return _error(404, f"there is no {request.path[:200]}")
     except web.HTTPMethodNotAllowed as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 
@@ -15,10 +15,14 @@ from tests.support.verdicts import State, fleet
 
 @contextlib.asynccontextmanager
 async def serving(
-    state: State, counts: NotificationCounts | None = None, shown: Fleet | None = None, port: int = 0
+    state: State,
+    counts: NotificationCounts | None = None,
+    shown: Fleet | None = None,
+    port: int = 0,
+    more: Iterable[web.RouteDef] = (),
 ) -> AsyncIterator[str]:
     """Serve on loopback; its address."""
-    app = create_app(shown or fleet(), state, counts or NotificationCounts())
+    app = create_app(shown or fleet(), state, counts or NotificationCounts(), more)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
