@@ -6,9 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,24 +14,15 @@ import yaml
 
 from agent import __version__
 from agent.runtime import logs
-from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
+from collector.client import UsageError, ask
 from collector.fleet.plan import agent_config, compile_plan
 from collector.fleet.settings import FleetSettings
+from collector.maintenance_commands import add_commands
 from collector.program import Collector
 from collector.tables import breaches_table, verdicts_table
-
-_TIMEOUT_S = 10
-
-
-class NotReachableError(IsochroneError):
-    """No collector answers where one was asked."""
-
-
-class UsageError(IsochroneError):
-    """What was asked for does not exist."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     made["breaches"].add_argument(
         "--state", choices=["open", "closed", "all"], default="all", help="which ones (default all)"
     )
+    add_commands(commands, _address)
     return parser
 
 
@@ -136,16 +125,13 @@ def _shown(chosen: argparse.Namespace, document: dict[str, Any], table: Any) -> 
 
 
 def _ask(chosen: argparse.Namespace, path: str) -> dict[str, Any]:
-    if chosen.url is None and chosen.config is None:
+    return ask(_address(chosen), path)
+
+
+def _address(chosen: argparse.Namespace) -> str:
+    """Where the collector is."""
+    if chosen.url is not None:
+        return str(chosen.url)
+    if chosen.config is None:
         raise UsageError("where is the collector? give --url, or --config with its fleet file")
-    base = chosen.url or f"http://{load(chosen.config, FleetSettings, files=False).listen}"
-    if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
-        raise UsageError(f"{base} is no address: http://HOST:PORT")
-    # A proxy of the environment is for the world outside; a collector is never there.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(base.rstrip("/") + path, timeout=_TIMEOUT_S) as response:
-            document: dict[str, Any] = json.load(response)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise NotReachableError(f"no collector answers at {base}: {error}") from error
-    return document
+    return f"http://{load(chosen.config, FleetSettings, files=False).listen}"

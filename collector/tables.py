@@ -1,4 +1,4 @@
-"""Verdicts and breaches as aligned text for a terminal; Chinese characters are two columns wide."""
+"""Verdicts, breaches and maintenance as aligned text for a terminal; Chinese characters are two columns wide."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ _BREACH_HEADINGS: Final = {
     "zh": ("状态", "开始", "结束", "摘要"),
     "en": ("state", "opened", "closed", "summary"),
 }
+_WINDOW_HEADINGS: Final = {
+    "zh": ("状态", "编号", "类别", "开始", "结束", "路径", "批准人", "原因", "统计"),
+    "en": ("state", "id", "category", "start", "end", "paths", "approver", "reason", "its packets"),
+}
 
 
 def verdicts_table(document: dict[str, Any], lang: str) -> str:
@@ -78,6 +82,26 @@ def breaches_table(document: dict[str, Any], lang: str) -> str:
             breach["summary"][lang],
         )
         for breach in document["breaches"]
+    ]
+    return aligned(rows)
+
+
+def maintenance_table(document: dict[str, Any], lang: str) -> str:
+    """The API's maintenance windows as a table, each with the time that holds now or comes next."""
+    rows = [_WINDOW_HEADINGS[lang]]
+    rows += [
+        (
+            window["state_name"][lang],
+            window["id"],
+            window["category_name"][lang],
+            window["local"]["start"],
+            window["local"]["end"],
+            window["paths"][lang],
+            window["approver"],
+            window["reason"],
+            window["occurrence"]["effect"][lang] if window["occurrence"] else "",
+        )
+        for window in document["windows"]
     ]
     return aligned(rows)
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agent.runtime.exceptions import UnreadError
 from agent.runtime.moments import TimeNs
-from agent.runtime.quantities import DurationNs
+from agent.runtime.quantities import DurationNs, format_duration
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
@@ -215,6 +215,18 @@ class MaintenanceSettings(Settings):
             with contextlib.suppress(UnreadError):
                 if first.setdefault(window.id, index) != index:
                     yield ("windows", index, "id"), f"{window.id} is already windows[{first[window.id]}]"
+
+    def warnings(self) -> Iterator[str]:
+        """Windows that were announced too late to drop anything."""
+        for window in self.windows:
+            emergency = window.category is Category.EMERGENCY and self.emergency == "excluded"
+            if (
+                window.announced is not None
+                and window.start - window.announced < self.notice
+                and not emergency
+            ):
+                needed = format_duration(self.notice)
+                yield f"maintenance {window.id}: announced less than {needed} before its start: what it holds counts"
 
     def unknown(self, names: FleetNames) -> Iterator[tuple[Location, str]]:
         """Selectors with names of what is not there."""

@@ -321,6 +321,7 @@ class FleetSettings(Settings):
                 times = f"timeout {format_duration(path.timeout)}, interval {format_duration(path.interval)}"
                 yield f"paths[{index}]: {times}: the direction of a loss can rarely be proven unless timeout is above"
         yield from self._too_few_packets()
+        yield from self.maintenance.warnings()
         probed = {path.target for path in self.paths}
         for site in self.sites:
             asked = site.id in probed or self.reflector_allow or site.credentials is not None

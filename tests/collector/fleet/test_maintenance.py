@@ -134,6 +134,15 @@ def test_mistakes_elsewhere_hide_nothing() -> None:
     }
 
 
+def test_a_window_that_was_announced_too_late_is_warned_of() -> None:
+    """Unless it is an emergency and those are excluded; what was not announced yet is not known to be late."""
+    late = TEXT.replace("2026-11-01T00", "2026-11-29T00")
+    (warning,) = fleet(late).warnings()
+    assert warning == "maintenance nightly: announced less than 3d before its start: what it holds counts"
+    assert list(fleet(late.replace("category: planned", "category: emergency")).warnings()) == []
+    assert list(fleet(TEXT).warnings()) == []
+
+
 def test_paths_have_the_districts_and_tags_of_both_ends() -> None:
     """And their own."""
     text = changed("district: 洪山区,", "district: 洪山区, tags: [campus, direct-link],")
