@@ -75,7 +75,7 @@ class Maintenance:
     Attributes:
         names: what a selector can name.
         now_ns: the clock.
-        calendar: the windows, with the rule of the fleet file.
+        calendar: the windows.
     """
 
     def __init__(
@@ -95,7 +95,8 @@ class Maintenance:
     async def open(self) -> None:
         """Take over what the fleet file lists, and learn what there is."""
         now_ns = self.now_ns()
-        configured = {window.id: window.written(FILE) for window in self._settings.windows}
+        rule = self._settings.rule()
+        configured = {window.id: window.written(FILE, rule) for window in self._settings.windows}
         async with self._writing:
             for window in await self._tables.adopt(configured, now_ns):
                 log.info("maintenance %s: new in the fleet file", window.id)
@@ -117,7 +118,8 @@ class Maintenance:
         Raises:
             WindowRefused: it cannot be added like that.
         """
-        window = asked.window(asked.id or _name(asked.start), now_ns, asked.by, Origin.API)
+        name = asked.id or _name(asked.start)
+        window = asked.window(name, now_ns, asked.by, Origin.API, self._settings.rule())
         async with self._writing:
             await self._tables.add(window, Change(asked.by, now_ns, asked.justification))
             await self._learn()
@@ -144,7 +146,7 @@ class Maintenance:
         return await self._tables.audit()
 
     async def _learn(self) -> None:
-        self.calendar = MaintenanceCalendar(await self._tables.windows(), self._settings.rule())
+        self.calendar = MaintenanceCalendar(await self._tables.windows())
 
 
 def _name(start_ns: int) -> str:

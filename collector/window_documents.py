@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Final
 
 from collector.documents import Document, Name, Names, duration_name, local_time, utc_time
-from collector.sla.maintenance import Category, MaintenanceWindow, NoticeRule, Occurrence, WindowState
+from collector.sla.maintenance import Category, MaintenanceWindow, Occurrence, WindowState
 from collector.sla.selector import Selector
 from collector.sla.time_zone import TIME_ZONE
 from collector.store.maintenance import AuditRow
@@ -33,7 +33,7 @@ _FIELD_NAMES: Final[Mapping[str, Name]] = {
 }
 
 
-def window_document(window: MaintenanceWindow, rule: NoticeRule, names: Names, now_ns: int) -> Document:
+def window_document(window: MaintenanceWindow, names: Names, now_ns: int) -> Document:
     """All that is known of a window, and what follows for the packets that are counted in it.
 
     `occurrence` is the time that holds now, or else the next one, or else the last one; null where it never held.
@@ -58,7 +58,7 @@ def window_document(window: MaintenanceWindow, rule: NoticeRule, names: Names, n
         "created_at": utc_time(window.created_ns),
         "created_by": window.created_by,
         "ended_at": None if window.ended_ns is None else utc_time(window.ended_ns),
-        "occurrence": None if occurrence is None else _occurrence_document(occurrence, rule),
+        "occurrence": None if occurrence is None else _occurrence_document(occurrence),
         "local": {
             "time_zone": TIME_ZONE,
             "start": local_time(occurrence.start_ns if occurrence else window.start_ns),
@@ -85,7 +85,7 @@ def selector_name(selector: Selector, names: Names) -> Name:
     return Name("；".join(zh) or "全部路径", "; ".join(en) or "all paths")
 
 
-def audit_document(row: AuditRow, rule: NoticeRule, names: Names) -> Document:
+def audit_document(row: AuditRow, names: Names) -> Document:
     """One change: who, when, why, and the window before and after it, as it stood then."""
     at_ns = row.change.at_ns
     return {
@@ -95,24 +95,23 @@ def audit_document(row: AuditRow, rule: NoticeRule, names: Names) -> Document:
         "local_at": local_time(at_ns),
         "by": row.change.by,
         "justification": row.change.justification,
-        "before": None if row.before is None else window_document(row.before, rule, names, at_ns),
-        "after": window_document(row.after, rule, names, at_ns),
+        "before": None if row.before is None else window_document(row.before, names, at_ns),
+        "after": window_document(row.after, names, at_ns),
     }
 
 
-def _occurrence_document(occurrence: Occurrence, rule: NoticeRule) -> Document:
-    excluded = occurrence.excluded(rule)
-    notice = duration_name(rule.notice_ns)
+def _occurrence_document(occurrence: Occurrence) -> Document:
+    notice = duration_name(occurrence.window.rule.notice_ns)
     effect = (
         Name("剔除", "dropped")
-        if excluded
+        if occurrence.excluded
         else Name(f"照常计入：提前通知不足 {notice.zh}", f"counts: announced less than {notice.en} ahead")
     )
     return {
         "start": utc_time(occurrence.start_ns),
         "end": utc_time(occurrence.end_ns),
-        "short_notice": occurrence.short_notice(rule),
-        "excluded": excluded,
+        "short_notice": occurrence.short_notice,
+        "excluded": occurrence.excluded,
         "effect": effect.document(),
     }
 

@@ -109,7 +109,7 @@ class WindowSettings(Settings):
         category: planned or emergency.
         approver: who has allowed it.
         selector: which paths; it is never left out, for what is meant by nothing would be everything.
-        announced: when those concerned were told; default: when the collector first knows of it.
+        announced: when those concerned were told; default: when the collector first knows of it, in this wording.
     """
 
     start: TimeNs
@@ -143,9 +143,15 @@ class WindowSettings(Settings):
             yield ("selector", *at), message
 
     def window(
-        self, identifier: str, created_ns: int, created_by: str, origin: Origin, rrule: str = ""
+        self,
+        identifier: str,
+        created_ns: int,
+        created_by: str,
+        origin: Origin,
+        rule: NoticeRule,
+        rrule: str = "",
     ) -> MaintenanceWindow:
-        """The window that is meant; its settings have no problems."""
+        """The window that is meant, under the rule of now; its settings have no problems."""
         return MaintenanceWindow(
             id=identifier,
             start_ns=self.start,
@@ -159,6 +165,7 @@ class WindowSettings(Settings):
             created_by=created_by,
             origin=origin,
             rrule=rrule,
+            rule=rule,
         )
 
 
@@ -181,10 +188,10 @@ class FileWindowSettings(WindowSettings):
             if problem is not None:
                 yield ("rrule",), problem
 
-    def written(self, created_by: str) -> Callable[[str, int], MaintenanceWindow]:
+    def written(self, created_by: str, rule: NoticeRule) -> Callable[[str, int], MaintenanceWindow]:
         """What makes the window of an id and the time at which it was first read."""
         return lambda identifier, created_ns: self.window(
-            identifier, created_ns, created_by, Origin.FILE, self.rrule or ""
+            identifier, created_ns, created_by, Origin.FILE, rule, self.rrule or ""
         )
 
 
@@ -203,7 +210,7 @@ class MaintenanceSettings(Settings):
     windows: tuple[FileWindowSettings, ...] = ()
 
     def rule(self) -> NoticeRule:
-        """Which windows drop."""
+        """Which windows drop, of those that are written down from now on."""
         return NoticeRule(self.notice, self.emergency == "excluded")
 
     def problems(self) -> Iterator[tuple[Location, str]]:

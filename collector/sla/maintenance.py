@@ -10,9 +10,10 @@ was not (`short_notice`) is listed and marked, and its minutes count like any ot
 declared maintenance while it happens. Where the operator's contract says that emergency repairs are excluded too
 (`NoticeRule.emergency_excluded`), windows of the category emergency drop whatever their notice; a planned one never.
 
-What has happened is not changed silently: a window of the fleet file holds from when the collector has first read it
-in that form, and until it has read another (`since_ns`, `ended_ns`); what is entered by hand for the past needs a
-justification, which `collector.store.maintenance` keeps with every change.
+What has happened is not changed silently: a window keeps the rule that was in force when it was written down; one of
+the fleet file holds from when the collector has first read it in that form, and until it has read another (`since_ns`,
+`ended_ns`); what is entered by hand for the past needs a justification, which `collector.store.maintenance` keeps with
+every change.
 """
 
 from __future__ import annotations
@@ -89,14 +90,15 @@ class Occurrence:
     end_ns: int
     planned_ns: int
 
-    def short_notice(self, rule: NoticeRule) -> bool:
+    @property
+    def short_notice(self) -> bool:
         """Whether it was announced too late."""
-        return self.planned_ns - self.window.announced_ns < rule.notice_ns
+        return self.planned_ns - self.window.announced_ns < self.window.rule.notice_ns
 
-    def excluded(self, rule: NoticeRule) -> bool:
+    @property
+    def excluded(self) -> bool:
         """Whether its minutes are dropped."""
-        emergency = self.window.category is Category.EMERGENCY and rule.emergency_excluded
-        return emergency or not self.short_notice(rule)
+        return self.window.is_excluded_emergency or not self.short_notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class MaintenanceWindow:
         selector: which paths.
         announced_ns: when those concerned were told.
         created_ns, created_by: when the collector first knew of it, and from whom.
+        rule: by which it drops; the one that was in force then.
         ended_ns: from when it holds no more, where that was before its end; before its start: it was cancelled.
 
     Raises:
@@ -129,6 +132,7 @@ class MaintenanceWindow:
     created_by: str
     origin: Origin = Origin.API
     rrule: str = ""
+    rule: NoticeRule = _USUAL
     ended_ns: int | None = None
 
     def __post_init__(self) -> None:
@@ -140,6 +144,11 @@ class MaintenanceWindow:
     def since_ns(self) -> int:
         """From when it holds: what a file says is no word on the time before it was read."""
         return self.created_ns if self.origin is Origin.FILE else 0
+
+    @property
+    def is_excluded_emergency(self) -> bool:
+        """Whether it drops whatever its notice."""
+        return self.category is Category.EMERGENCY and self.rule.emergency_excluded
 
     def occurrences(self, start_ns: int, end_ns: int) -> Iterator[Occurrence]:
         """Its times that hold anywhere from `start_ns` until before `end_ns`, whole, in the order of their starts."""
@@ -198,12 +207,10 @@ class MaintenanceCalendar:
 
     Args:
         windows: all.
-        rule: which of them drop.
     """
 
-    def __init__(self, windows: Iterable[MaintenanceWindow] = (), rule: NoticeRule = _USUAL) -> None:
+    def __init__(self, windows: Iterable[MaintenanceWindow] = ()) -> None:
         self.windows: Final = tuple(windows)
-        self.rule: Final = rule
         self._known_until_ns = 0
         self._occurrences: Sequence[Occurrence] = ()
 
@@ -222,7 +229,7 @@ class MaintenanceCalendar:
         """What is dropped from `start_ns` until before `end_ns`."""
         parts: dict[Selector, list[Interval]] = defaultdict(list)
         for one in self.occurrences(start_ns, end_ns):
-            if one.excluded(self.rule):
+            if one.excluded:
                 parts[one.window.selector].append((max(one.start_ns, start_ns), min(one.end_ns, end_ns)))
         return Dropped({selector: merged(intervals) for selector, intervals in parts.items()})
 

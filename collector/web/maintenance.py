@@ -71,9 +71,8 @@ class MaintenanceApi:
     async def audit(self, request: web.Request) -> web.Response:
         """All changes of windows, the first one first."""
         selection(request.query, {})
-        rule = self._maintenance.calendar.rule
         rows = await self._maintenance.audit()
-        return _json({"changes": [audit_document(row, rule, self._names) for row in rows]})
+        return _json({"changes": [audit_document(row, self._names) for row in rows]})
 
     async def add(self, request: web.Request) -> web.Response:
         """Add a window; the answer is the window."""
@@ -108,7 +107,7 @@ class MaintenanceApi:
             raise Refusal(401, "needs: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
     def _document(self, window: MaintenanceWindow, now_ns: int) -> Document:
-        return window_document(window, self._maintenance.calendar.rule, self._names, now_ns)
+        return window_document(window, self._names, now_ns)
 
 
 def _ordered(documents: list[Document]) -> list[Document]:

@@ -39,7 +39,7 @@ def test_windows_are_read_with_their_rule() -> None:
     """Announced when the file says, or else when the collector has first read it."""
     read = fleet(TEXT).maintenance
     assert read.rule() == NoticeRule(3 * DAY_NS, emergency_excluded=True)
-    nightly, repair = (one.written("fleet file")(f"{one.id}@1", 5) for one in read.windows)
+    nightly, repair = (one.written("fleet file", read.rule())(f"{one.id}@1", 5) for one in read.windows)
     assert nightly == MaintenanceWindow(
         id="nightly@1",
         start_ns=BASE_NS,
@@ -53,6 +53,7 @@ def test_windows_are_read_with_their_rule() -> None:
         created_by="fleet file",
         origin=Origin.FILE,
         rrule="FREQ=WEEKLY;BYDAY=TU",
+        rule=NoticeRule(3 * DAY_NS, emergency_excluded=True),
     )
     assert (repair.end_ns - repair.start_ns, repair.announced_ns, repair.rrule) == (3 * HOUR_NS // 2, 5, "")
 

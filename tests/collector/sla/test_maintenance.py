@@ -101,9 +101,9 @@ def test_a_window_of_the_file_says_nothing_of_the_time_before_it_was_read() -> N
 
 def test_each_time_of_a_row_has_its_own_notice() -> None:
     """The first nights come too soon after the announcement, the later ones do not."""
-    one = window(rrule="FREQ=DAILY;COUNT=6", announced_ns=BASE_NS - 3 * DAY_NS)
-    calendar = MaintenanceCalendar([one], NoticeRule(5 * DAY_NS))
-    marks = [each.short_notice(calendar.rule) for each in calendar.occurrences(0, LATEST_NS)]
+    one = window(rrule="FREQ=DAILY;COUNT=6", announced_ns=BASE_NS - 3 * DAY_NS, rule=NoticeRule(5 * DAY_NS))
+    calendar = MaintenanceCalendar([one])
+    marks = [each.short_notice for each in calendar.occurrences(0, LATEST_NS)]
     assert marks == [True, True, False, False, False, False]
     assert [start for start, _ in calendar.intervals(FACTS, 0, LATEST_NS)] == [
         BASE_NS + day * DAY_NS for day in range(2, 6)
@@ -125,8 +125,8 @@ def test_short_notice_counts_unless_it_is_an_emergency_and_those_are_excluded(
     category: Category, announced_ns: int, emergency_excluded: bool, dropped: bool
 ) -> None:
     """Planned work that was announced too late is no emergency."""
-    one = window(category=category, announced_ns=announced_ns)
-    calendar = MaintenanceCalendar([one], NoticeRule(5 * DAY_NS, emergency_excluded))
+    rule = NoticeRule(5 * DAY_NS, emergency_excluded)
+    calendar = MaintenanceCalendar([window(category=category, announced_ns=announced_ns, rule=rule)])
     assert bool(calendar.intervals(FACTS, 0, LATEST_NS)) == dropped
     assert len(calendar.occurrences(0, LATEST_NS)) == 1
 

@@ -166,6 +166,23 @@ async def test_a_window_of_the_file_that_came_too_late_is_said_to_drop_nothing(
     assert "nightly@1 was over before it was first read" in caplog.text
 
 
+async def test_a_new_rule_is_for_new_windows(tmp_path: Path, session: aiohttp.ClientSession) -> None:
+    """What was dropped stays dropped, and what counted counts, whatever the file says from now on."""
+    repair = ASKED | {"category": "emergency", "announced": "2026-11-24T00:00:00+08:00"}
+    rules = (FLEET, FLEET + "maintenance: {emergency: excluded}\n", FLEET + "maintenance: {notice: 30d}\n")
+    found = []
+    for number, text in enumerate(rules):
+        async with office(tmp_path, text) as desk:
+            desk.now_ns = BASE_NS - 2 * DAY_NS
+            body = repair | {"id": f"repair{number}", "announced": "2026-11-28T00:00:00+08:00"}
+            await post(session, f"{desk.url}/api/v1/maintenance", body, 201)
+            await post(session, f"{desk.url}/api/v1/maintenance", repair | {"id": f"early{number}"}, 201)
+            found.append({one["id"]: one["occurrence"]["excluded"] for one in await windows(session, desk)})
+    assert found[0] == {"repair0": False, "early0": True}
+    assert found[1] == found[0] | {"repair1": True, "early1": True}
+    assert found[2] == found[1] | {"repair2": False, "early2": False}
+
+
 @pytest.mark.parametrize("wrong", ["", "Bearer another-token-0123456789", f"Basic {TOKEN}", "Bearer tökén"])
 async def test_only_who_has_the_token_writes(
     desk: Office, wrong: str, caplog: pytest.LogCaptureFixture
