@@ -17,6 +17,7 @@ from collector.sla.time_zone import SHANGHAI
 
 _SECOND_NS: Final = 1_000_000_000
 _FREQUENCIES: Final = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY")
+_PERIODS_NS: Final = {"DAILY": 86_400 * _SECOND_NS, "WEEKLY": 7 * 86_400 * _SECOND_NS}
 _MAX_REPEATS: Final = 10_000
 _MAX_LENGTH: Final = 500
 _EXAMPLE: Final = "a rule of RFC 5545 such as FREQ=WEEKLY;BYDAY=TU is needed"
@@ -47,12 +48,30 @@ def times(text: str, first_ns: int, from_ns: int, to_ns: int) -> Iterator[int]:
         from_ns, to_ns: Unix wall time.
     """
     below_second = first_ns % _SECOND_NS
-    for moment in _rule(text, first_ns):
+    for moment in _rule(text, _near(text, first_ns, from_ns)):
         time_ns = int(moment.timestamp()) * _SECOND_NS + below_second
         if time_ns >= to_ns:
             return
         if time_ns >= from_ns:
             yield time_ns
+
+
+def _near(text: str, first_ns: int, from_ns: int) -> int:
+    """A time from which the rule goes on just as from its first, but not long before `from_ns`.
+
+    A rule in days or weeks is the same again after its interval, unless it counts its times; one in months or years has
+    few of them. So a rule of many years costs no more than what is asked of it.
+    """
+    parts = _parts(text)
+    period_ns = _PERIODS_NS.get(parts["FREQ"], 0) * int(parts.get("INTERVAL", "1"))
+    if not period_ns or "COUNT" in parts or from_ns <= first_ns:
+        return first_ns
+    # One period earlier: in a week, its days before that of the first time belong to it too.
+    return first_ns + max(0, (from_ns - first_ns) // period_ns - 1) * period_ns
+
+
+def _parts(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.upper().split(";"))
 
 
 def _form_problem(text: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.sla.recurrence import rule_problem, times
@@ -72,6 +72,7 @@ def test_a_rule_that_cannot_be_meant_is_refused(rule: str, said: str) -> None:
     assert said in problem
 
 
+@settings(deadline=None)
 @given(st.text("FREQ=DAILYWKMONTH;:BYSPUNU-+0123456789,\n ", max_size=60), st.integers(0, 4 * 10**18))
 def test_whatever_is_written_is_judged(text: str, first_ns: int) -> None:
     """Never with an exception, and never for long."""
@@ -85,6 +86,25 @@ def test_every_nth_day_is_what_arithmetic_says(every: int, first: int, length: i
     begin, end = start + first * DAY_NS, start + (first + length) * DAY_NS
     expected = [start + day * DAY_NS for day in range(0, 400, every) if first <= day < first + length]
     assert list(times(f"FREQ=DAILY;INTERVAL={every}", start, begin, end)) == expected
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["DAILY", "WEEKLY"]),
+    st.integers(1, 5),
+    st.sampled_from(["", ";BYDAY=MO,TU,SU", ";BYDAY=MO,TU,SU;WKST=SU", ";BYMONTH=2,12", ";BYHOUR=1,23", ";COUNT=40",
+                     ";BYDAY=TU,FR;BYSETPOS=-1", ";UNTIL=20280101T000000Z"]),
+    st.integers(-10, 1200),
+    st.integers(0, 60),
+)  # fmt: skip
+def test_what_is_far_from_the_first_time_is_found_as_if_all_before_it_was(
+    frequency: str, every: int, more: str, first: int, length: int
+) -> None:
+    """Whether the expansion begins at the first time or near what is asked for."""
+    rule = f"FREQ={frequency};INTERVAL={every}{more}"
+    begin, end = BASE_NS + first * DAY_NS + HOUR_NS, BASE_NS + (first + length) * DAY_NS + HOUR_NS
+    whole = [time_ns for time_ns in times(rule, BASE_NS, 0, end) if time_ns >= begin]
+    assert list(times(rule, BASE_NS, begin, end)) == whole
 
 
 def test_a_year_of_nights_is_in_order() -> None:
