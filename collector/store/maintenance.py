@@ -101,13 +101,17 @@ class MaintenanceTables:
         """Write down a new window.
 
         Raises:
-            WindowRefused: its id is taken, it was announced after now, or it begins in the past without a
-                justification.
+            WindowRefused: its id is taken, it was announced after now, or, without a justification, it begins in the
+                past, or is said to have been announced in time although it is written down too late for that.
         """
         if window.announced_ns > change.at_ns:
             raise WindowRefused("announced in the future: give the time when those concerned were told")
         if window.start_ns < change.at_ns:
-            _justified(change, f"window {window.id} would begin in the past")
+            _justified(change, f"window {window.id} would begin in the past, of which verdicts were given")
+        if window.announced_ns < change.at_ns and window.start_ns - change.at_ns < window.rule.notice_ns:
+            _justified(
+                change, f"window {window.id} is written down too late to show that it was announced before"
+            )
         async with self._database.writing() as connection:
             await _insert(connection, self._database, window, change)
 
@@ -116,7 +120,7 @@ class MaintenanceTables:
 
         Args:
             identifier: which.
-            end_ns: from when it holds no more; now, or, with a justification, before.
+            end_ns: from when it holds no more; before now only with a justification.
             change: who, when and why.
 
         Raises:
@@ -132,7 +136,9 @@ class MaintenanceTables:
                 raise WindowRefused(f"window {identifier} stands in the fleet file: change it there")
             over_ns = before.end_ns if before.ended_ns is None else min(before.end_ns, before.ended_ns)
             if min(over_ns, end_ns) < change.at_ns:
-                _justified(change, f"window {identifier} would be changed in the past")
+                _justified(
+                    change, f"window {identifier} would be changed in the past, of which verdicts were given"
+                )
             if end_ns >= before.end_ns:
                 raise WindowRefused(
                     f"window {identifier} ends before that anyway; one that lasts longer is a new one"
@@ -172,7 +178,7 @@ class MaintenanceTables:
 
 def _justified(change: Change, what: str) -> None:
     if not change.justification.strip():
-        raise WindowRefused(f"{what}, of which verdicts were given: a justification is needed")
+        raise WindowRefused(f"{what}: a justification is needed")
 
 
 async def _locked(connection: AsyncConnection, identifier: str) -> MaintenanceWindow | None:

@@ -13,7 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
-from collector.sla.maintenance import DAY_NS, MaintenanceCalendar, MaintenanceWindow, Origin
+from collector.sla.maintenance import (
+    DAY_NS,
+    LATEST_NS,
+    MaintenanceCalendar,
+    MaintenanceWindow,
+    NoticeRule,
+    Origin,
+)
 from collector.sla.selector import PathFacts, Selector
 from collector.store.exceptions import UnknownWindow, WindowRefused
 from collector.store.maintenance import FILE, Action, AuditRow, Change, Configured
@@ -22,7 +29,7 @@ from tests.support.killing import Killed, killed_at
 from tests.support.maintenance import BASE_NS, HOUR_NS, window
 from tests.support.verdicts import HUB_PATH
 
-BEFORE = Change("zhang.wei", BASE_NS - DAY_NS)
+BEFORE = Change("zhang.wei", BASE_NS - 6 * DAY_NS)
 AFTER = Change("zhang.wei", BASE_NS + DAY_NS)
 WHY = "the contractor's log shows it"
 FACTS = PathFacts(HUB_PATH)
@@ -99,6 +106,23 @@ async def test_the_past_is_changed_with_a_justification_that_is_kept(store: Stor
     assert [row.change.justification for row in await store.maintenance.audit()] == [WHY, WHY]
     calendar = MaintenanceCalendar(await store.maintenance.windows())
     assert calendar.intervals(FACTS, 0, BASE_NS + DAY_NS) == [(BASE_NS, BASE_NS + HOUR_NS)]
+
+
+async def test_a_notice_that_the_collector_has_not_seen_is_justified(store: Store) -> None:
+    """Otherwise an outage would be dropped while it happens, by a window that is said to have been announced."""
+    late = Change("zhang.wei", BASE_NS - 5 * DAY_NS + 1)
+    with pytest.raises(WindowRefused, match="too late to show that it was announced before: a justification"):
+        await store.maintenance.add(window(announced_ns=late.at_ns - 1), late)
+    await store.maintenance.add(window(id="short", announced_ns=late.at_ns), late)
+    await store.maintenance.add(window(id="told"), replace(late, justification="letter of the 21st"))
+    in_time = Change("zhang.wei", BASE_NS - 5 * DAY_NS)
+    await store.maintenance.add(window(id="early"), in_time)
+    found = {one.id: next(one.occurrences(0, LATEST_NS)) for one in await store.maintenance.windows()}
+    assert {name: one.excluded for name, one in found.items()} == {
+        "short": False,
+        "told": True,
+        "early": True,
+    }
 
 
 async def test_what_makes_no_sense_is_refused(store: Store) -> None:
@@ -189,12 +213,15 @@ async def _audited(steps: list[tuple[Any, ...]], where: Path | URL) -> None:
         end_ns = start_ns + length * HOUR_NS
         with killed_at(moment), contextlib.suppress(Killed, WindowRefused, UnknownWindow):
             if kind == "add":
-                await store.maintenance.add(window(id=name, start_ns=start_ns, end_ns=end_ns), change)
+                made = window(
+                    id=name, start_ns=start_ns, end_ns=end_ns, announced_ns=now_ns, rule=NoticeRule(0)
+                )
+                await store.maintenance.add(made, change)
             elif kind == "end":
                 await store.maintenance.end(name, start_ns, change)
             else:
-                made = written(start_ns=start_ns, end_ns=end_ns, announced_ns=0)
-                await store.maintenance.adopt({name: made} if length % 3 else {}, now_ns)
+                line = written(start_ns=start_ns, end_ns=end_ns, announced_ns=0)
+                await store.maintenance.adopt({name: line} if length % 3 else {}, now_ns)
         windows = await store.maintenance.windows()
         assert {one.id: one for one in windows} == replayed(await store.maintenance.audit())
         if not why:

@@ -168,7 +168,11 @@ async def test_a_window_of_the_file_that_came_too_late_is_said_to_drop_nothing(
 
 async def test_a_new_rule_is_for_new_windows(tmp_path: Path, session: aiohttp.ClientSession) -> None:
     """What was dropped stays dropped, and what counted counts, whatever the file says from now on."""
-    repair = ASKED | {"category": "emergency", "announced": "2026-11-24T00:00:00+08:00"}
+    repair = ASKED | {
+        "category": "emergency",
+        "announced": "2026-11-24T00:00:00+08:00",
+        "justification": "told by telephone",
+    }
     rules = (FLEET, FLEET + "maintenance: {emergency: excluded}\n", FLEET + "maintenance: {notice: 30d}\n")
     found = []
     for number, text in enumerate(rules):
