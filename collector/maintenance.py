@@ -11,13 +11,11 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated
-
-from pydantic import Field
 
 from agent.runtime.moments import TimeNs
 from agent.runtime.settings import Settings
-from collector.fleet.maintenance import FleetNames, Line, MaintenanceSettings, WindowSettings
+from collector.documents import local_time
+from collector.fleet.maintenance import FleetNames, Justification, Line, MaintenanceSettings, WindowSettings
 from collector.fleet.names import Identifier
 from collector.sla.maintenance import (
     Interval,
@@ -28,11 +26,9 @@ from collector.sla.maintenance import (
 )
 from collector.sla.selector import PathFacts
 from collector.sla.time_zone import SHANGHAI
-from collector.store.maintenance import FILE, AuditRow, Change, MaintenanceTables
+from collector.store.maintenance import FILE, AuditRow, Change, Configured, MaintenanceTables
 
 log = logging.getLogger(__name__)
-
-Justification = Annotated[str, Field(max_length=2000)]
 
 
 class NewWindow(WindowSettings):
@@ -96,7 +92,9 @@ class Maintenance:
         """Take over what the fleet file lists, and learn what there is."""
         now_ns = self.now_ns()
         rule = self._settings.rule()
-        configured = {window.id: window.written(FILE, rule) for window in self._settings.windows}
+        configured = {
+            one.id: Configured(one.written(FILE, rule), one.justification) for one in self._settings.windows
+        }
         async with self._writing:
             for window in await self._tables.adopt(configured, now_ns):
                 log.info("maintenance %s: new in the fleet file", window.id)
@@ -105,6 +103,13 @@ class Maintenance:
                         "maintenance %s was over before it was first read: it drops nothing; what is past is added "
                         "with `isochrone-collector maintenance add --justification`",
                         window.id,
+                    )
+                elif (upcoming := window.around(now_ns)) and not upcoming.excluded:
+                    log.warning(
+                        "maintenance %s comes too soon after it was announced: its next time, %s, counts; one that was "
+                        "announced before the collector knew of it needs `announced` and a justification",
+                        window.id,
+                        local_time(upcoming.planned_ns),
                     )
             await self._learn()
 

@@ -71,7 +71,10 @@ def add_commands(commands: Any, address: Address) -> None:
         )
         command.add_argument("--by", metavar="NAME", help="who asks (default: your login name)")
         command.add_argument(
-            "--justification", metavar="TEXT", default="", help="why the past is changed, where it is"
+            "--justification",
+            metavar="TEXT",
+            default="",
+            help="for a change of the past, or a notice that was given before this within the period of notice",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -32,6 +33,8 @@ Line = Annotated[
     Accepts("one line of text, at most 500 characters"),
 ]
 """What a person has to say; it is shown on terminals and in logs."""
+
+Justification = Annotated[str, Field(max_length=2000)]
 
 _NOUNS: Final = {
     "tiers": "tier",
@@ -175,10 +178,13 @@ class FileWindowSettings(WindowSettings):
     Attributes:
         id: its name in the file, for as long as it stands there.
         rrule: how it recurs, after RFC 5545 in Asia/Shanghai, such as `FREQ=WEEKLY;BYDAY=TU`; first at `start`.
+        justification: why it is to be believed that it was announced before the collector has first read it in this
+            wording; without it, times that come sooner than the period of notice count.
     """
 
     id: Identifier
     rrule: str | None = None
+    justification: Justification = ""
 
     def problems(self) -> Iterator[tuple[Location, str]]:
         """What does not fit together."""
@@ -189,10 +195,15 @@ class FileWindowSettings(WindowSettings):
                 yield ("rrule",), problem
 
     def written(self, created_by: str, rule: NoticeRule) -> Callable[[str, int], MaintenanceWindow]:
-        """What makes the window of an id and the time at which it was first read."""
-        return lambda identifier, created_ns: self.window(
-            identifier, created_ns, created_by, Origin.FILE, rule, self.rrule or ""
-        )
+        """What makes the window of an id and the time at which it was first read in this wording."""
+
+        def made(identifier: str, created_ns: int) -> MaintenanceWindow:
+            window = self.window(identifier, created_ns, created_by, Origin.FILE, rule, self.rrule or "")
+            if window.claims_unseen_notice and not self.justification.strip():
+                return replace(window, announced_ns=created_ns)
+            return window
+
+        return made
 
 
 class MaintenanceSettings(Settings):

@@ -146,6 +146,16 @@ class MaintenanceWindow:
         return self.created_ns if self.origin is Origin.FILE else 0
 
     @property
+    def claims_unseen_notice(self) -> bool:
+        """Whether it was announced in time only if it is believed to have been announced before it was written down."""
+        upcoming = self.around(self.created_ns)
+        return (
+            self.announced_ns < self.created_ns
+            and upcoming is not None
+            and upcoming.planned_ns - self.created_ns < self.rule.notice_ns
+        )
+
+    @property
     def is_excluded_emergency(self) -> bool:
         """Whether it drops whatever its notice."""
         return self.category is Category.EMERGENCY and self.rule.emergency_excluded

@@ -28,8 +28,18 @@ _WINDOW: Final = TypeAdapter(MaintenanceWindow)
 _VERSION: Final = "@"
 """Stands between the name of a window in the fleet file and the number of its wording; in no name."""
 
-Configured = Callable[[str, int], MaintenanceWindow]
-"""Makes a window of what the fleet file says, given its id and when it was first read."""
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What the fleet file says of a window.
+
+    Attributes:
+        window: makes it, given its id and when it was first read in this wording.
+        justification: for what the collector has not seen.
+    """
+
+    window: Callable[[str, int], MaintenanceWindow]
+    justification: str = ""
 
 
 class Action(StrEnum):
@@ -108,7 +118,7 @@ class MaintenanceTables:
             raise WindowRefused("announced in the future: give the time when those concerned were told")
         if window.start_ns < change.at_ns:
             _justified(change, f"window {window.id} would begin in the past, of which verdicts were given")
-        if window.announced_ns < change.at_ns and window.start_ns - change.at_ns < window.rule.notice_ns:
+        if window.claims_unseen_notice:
             _justified(
                 change, f"window {window.id} is written down too late to show that it was announced before"
             )
@@ -153,7 +163,6 @@ class MaintenanceTables:
         One that is worded otherwise than before ends now in its old wording and begins now in the new one; one that
         is not listed any more ends now. So what a file once said holds for the time in which it said so.
         """
-        change = Change(FILE, at_ns)
         added = []
         async with self._database.writing() as connection:
             query = select(maintenance.c.document).with_for_update()
@@ -164,14 +173,14 @@ class MaintenanceTables:
                     versions.setdefault(window.id.rpartition(_VERSION)[0], []).append(window)
             for name, known in versions.items():
                 current = next((one for one in known if one.ended_ns is None), None)
-                make = configured.get(name)
-                if make and current and make(current.id, current.created_ns) == current:
+                said = configured.get(name)
+                if said and current and said.window(current.id, current.created_ns) == current:
                     continue
                 if current is not None:
-                    await _update(connection, current, replace(current, ended_ns=at_ns), change)
-                if make is not None:
-                    window = make(f"{name}{_VERSION}{len(known) + 1}", at_ns)
-                    await _insert(connection, self._database, window, change)
+                    await _update(connection, current, replace(current, ended_ns=at_ns), Change(FILE, at_ns))
+                if said is not None:
+                    window = said.window(f"{name}{_VERSION}{len(known) + 1}", at_ns)
+                    await _insert(connection, self._database, window, Change(FILE, at_ns, said.justification))
                     added.append(window)
         return added
 

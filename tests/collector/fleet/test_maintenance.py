@@ -58,6 +58,26 @@ def test_windows_are_read_with_their_rule() -> None:
     assert (repair.end_ns - repair.start_ns, repair.announced_ns, repair.rrule) == (3 * HOUR_NS // 2, 5, "")
 
 
+def test_what_the_collector_has_not_seen_announced_is_believed_with_a_justification() -> None:
+    """Where it is first read within the period of notice; else the file is taken at its word."""
+    (plain, _), (justified, _) = (
+        fleet(text).maintenance.windows
+        for text in (TEXT, TEXT.replace("reason: 设备割接", "reason: 设备割接\n      justification: 函告"))
+    )
+    claimed_ns = BASE_NS - 30 * DAY_NS - HOUR_NS
+    rule = NoticeRule(3 * DAY_NS)
+    for read_ns, believed in (
+        (BASE_NS - 3 * DAY_NS, True),
+        (BASE_NS - 3 * DAY_NS + 1, False),
+        (BASE_NS + HOUR_NS, False),
+        (BASE_NS + 3 * DAY_NS, True),
+        (BASE_NS + 5 * DAY_NS, False),
+    ):
+        found = plain.written("fleet file", rule)("nightly@1", read_ns)
+        assert found.announced_ns == (claimed_ns if believed else read_ns)
+        assert justified.written("fleet file", rule)("nightly@1", read_ns).announced_ns == claimed_ns
+
+
 def test_a_file_without_maintenance_has_the_usual_rule() -> None:
     """Five days of notice, and emergencies count."""
     assert fleet().maintenance.windows == ()

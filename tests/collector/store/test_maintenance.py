@@ -46,11 +46,12 @@ def replayed(rows: list[AuditRow]) -> dict[str, MaintenanceWindow]:
 
 def written(**changed: Any) -> Configured:
     """A window as the fleet file says it."""
-    return lambda identifier, created_ns: window(
-        id=identifier,
-        created_ns=created_ns,
-        **{"announced_ns": created_ns, "origin": Origin.FILE, "created_by": FILE} | changed,
-    )
+
+    def made(identifier: str, created_ns: int) -> MaintenanceWindow:
+        said = {"announced_ns": created_ns, "origin": Origin.FILE, "created_by": FILE} | changed
+        return window(id=identifier, created_ns=created_ns, **said)
+
+    return Configured(made, WHY)
 
 
 async def test_a_window_is_kept_with_all_that_it_says(where: Path | URL) -> None:
@@ -112,11 +113,13 @@ async def test_a_notice_that_the_collector_has_not_seen_is_justified(store: Stor
     """Otherwise an outage would be dropped while it happens, by a window that is said to have been announced."""
     late = Change("zhang.wei", BASE_NS - 5 * DAY_NS + 1)
     with pytest.raises(WindowRefused, match="too late to show that it was announced before: a justification"):
-        await store.maintenance.add(window(announced_ns=late.at_ns - 1), late)
-    await store.maintenance.add(window(id="short", announced_ns=late.at_ns), late)
-    await store.maintenance.add(window(id="told"), replace(late, justification="letter of the 21st"))
+        await store.maintenance.add(window(announced_ns=late.at_ns - 1, created_ns=late.at_ns), late)
+    short = window(id="short", announced_ns=late.at_ns, created_ns=late.at_ns)
+    await store.maintenance.add(short, late)
+    told = window(id="told", created_ns=late.at_ns)
+    await store.maintenance.add(told, replace(late, justification="letter of the 21st"))
     in_time = Change("zhang.wei", BASE_NS - 5 * DAY_NS)
-    await store.maintenance.add(window(id="early"), in_time)
+    await store.maintenance.add(window(id="early", created_ns=in_time.at_ns), in_time)
     found = {one.id: next(one.occurrences(0, LATEST_NS)) for one in await store.maintenance.windows()}
     assert {name: one.excluded for name, one in found.items()} == {
         "short": False,
@@ -177,6 +180,7 @@ async def test_a_changed_line_of_the_file_does_not_change_the_past(store: Store)
         ("nightly@3", Action.ADDED),
     ]
     assert {row.change.by for row in rows} == {FILE}
+    assert [row.change.justification for row in rows] == [WHY, "", WHY, "", WHY]
 
 
 steps = st.lists(

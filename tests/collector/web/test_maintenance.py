@@ -164,6 +164,11 @@ async def test_a_window_of_the_file_that_came_too_late_is_said_to_drop_nothing(
     async with office(tmp_path, text) as desk:
         assert desk.maintenance.intervals(FACTS, 0, BASE_NS) == []
     assert "nightly@1 was over before it was first read" in caplog.text
+    (tmp_path / "soon").mkdir()
+    async with office(tmp_path / "soon", FLEET + NIGHTLY.replace("2026-12-01", "2026-11-27")):
+        assert (
+            "nightly@1 comes too soon after it was announced: its next time, 2026-11-27 01:00" in caplog.text
+        )
 
 
 async def test_a_new_rule_is_for_new_windows(tmp_path: Path, session: aiohttp.ClientSession) -> None:
