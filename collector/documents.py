@@ -120,16 +120,24 @@ def judgement_document(judgement: Judgement) -> Document:
         "packets": judgement.packets,
         "judged_packets": judgement.packets if judgement.trials is None else judgement.trials,
         "effective_packets": judgement.effective,
-        "counts": {outcome.label: judgement.counts.get(outcome, 0) for outcome in Outcome},
+        "counts": _counts(judgement.counts),
         "violation_ratio": {"lower": judgement.violation_lower, "upper": judgement.violation_upper},
         "violation_bound": {"lower": judgement.bound_lower, "upper": judgement.bound_upper},
         "coverage": judgement.coverage,
+        "maintenance": {
+            "seconds": seconds(judgement.maintenance_ns),
+            "counts": _counts(judgement.maintenance_counts),
+        },
         "error_budget_remaining_ratio": judgement.budget_remaining,
         "burn_rates": {
             format_duration(span_ns): rate for span_ns, rate in sorted(judgement.burn_rates.items())
         },
         "delay": {"p50": _bucket(judgement.delay_p50_ns), "p99": _bucket(judgement.delay_p99_ns)},
     }
+
+
+def _counts(counts: Mapping[Outcome, int]) -> Document:
+    return {outcome.label: counts.get(outcome, 0) for outcome in Outcome}
 
 
 def _bucket(edges: tuple[int, int | None] | None) -> Document | None:

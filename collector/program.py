@@ -160,7 +160,7 @@ class Collector:
                 shown.page_url,
             )
             self._supervision.ready(f"{len(self.plan.agents)} agents, {len(self.plan.targets)} verdicts")
-            await self._work(store, alerts, stop)
+            await self._work(store, maintenance, alerts, stop)
             self._supervision.stopping()
 
     async def _recall(self, store: Store) -> None:
@@ -170,11 +170,21 @@ class Collector:
         self.state.watches = remembered.watches
         self.state.breaches = await store.recent_breaches(now_ns - _RECENT_BREACHES_NS, _RECENT_BREACHES)
 
-    async def _work(self, store: Store, alerts: Alerts, stop: asyncio.Event) -> None:
+    async def _work(
+        self, store: Store, maintenance: Maintenance, alerts: Alerts, stop: asyncio.Event
+    ) -> None:
         """Read and judge, each in its own rhythm; a slow turn delays the next one and is not made up for."""
         plan = self.plan
         promised = [plan.promised[path] for path in plan.paths]
-        windows = Windows(store.ledger, store.numbers, self._recent, plan.paths, promised)
+        windows = Windows(
+            store.ledger,
+            store.numbers,
+            self._recent,
+            plan.paths,
+            promised,
+            plan.facts,
+            lambda: maintenance.calendar,
+        )
         source = open_source(self.fleet, await store.ledger.last_taken_ns())
         try:
             next_read = next_evaluation = next_settling = time.monotonic_ns()

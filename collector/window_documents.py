@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from collector.documents import Document, Name, Names, duration_name, local_time, utc_time
+from collector.documents import Document, Names, local_time, utc_time
 from collector.sla.maintenance import Category, MaintenanceWindow, Occurrence, WindowState
+from collector.sla.names import Name, duration_name
 from collector.sla.selector import Selector
 from collector.sla.time_zone import TIME_ZONE
 from collector.store.maintenance import AuditRow

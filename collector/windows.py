@@ -7,7 +7,7 @@ length, ten minutes at most, it may lag behind, and says so by where it ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,16 +17,19 @@ from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, minute_of
 from collector.ledger.recent import RecentSlices
 from collector.ledger.sums import Totals, block_products, totals
 from collector.sla.effective import block_minutes
+from collector.sla.maintenance import MaintenanceCalendar, touched_minutes
 from collector.sla.observation import NOT_MEASURED, Observation
+from collector.sla.selector import PathFacts
 from collector.sla.verdict import PathKey
 from collector.sla.window import Calendar, Window
-from collector.store.ledger import Ledger
+from collector.store.ledger import Ledger, LeftOut
 from collector.store.numbers import Numbers
 
 SHORTEST_OF_MINUTES_NS: Final = 2 * MINUTE_NS
 """Shorter windows are made of readings, others of minutes."""
 
 _PARTS: Final = 100
+_MS_NS: Final = 1_000_000
 _LONGEST_LAG_NS: Final = 10 * MINUTE_NS
 
 
@@ -38,6 +41,8 @@ class Windows:
         recent: the latest readings.
         paths: whose rows the observations have, in this order.
         promised: the limits that each of them is held against.
+        facts: what selectors ask of each of them.
+        calendar: gives the maintenance windows as they are now; another calendar where they have changed.
     """
 
     def __init__(
@@ -47,13 +52,17 @@ class Windows:
         recent: RecentSlices,
         paths: Sequence[PathKey],
         promised: Sequence[Mapping[Direction, Limit]],
+        facts: Sequence[PathFacts],
+        calendar: Callable[[], MaintenanceCalendar],
     ) -> None:
         self._ledger = ledger
         self._numbers = numbers
         self._recent = recent
         self._paths = paths
         self._promised = promised
-        self._known: dict[Window, tuple[int, Observation]] = {}
+        self._facts = facts
+        self._calendar = calendar
+        self._known: dict[Window, tuple[int, MaintenanceCalendar, Observation]] = {}
 
     async def observe(self, window: Window, ends_ns: Integers, now_ns: int) -> Observation:
         """What was counted in a window up to now.
@@ -65,26 +74,41 @@ class Windows:
         """
         span = window.span
         if not isinstance(span, Calendar) and span < SHORTEST_OF_MINUTES_NS:
-            return self._lately(ends_ns - span, ends_ns)
+            return self._lately(ends_ns - span, ends_ns, now_ns)
         begin_ns = window.begin_ns(now_ns)
         kept_ns = min(_LONGEST_LAG_NS, (now_ns - begin_ns) // _PARTS)
         known = self._known.get(window)
-        if known is not None and 0 <= now_ns - known[0] < kept_ns:
-            return known[1]
+        calendar = self._calendar()
+        if known is not None and 0 <= now_ns - known[0] < kept_ns and known[1] is calendar:
+            return known[2]
         observed = await self._of_minutes(minute_of(begin_ns) + 1, minute_of(now_ns) + 1, ends_ns)
-        self._known[window] = now_ns, observed
+        self._known[window] = now_ns, calendar, observed
         return observed
 
-    def _lately(self, begins_ns: Integers, ends_ns: Integers) -> Observation:
+    def _lately(self, begins_ns: Integers, ends_ns: Integers, now_ns: int) -> Observation:
         rows, numbers, promised = self._numbered()
-        found = self._recent.totals(numbers, begins_ns[rows], ends_ns[rows], self._numbers.limits, promised)
-        return self._observed(rows, found, [], begins_ns, ends_ns)
+        out = self._maintained(int(begins_ns.min(initial=now_ns)), now_ns)
+        intervals = {
+            place: [(first * MINUTE_NS, stop * MINUTE_NS) for first, stop in out[row]]
+            for place, row in enumerate(rows.tolist())
+            if row in out
+        }
+        asked = numbers, begins_ns[rows], ends_ns[rows], intervals
+        found, left_out = self._recent.totals(*asked, self._numbers.limits, promised)
+        out_ms = _overlap_ms(out, begins_ns, ends_ns)
+        return self._observed(rows, found, left_out.outcomes, out_ms, [], begins_ns, ends_ns)
 
     async def _of_minutes(self, first: int, stop: int, ends_ns: Integers) -> Observation:
         rows, numbers, promised = self._numbered()
         shortest, *longer = block_minutes(stop - first)
         span = longer[0] if longer else shortest
-        parts = await self._ledger.parts(first, stop, span, numbers.tolist())
+        out = self._maintained(first * MINUTE_NS, stop * MINUTE_NS)
+        without = [
+            LeftOut(int(number), *minutes)
+            for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)
+            for minutes in out.get(row, ())
+        ]
+        parts, left_out = await self._ledger.parts(first, stop, span, numbers.tolist(), without)
         limits = self._numbers.limits
         found = totals(parts.starting(first).merged(), numbers, limits, promised)
         products = [
@@ -92,7 +116,18 @@ class Windows:
             *(block_products(parts, numbers, limits, promised, minutes) for minutes in longer),
         ]
         begins_ns = np.full(len(ends_ns), first * MINUTE_NS)
-        return self._observed(rows, found, products, begins_ns, np.maximum(ends_ns, begins_ns))
+        ends_ns = np.maximum(ends_ns, begins_ns)
+        lost = totals(left_out.starting(first).merged(), numbers, limits, promised).outcomes
+        out_ms = _overlap_ms(out, begins_ns, ends_ns)
+        return self._observed(rows, found, lost, out_ms, products, begins_ns, ends_ns)
+
+    def _maintained(self, begin_ns: int, end_ns: int) -> dict[int, list[tuple[int, int]]]:
+        """The minutes of maintenance, [from, to), of those paths that have any of that time, by their row."""
+        dropped = self._calendar().dropped(begin_ns, end_ns)
+        if not dropped.parts:
+            return {}
+        found = {row: touched_minutes(dropped.of(facts)) for row, facts in enumerate(self._facts)}
+        return {row: minutes for row, minutes in found.items() if minutes}
 
     def _numbered(self) -> tuple[Integers, Integers, list[Mapping[Direction, Limit]]]:
         """Which paths were ever read, their numbers, and what is held against them."""
@@ -108,6 +143,8 @@ class Windows:
         self,
         rows: Integers,
         found: Totals,
+        left_out: Integers,
+        left_out_ms: Integers,
         products: Sequence[Integers],
         begins_ns: Integers,
         ends_ns: Integers,
@@ -125,5 +162,22 @@ class Windows:
             spread(found.outcomes),
             spread(found.delays),
             spread(found.minima_us, NOT_MEASURED),
+            left_out_ms,
+            spread(left_out),
             [spread(one) for one in products],
         )
+
+
+def _overlap_ms(
+    minutes: Mapping[int, Sequence[tuple[int, int]]], begins_ns: Integers, ends_ns: Integers
+) -> Integers:
+    """How much of each window these minutes take."""
+    found = np.zeros(len(begins_ns), np.int64)
+    for row, intervals in minutes.items():
+        for first, stop in intervals:
+            begun, ended = (
+                max(first * MINUTE_NS, int(begins_ns[row])),
+                min(stop * MINUTE_NS, int(ends_ns[row])),
+            )
+            found[row] += max(0, ended - begun) // _MS_NS
+    return found

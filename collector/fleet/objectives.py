@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field
 
 from agent.runtime.quantities import LimitText, format_duration, parse_duration
-from agent.runtime.settings import Settings
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
+from collector.fleet.maintenance import SelectorSettings
 from collector.fleet.names import Identifier
 from collector.sla.confidence import clean_packets_needed
 from collector.sla.measure import Measure
@@ -54,8 +54,8 @@ def format_window(window: Window) -> str:
 WindowText = Annotated[Window, BeforeValidator(parse_window), Accepts(_WINDOWS)]
 
 
-class ObjectiveSettings(Settings):
-    """What is asked of paths, over which window.
+class ObjectiveSettings(SelectorSettings):
+    """What is asked of which paths, over which window; a selector that names nothing asks it of all.
 
     Attributes:
         measure: delay: a share of packets keeps the tier's limit; loss: no more than a share is lost; delay_variation:
@@ -63,7 +63,6 @@ class ObjectiveSettings(Settings):
         percentile: the share that must keep it, in percent, such as 99.9.
         loss_ratio: the share that may be lost, 0 to 1.
         variation: such as `<= 500us`.
-        tiers: which tiers it is for; empty: all.
         min_coverage: share of the window that must have been observed.
         open_after, close_after: consecutive evaluations of FAIL that open a breach, of PASS that close it.
     """
@@ -74,7 +73,6 @@ class ObjectiveSettings(Settings):
     loss_ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
     variation: LimitText | None = None
     window: WindowText
-    tiers: tuple[Identifier, ...] = ()
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
     open_after: Annotated[int, Field(ge=1, le=1000)] = 1
     close_after: Annotated[int, Field(ge=1, le=1000)] = 3

@@ -26,6 +26,7 @@ from collector.sla.budget import budget_id, rules_of
 from collector.sla.judge import Question
 from collector.sla.measure import SHARES, Measure
 from collector.sla.objective import Objective, Target
+from collector.sla.selector import PathFacts
 from collector.sla.verdict import PathKey
 
 _OF_BUDGETS: Final = Hysteresis(1, 3)
@@ -39,6 +40,7 @@ class Plan:
         version: of everything that agents are told; changes when that does.
         agents: HOST:PORT of the agents' HTTP servers by site.
         paths: all, in the order of the file.
+        facts: what selectors ask of them.
         promised: the limits that each path is held against, by direction.
         questions: what is judged, objective by objective.
         hysteresis: of each objective.
@@ -47,6 +49,7 @@ class Plan:
     version: str
     agents: Mapping[str, str]
     paths: Sequence[PathKey]
+    facts: Sequence[PathFacts]
     promised: Mapping[PathKey, Mapping[Direction, Limit]]
     questions: Sequence[Question]
     hysteresis: Mapping[str, Hysteresis]
@@ -80,13 +83,14 @@ class Plan:
 
 def compile_plan(fleet: FleetSettings) -> Plan:
     """Compile a fleet file that has no problems."""
-    keys = [path_key(fleet, path) for path in fleet.paths]
+    keys = [fleet.key(path) for path in fleet.paths]
     questions = [_question(fleet, keys, objective) for objective in fleet.objectives]
     budgets = [_budget(question) for question in questions if _has_budget(question.objective)]
     return Plan(
         version=plan_version(fleet),
         agents={site.id: str(site.agent) for site in fleet.sites if site.agent is not None},
         paths=keys,
+        facts=[fleet.facts(path) for path in fleet.paths],
         promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},
         questions=questions + budgets,
         hysteresis={
@@ -95,14 +99,6 @@ def compile_plan(fleet: FleetSettings) -> Plan:
         }
         | {budget.objective.id: _OF_BUDGETS for budget in budgets},
     )
-
-
-def path_key(fleet: FleetSettings, path: FleetPathSettings) -> PathKey:
-    """The labels that the path's metrics carry."""
-    target = fleet.site(path.target)
-    assert target is not None
-    provider = target.provider if path.provider is None else path.provider
-    return PathKey(path.source, path.target, path.tier, provider, path.kind, path.dscp)
 
 
 def agent_config(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
@@ -146,9 +142,10 @@ def _promised(fleet: FleetSettings, path: FleetPathSettings) -> Mapping[Directio
 def _question(fleet: FleetSettings, keys: Sequence[PathKey], settings: ObjectiveSettings) -> Question:
     """An objective, asked of all directions of the paths that it is for."""
     objective = settings.objective()
+    selector = settings.selector()
     targets, rows = [], []
     for row, (key, path) in enumerate(zip(keys, fleet.paths, strict=True)):
-        if settings.tiers and path.tier not in settings.tiers:
+        if not selector.matches(fleet.facts(path)):
             continue
         floor_ns = fibre_floor_ns(fleet.kilometres(path))
         for direction in _directions(fleet, path):
@@ -208,7 +205,7 @@ def _reflector(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
 
 
 def _agent_path(fleet: FleetSettings, path: FleetPathSettings) -> dict[str, Any]:
-    key = path_key(fleet, path)
+    key = fleet.key(path)
     tier = fleet.tiers[path.tier]
     target = fleet.site(path.target)
     assert target is not None

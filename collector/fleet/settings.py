@@ -39,6 +39,8 @@ from collector.alerts.targets import file_problem
 from collector.fleet.maintenance import FleetNames, MaintenanceSettings
 from collector.fleet.names import Identifier, Tag, listed
 from collector.fleet.objectives import ObjectiveSettings, format_window
+from collector.sla.selector import PathFacts
+from collector.sla.verdict import PathKey
 from collector.store.location import StateText, UnusableAddress, location
 from collector.urls import Url
 
@@ -268,6 +270,29 @@ class FleetSettings(Settings):
         yield from as_far_as_read(self._state_beside(folder))
         yield from as_far_as_read(self._token_beside(folder))
 
+    def key(self, path: FleetPathSettings) -> PathKey:
+        """The labels that the path's metrics carry."""
+        target = self.site(path.target)
+        provider = "" if target is None else target.provider
+        return PathKey(
+            path.source,
+            path.target,
+            path.tier,
+            provider if path.provider is None else path.provider,
+            path.kind,
+            path.dscp,
+        )
+
+    def facts(self, path: FleetPathSettings) -> PathFacts:
+        """What selectors ask of a path: its own and that of the sites at its ends."""
+        ends = [site for site in (self.site(path.source), self.site(path.target)) if site is not None]
+        return PathFacts(
+            self.key(path),
+            districts=frozenset(site.district for site in ends if site.district),
+            sites=frozenset(site.id for site in ends),
+            tags=frozenset(path.tags).union(*(site.tags for site in ends)),
+        )
+
     def names(self) -> FleetNames:
         """All that a selector can name."""
         sites = list(self._sites)
@@ -358,7 +383,7 @@ class FleetSettings(Settings):
             for objective in self.objectives:
                 packets = objective.window.longest_ns // path.interval
                 needed = objective.packets_needed
-                if packets < needed and (not objective.tiers or path.tier in objective.tiers):
+                if packets < needed and objective.selector().matches(self.facts(path)):
                     yield (
                         f"paths[{index}]: sends {packets} packets in the window of {objective.id}, "
                         f"{format_window(objective.window)}; proving at most {objective.threshold:.3%} needs {needed}: "
@@ -504,10 +529,8 @@ class FleetSettings(Settings):
     def _objectives(self) -> Iterator[tuple[Location, str]]:
         for index, objective in enumerate(self.objectives):
             at: Location = ("objectives", index)
-            with contextlib.suppress(UnreadError):
-                for number, tier in enumerate(objective.tiers):
-                    if tier not in self.tiers:
-                        yield (*at, "tiers", number), f"{tier} is no tier; tiers: {listed(self.tiers)}"
+            for within, message in as_far_as_read(objective.unknown(self.names())):
+                yield (*at, *within), message
             for _, message in as_far_as_read(self._window_problems(objective)):
                 yield (*at, "window"), message
             for within, message in as_far_as_read(objective.measure_problems()):

@@ -83,10 +83,11 @@ class RecentSlices:
         paths: Integers,
         begin_ns: Integers,
         end_ns: Integers,
+        without: Mapping[int, Sequence[tuple[int, int]]],
         terms: Mapping[int, Mapping[Direction, Limit]],
         promised: Sequence[Mapping[Direction, Limit]],
-    ) -> Totals:
-        """What paths counted, each in a window of its own.
+    ) -> tuple[Totals, Totals]:
+        """What paths counted, each in a window of its own, and what of it is left out.
 
         A slice belongs to the window that holds the middle of its time: so every slice belongs to one of any row of
         windows, and one of more than twice its length to none.
@@ -94,31 +95,44 @@ class RecentSlices:
         Args:
             paths: numbers of the paths (n,), none twice.
             begin_ns, end_ns: of their windows (n,).
+            without: times (ns) that are left out, by place among the paths; a slice that touches one is left out whole.
             terms, promised: as of `totals`.
 
         Returns:
-            With products of no meaning, for there are no minutes.
+            Both with products of no meaning, for there are no minutes.
         """
         everything = Slices.joined(self._slices)
         if not len(everything) or not len(paths):
-            return totals(Sums.empty(), paths, terms, promised)
+            nothing = totals(Sums.empty(), paths, terms, promised)
+            return nothing, nothing
         order = np.argsort(paths)
         row = order[np.minimum(np.searchsorted(paths, everything.path, sorter=order), len(paths) - 1)]
         asked = paths[row] == everything.path
         everything, row = everything.take(asked), row[asked]
         twice_middle = everything.begun_ns + everything.taken_ns
         within = (twice_middle > 2 * begin_ns[row]) & (twice_middle <= 2 * end_ns[row])
-        chosen, row = everything.take(within), row[within]
-        covered_ns = np.minimum(chosen.taken_ns, end_ns[row]) - np.maximum(chosen.begun_ns, begin_ns[row])
-        sums = Sums.of(
-            Minutes(
-                chosen.path,
-                chosen.terms,
-                np.zeros(len(chosen), np.int64),
-                covered_ns // _MS_NS,
-                np.zeros(len(chosen), np.int64),
-                np.full((len(chosen), len(Direction)), NO_MINIMUM),
-                chosen.counts,
+        out = np.zeros(len(everything), np.bool_)
+        for place, intervals in without.items():
+            for begun_ns, ended_ns in intervals:
+                touched = (everything.begun_ns < ended_ns) & (everything.taken_ns > begun_ns)
+                out |= (row == place) & touched
+        kept, left_out = (
+            totals(
+                _sums(everything.take(chosen), begin_ns[row[chosen]], end_ns[row[chosen]]),
+                paths,
+                terms,
+                promised,
             )
+            for chosen in (within & ~out, within & out)
         )
-        return totals(sums, paths, terms, promised)
+        return kept, left_out
+
+
+def _sums(slices: Slices, begin_ns: Integers, end_ns: Integers) -> Sums:
+    """The sums of slices, each of a window (n,); with products of no meaning, for there are no minutes."""
+    covered_ns = np.minimum(slices.taken_ns, end_ns) - np.maximum(slices.begun_ns, begin_ns)
+    nothing = np.zeros(len(slices), np.int64)
+    minima = np.full((len(slices), len(Direction)), NO_MINIMUM)
+    return Sums.of(
+        Minutes(slices.path, slices.terms, nothing, covered_ns // _MS_NS, nothing, minima, slices.counts)
+    )

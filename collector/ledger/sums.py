@@ -7,7 +7,7 @@ a minute that are in S and n all of them, Σ(x - pn)² = Σx² - 2pΣxn + p²Σn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
@@ -100,6 +100,12 @@ class Sums:
     def starting(self, minute: int) -> Sums:
         """The same rows as parts of a longer span that begins there."""
         return replace(self, minute=np.full(len(self), minute))
+
+    def within(self, part_of: Callable[[int], int]) -> Sums:
+        """The same rows as parts of longer spans, each of that which begins with the minute that its own leads to."""
+        return replace(
+            self, minute=np.array([part_of(one) for one in self.minute.tolist()], np.int64)
+        ).merged()
 
     def merged(self) -> Sums:
         """One row for each path, terms and minute, in that order."""

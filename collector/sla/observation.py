@@ -28,6 +28,8 @@ class Observation:
         outcomes: packets (n, directions, outcomes), those counted against another limit than the promised one left out.
         delays: measured delays (n, directions, buckets), not cumulative.
         minima_us: least delay, rounded down (n, directions); `NOT_MEASURED` where nothing is known.
+        left_out_ms: how much of it is maintenance, and stands in no other figure but these (n,).
+        left_out: packets of that time (n, directions, outcomes).
         products: sums over blocks of time of the products of outcomes (n, directions, outcomes, outcomes), of each
             length of blocks that is looked at; none where the window is not made of minutes.
     """
@@ -38,10 +40,12 @@ class Observation:
     outcomes: Integers
     delays: Integers
     minima_us: Integers
+    left_out_ms: Integers
+    left_out: Integers
     products: Sequence[Integers]
 
     def coverage(self) -> NDArray[np.float64]:
-        """The share of each path's window that was observed, by direction, 0 to 1."""
-        length_ms = np.maximum(1, (self.end_ns - self.begin_ns) // _MS_NS)
+        """The share of each path's window, less what is left out, that was observed, by direction, 0 to 1."""
+        length_ms = np.maximum(1, (self.end_ns - self.begin_ns) // _MS_NS - self.left_out_ms)
         share: NDArray[np.float64] = np.minimum(1.0, self.covered_ms / length_ms[:, None])
         return share

@@ -48,6 +48,7 @@ class Figures:
     Attributes:
         counts: packets by `Outcome`, indexed by it.
         trials, surely, possibly, least, most, coverage: as of `collector.sla.judge.Evidence`.
+        maintained: whether all of the window is maintenance.
     """
 
     counts: tuple[int, ...]
@@ -57,6 +58,7 @@ class Figures:
     least: float
     most: float
     coverage: float
+    maintained: bool = False
 
     @property
     def lower(self) -> float:
@@ -168,6 +170,12 @@ def _proof_without_clock(target: Target, agent: AgentFacts) -> Name:
 
 def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
     coverage, needed = figures.coverage, target.objective.min_coverage
+    if figures.maintained:
+        return Reason(
+            "in_maintenance",
+            "整个时间窗都在维护期内，好坏一概不计",
+            "all of the window is maintenance: good and bad alike are left out",
+        )
     if not agent.up:
         return Reason(
             "agent_silent",

@@ -71,6 +71,8 @@ class Judgement:
             were none.
         variation: what is promised of the delay variation, where that is the measure.
         budget_remaining: the share of the error budget that is left, below 0 where more was spent.
+        maintenance_ns, maintenance_counts: how much of the window is maintenance, and the packets of that time: all
+            other figures are without them.
         burn_rates: how fast an error budget is being spent, by length of window (ns), where that is the measure.
     """
 
@@ -99,6 +101,8 @@ class Judgement:
     variation: Limit | None = None
     budget_remaining: float | None = None
     burn_rates: Mapping[int, float] = field(default_factory=dict)
+    maintenance_ns: int = 0
+    maintenance_counts: Mapping[Outcome, int] = field(default_factory=dict)
 
     @property
     def packets(self) -> int:

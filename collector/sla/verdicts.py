@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import overload
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from collector.sla.observation import DIRECTIONS, Observation
 from collector.sla.reasons import AgentFacts, Figures, explain
 from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
 
-_ROUND_TRIP = DIRECTIONS.index(Direction.ROUND_TRIP)
+_MS_NS: Final = 1_000_000
+_ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
 Facts = Callable[[PathKey], AgentFacts]
 OtherLimits = Mapping[tuple[PathKey, Direction], Limit]
 
@@ -68,6 +69,9 @@ class Answer:
             float(evidence.least[index]),
             float(evidence.most[index]),
             float(evidence.coverage[index]),
+            maintained=bool(
+                observed.end_ns[row] - observed.begin_ns[row] <= observed.left_out_ms[row] * _MS_NS
+            ),
         )
         verdict = Verdict(int(evidence.codes[index]))
         delays = tuple(observed.delays[row, place].tolist())
@@ -99,6 +103,8 @@ class Answer:
             variation=objective.variation,
             budget_remaining=None if self.remaining is None else float(self.remaining[index]),
             burn_rates=burn_rates_of(evidence, index),
+            maintenance_ns=int(observed.left_out_ms[row]) * _MS_NS,
+            maintenance_counts=dict(zip(Outcome, observed.left_out[row, place].tolist(), strict=True)),
         )
 
     def _reason(self, index: int, target: Target, figures: Figures, agent: AgentFacts) -> Reason:

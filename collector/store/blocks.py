@@ -59,6 +59,14 @@ class Tiles:
         edges = ((from_minute, first_hour), (end_hour, to_minute))
         return cls(days, whole, tuple(edge for edge in edges if edge[0] < edge[1]))
 
+    def part_of(self, minute: int, span: int) -> int:
+        """With which minute the sum begins that this minute of the window is in, where what is left is cut in spans."""
+        if minute in range(self.days.start, self.days.stop):
+            return day_of(minute)
+        if any(minute in range(hours.start, hours.stop) for hours in self.hours):
+            return minute - minute % HOUR
+        return minute - minute % span
+
 
 async def settle(connection: AsyncConnection, database: Database, agent: int, fresh: Minutes) -> None:
     """Put what an agent's paths have counted into its blocks and sums."""

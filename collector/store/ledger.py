@@ -15,7 +15,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, delete, select, update
@@ -68,6 +68,14 @@ class _Done:
     slices: list[Slices] = field(default_factory=list)
     anew: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
+
+
+class LeftOut(NamedTuple):
+    """Minutes of a path, [from, to), that a reader leaves out."""
+
+    path: int
+    from_minute: int
+    to_minute: int
 
 
 class Ledger:
@@ -258,12 +266,17 @@ class Ledger:
 
     async def sums(self, from_minute: int, to_minute: int, paths: Iterable[int] | None = None) -> Sums:
         """The sums of [from, to), one row for each path and terms."""
-        parts = await self.parts(from_minute, to_minute, to_minute - from_minute, paths)
+        parts, _ = await self.parts(from_minute, to_minute, to_minute - from_minute, paths)
         return parts.starting(from_minute).merged()
 
     async def parts(
-        self, from_minute: int, to_minute: int, span: int, paths: Iterable[int] | None = None
-    ) -> Sums:
+        self,
+        from_minute: int,
+        to_minute: int,
+        span: int,
+        paths: Iterable[int] | None = None,
+        without: Sequence[LeftOut] = (),
+    ) -> tuple[Sums, Sums]:
         """The sums of parts of [from, to), one row for each path, terms and part.
 
         Days and hours that lie within the window are read as sums; only what is left of hours at its edges, and what
@@ -274,6 +287,10 @@ class Ledger:
             span: how many minutes a part has, that begins where the Unix time is a multiple of it; but hours and days
                 that are read as sums are not divided.
             paths: numbers of the paths asked for; None: all.
+            without: minutes of paths that are left out.
+
+        Returns:
+            Those parts, and what was left out of them.
         """
         wanted = None if paths is None else np.unique(np.fromiter(paths, np.int64))
         tiles = blocks.Tiles.of(from_minute, to_minute)
@@ -288,8 +305,21 @@ class Ledger:
             ]
             by_minute.append(await self._journal(connection, from_minute, to_minute, self._agents_of(wanted)))
         found.append(Sums.of(Minutes.joined(by_minute).merged(), max(1, span)))
-        result = Sums.joined(found).merged()
-        return result if wanted is None else result.take(np.isin(result.path, wanted))
+        whole = Sums.joined(found).merged()
+        if wanted is not None:
+            whole = whole.take(np.isin(whole.path, wanted))
+        left_out = await self._left_out(without, tiles, max(1, span))
+        if not len(left_out):
+            return whole, left_out
+        return Sums.joined([whole, left_out.negated()]).merged(), left_out
+
+    async def _left_out(self, without: Sequence[LeftOut], tiles: blocks.Tiles, span: int) -> Sums:
+        """The sums of minutes that are left out, as parts of the sums that they are in."""
+        found: list[Minutes] = []
+        for first, stop in sorted({(one.from_minute, one.to_minute) for one in without}):
+            paths = [one.path for one in without if (one.from_minute, one.to_minute) == (first, stop)]
+            found.append(await self.minutes(first, stop, paths))
+        return Sums.of(Minutes.joined(found).merged(), 1).within(lambda minute: tiles.part_of(minute, span))
 
     def _agents_of(self, paths: Integers | None) -> list[Sequence[int]]:
         """The agents that may have counted these paths, some at a time."""

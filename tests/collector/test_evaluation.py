@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.outcome import Direction
+from agent.core.outcome import Direction, Outcome
 from collector.evaluation import evaluate
 from collector.fleet.plan import Plan, compile_plan
 from collector.ledger.recent import RecentSlices
 from collector.sla.counts import DirectionCounts, Reading
+from collector.sla.maintenance import MaintenanceCalendar
+from collector.sla.selector import Selector
 from collector.sla.verdict import Judgement, PathKey, Verdict
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, CollectorState, SourceStatus
@@ -20,13 +22,14 @@ from collector.store.store import Store
 from collector.windows import Windows
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT, SECOND_NS, counts, reading
 from tests.support.fleets import changed, fleet
+from tests.support.maintenance import window
 
 HUB = PathKey("wuhan", "qingyang", "hub", "unicom", "stamp", 46)
 NOW_NS = 30_000_000 * 60 * SECOND_NS
 """A whole minute."""
 
 UP = SourceStatus(True, "", NOW_NS, "declared", 50_000)
-SHORT = changed("window: 5m", "window: 90s")
+SHORT = changed("window: 5m", "window: 100s")
 
 
 @pytest.fixture
@@ -46,7 +49,16 @@ class Life:
         self.recent = RecentSlices()
         self.state = CollectorState(sources={"wuhan": UP})
         promised = [self.plan.promised[path] for path in self.plan.paths]
-        self.windows = Windows(store.ledger, store.numbers, self.recent, self.plan.paths, promised)
+        self.calendar = MaintenanceCalendar()
+        self.windows = Windows(
+            store.ledger,
+            store.numbers,
+            self.recent,
+            self.plan.paths,
+            promised,
+            self.plan.facts,
+            lambda: self.calendar,
+        )
         self._read: Reading | None = None
 
     async def count(self, taken_ns: int, **directions: DirectionCounts) -> None:
@@ -86,7 +98,7 @@ async def test_the_window_of_a_running_agent_ends_with_its_last_reading(
     """What happened since is not known yet, and is no gap; from memory or from the ledger alike."""
     life = Life(store, text)
     seen_ns = NOW_NS - 5 * SECOND_NS
-    await life.count(seen_ns - 90 * SECOND_NS, all=counts(within=1500))
+    await life.count(seen_ns - 100 * SECOND_NS, all=counts(within=1500))
     await life.count(seen_ns, all=counts(within=3000))
     life.state.sources["wuhan"] = replace(UP, seen_ns=seen_ns)
     for judgement in (await life.judged()).values():
@@ -157,6 +169,61 @@ async def test_a_month_is_that_of_the_calendar(store: Store) -> None:
     now_ns = before + 90 * SECOND_NS
     life.state.sources["wuhan"] = replace(UP, seen_ns=before + 60 * SECOND_NS)
     assert (await life.judged(now_ns))[Direction.FORWARD].packets == 3000
+
+
+def maintenance(start_ns: int, end_ns: int, **selector: set[str]) -> MaintenanceCalendar:
+    """Announced long before."""
+    chosen = Selector(**{field: frozenset(names) for field, names in selector.items()})
+    times = {"start_ns": start_ns, "end_ns": end_ns, "announced_ns": 1, "created_ns": 1}
+    return MaintenanceCalendar([window(selector=chosen, **times)])
+
+
+@pytest.mark.parametrize("text", [None, SHORT])
+async def test_maintenance_drops_good_and_bad_alike(store: Store, text: str | None) -> None:
+    """What was lost while a path was worked on neither fails it nor lowers its coverage, and is told beside the rest;
+    another path's maintenance changes nothing."""
+    life = Life(store, text)
+    bad = counts(within=10, lost=2990)
+    for minutes, counted in (
+        (4, counts(within=3000)),
+        (3, bad),
+        (2, bad),
+        (1, bad),
+        (0, counts(within=4000)),
+    ):
+        await life.count(NOW_NS - minutes * 60 * SECOND_NS, all=counted)
+    assert (await life.judged())[Direction.FORWARD].verdict is Verdict.FAIL
+    worked_on = NOW_NS - 239 * SECOND_NS, NOW_NS - 61 * SECOND_NS
+    life.calendar = maintenance(*worked_on, providers={"telecom"})
+    assert (await life.judged())[Direction.FORWARD].verdict is Verdict.FAIL
+    life.calendar = maintenance(*worked_on, targets={"qingyang"}, tiers={"hub"})
+    one = (await life.judged())[Direction.FORWARD]
+    assert (one.verdict, one.coverage) == (Verdict.PASS, 1)
+    assert one.counts[Outcome.LOST] == 0
+    assert one.maintenance_counts[Outcome.LOST] == 2990 * (1 if text else 3)
+    assert one.maintenance_ns == (40 if text else 180) * SECOND_NS
+
+
+async def test_a_window_of_nothing_but_maintenance_is_no_data(store: Store) -> None:
+    """And says so."""
+    life = Life(store)
+    await life.count(NOW_NS, all=counts(within=3000))
+    life.calendar = maintenance(NOW_NS - 3600 * SECOND_NS, NOW_NS + 60 * SECOND_NS)
+    one = (await life.judged())[Direction.FORWARD]
+    assert (one.verdict, one.reason.code, one.packets) == (Verdict.NO_DATA, "in_maintenance", 0)
+
+
+async def test_an_objective_is_asked_of_whom_it_selects(store: Store) -> None:
+    """By provider, district, site or tag."""
+    for selector, number in (
+        ("providers: [unicom]", 2),
+        ("districts: [洪山区]", 5),
+        ("sites: [guanggu]", 3),
+        ("targets: [qingyang], providers: [telecom]", 0),
+    ):
+        life = Life(store, changed("window: 5m", f"window: 5m, {selector}"))
+        verdicts = await evaluate(life.plan, life.windows, life.state, NOW_NS)
+        assert sum(one.objective == "detection" for one in verdicts) == number, selector
 
 
 def test_a_status_remembers_when_and_how_an_agent_was_last_seen() -> None:

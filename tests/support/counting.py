@@ -11,7 +11,7 @@ from agent.core.histogram import BUCKETS, EDGES_NS
 from agent.core.outcome import Direction, Limit, Operator, Outcome
 from collector.ledger.minutes import WIDTH, counts_vector, direction_counts
 from collector.ledger.recent import Slices
-from collector.sla.counts import DirectionCounts, Reading
+from collector.sla.counts import NOTHING, DirectionCounts, Reading
 from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.verdict import PathKey
 from collector.store.numbers import Numbers
@@ -73,6 +73,8 @@ def observation(
     round_trips: DirectionCounts | None = None,
     minimum_us: int | None = None,
     minutes: Sequence[DirectionCounts] = (),
+    left_out: DirectionCounts = NOTHING,
+    left_out_ms: int = 0,
 ) -> Observation:
     """One path that counted the same in all directions; `minutes` are what it is made of, where that is known."""
     ways = [counted, counted, round_trips or counted]
@@ -85,6 +87,8 @@ def observation(
         np.array([[one.outcomes for one in ways]], np.int64),
         np.array([[one.delays for one in ways]], np.int64),
         np.full((1, 3), NOT_MEASURED if minimum_us is None else minimum_us),
+        np.array([left_out_ms]),
+        np.array([[left_out.outcomes] * 3], np.int64),
         [np.broadcast_to(products, (1, 3, *products.shape))] if minutes else [],
     )
 

@@ -8,7 +8,6 @@ import pytest
 
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.settings import parse
-from collector.fleet.facts import facts_of
 from collector.fleet.settings import FleetSettings
 from collector.sla.maintenance import DAY_NS, Category, MaintenanceWindow, NoticeRule, Origin
 from collector.sla.selector import Selector
@@ -169,7 +168,7 @@ def test_paths_have_the_districts_and_tags_of_both_ends() -> None:
     text = changed("district: 洪山区,", "district: 洪山区, tags: [campus, direct-link],")
     text = text.replace("tier: loop, fibre_km: 30", "tier: loop, fibre_km: 30, tags: [backbone]")
     read = fleet(text)
-    found = {(key.source, key.target): facts for key, facts in facts_of(read).items()}
+    found = {(path.source, path.target): read.facts(path) for path in read.paths}
     assert found["wuhan", "qingyang"].tags == {"campus", "direct-link"}
     assert found["guanggu", "wuhan"].tags == {"campus", "direct-link", "backbone"}
     assert found["guanggu", "wuhan"].districts == {"洪山区"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,15 +17,23 @@ TERMS = [dict.fromkeys(Direction, limit) for limit in (HUB_LIMIT, CITY_LIMIT)]
 PATHS = np.array([7, 3])
 
 
-def observed(blocks: list[Block], end_s: float, length_s: float) -> Totals:
+def observed(
+    blocks: list[Block],
+    end_s: float,
+    length_s: float,
+    without: Mapping[int, Sequence[tuple[int, int]]] | None = None,
+) -> Totals:
     """The window's totals of the path with number 3, the second of two."""
     recent = RecentSlices()
     for one in blocks:
         recent.add(slices_of([one], 3, TERMS))
     end_ns = np.full(2, int(end_s * SECOND_NS))
-    return recent.totals(
-        PATHS, end_ns - int(length_s * SECOND_NS), end_ns, dict(enumerate(TERMS)), [TERMS[0]] * 2
+    begin_ns = end_ns - int(length_s * SECOND_NS)
+    found, left_out = recent.totals(
+        PATHS, begin_ns, end_ns, without or {}, dict(enumerate(TERMS)), [TERMS[0]] * 2
     )
+    assert without or not left_out.outcomes.any()
+    return found
 
 
 def total(blocks: list[tuple[float, float, int]], end_s: float, length_s: float) -> tuple[int, float]:
@@ -57,7 +67,8 @@ def test_an_empty_window_covers_nothing() -> None:
     """Nothing is neither good nor bad."""
     assert total([], 100, 10) == (0, 0)
     nobody = np.empty(0, np.int64)
-    assert len(RecentSlices().totals(nobody, nobody, nobody, {}, []).outcomes) == 0
+    found, _ = RecentSlices().totals(nobody, nobody, nobody, {}, {}, [])
+    assert len(found.outcomes) == 0
 
 
 def test_a_slice_far_longer_than_the_window_says_nothing_of_it() -> None:
@@ -76,6 +87,16 @@ def test_what_was_counted_against_another_limit_says_nothing_of_this_one() -> No
     assert found.covered_ms[1].tolist() == [10_000] * 3
 
 
+def test_what_is_left_out_is_left_out_whole() -> None:
+    """Good and bad alike, every slice that maintenance touches; of another path nothing is."""
+    blocks = [block(at, at + 10, counts(within=5, lost=1)) for at in (0, 10, 20, 30)]
+    maintenance = [(12 * SECOND_NS, 22 * SECOND_NS)]
+    found = observed(blocks, 40, 40, {1: maintenance})
+    assert found.outcomes[1, 0].tolist() == [10, 0, 0, 2, 0]
+    assert found.covered_ms[1, 0] == 20_000
+    assert observed(blocks, 40, 40, {0: maintenance}).outcomes[1, 0].tolist() == [20, 0, 0, 4, 0]
+
+
 def test_memory_forgets_what_no_window_needs() -> None:
     """What was read before a time is gone, the rest stays."""
     recent = RecentSlices()
@@ -84,7 +105,7 @@ def test_memory_forgets_what_no_window_needs() -> None:
     recent.add(Slices.empty())
     recent.forget(20 * SECOND_NS)
     end_ns = np.full(2, 30 * SECOND_NS)
-    found = recent.totals(PATHS, end_ns * 0, end_ns, {0: TERMS[0]}, [TERMS[0]] * 2)
+    found, _ = recent.totals(PATHS, end_ns * 0, end_ns, {}, {0: TERMS[0]}, [TERMS[0]] * 2)
     assert found.covered_ms[1].tolist() == [20_000] * 3
 
 

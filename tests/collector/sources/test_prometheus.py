@@ -20,6 +20,7 @@ from collector.ledger.recent import RecentSlices
 from collector.sla.confidence import clean_packets_needed
 from collector.sla.counts import Reading
 from collector.sla.judge import Question, judge
+from collector.sla.maintenance import MaintenanceCalendar
 from collector.sla.measure import Measure
 from collector.sla.objective import Objective, Target
 from collector.sla.reasons import AgentFacts
@@ -104,7 +105,9 @@ async def verdicts(store: Store) -> dict[object, Judgement]:
     objective = Objective("detection", Measure.DELAY, Window(3600 * SECOND_NS), 0.05, 0.5, 95)
     paths = [PATH, OTHER_PATH]
     now_ns = time.time_ns()
-    windows = Windows(store.ledger, store.numbers, RecentSlices(), paths, [promised] * 2)
+    windows = Windows(
+        store.ledger, store.numbers, RecentSlices(), paths, [promised] * 2, [], MaintenanceCalendar
+    )
     observed = await windows.observe(objective.window, np.full(2, now_ns), now_ns)
     observed.covered_ms[:] = 3_600_000
     targets = [
