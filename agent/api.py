@@ -1,6 +1,7 @@
 """The agent's API below /api/v1, for who has its token: exact statistics of the last minutes, and the packets.
 
     GET /api/v1/paths?interval=1m
+    GET /api/v1/routes[?target=T…]
     GET /api/v1/packets?target=T[&tier=…&provider=…&kind=…&dscp=…][&from=…&to=…][&format=json|csv]
 
 Times in answers are integer nanoseconds of Unix wall time (UTC), delays integer nanoseconds; what is not known is null,
@@ -32,6 +33,7 @@ from agent.core.ledger import PathLabels
 from agent.core.measurement import NO_OUTCOME
 from agent.core.metrics import PATH_LABELS
 from agent.core.outcome import Direction, Outcome
+from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
 from agent.runtime.moments import parse_time
 from agent.runtime.quantities import parse_duration
@@ -83,6 +85,10 @@ class Evidence(Protocol):
     def recorded(self) -> Sequence[RecordedPath]:
         """All paths."""
 
+    @property
+    def routes(self) -> Sequence[tuple[PathLabels, RouteHistory]]:
+        """What is known of the ways of paths that are traced."""
+
 
 def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None:
     """Serve /api/v1 for who has the token; for nobody where there is none."""
@@ -128,9 +134,19 @@ def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None
             await asyncio.sleep(0)
         return response
 
+    async def routes(request: web.Request) -> web.Response:
+        wanted = {name: request.query[name] for name in PATH_LABELS if name in request.query}
+        found = [
+            {**asdict(labels), **history.document()}
+            for labels, history in evidence.routes
+            if all(str(getattr(labels, name)) == value for name, value in wanted.items())
+        ]
+        return web.json_response({"routes": found})
+
     app.middlewares.append(authorised)
     app.router.add_get("/api/v1/paths", paths)
     app.router.add_get("/api/v1/packets", packets)
+    app.router.add_get("/api/v1/routes", routes)
 
 
 def _refused(status: int, why: str) -> web.Response:

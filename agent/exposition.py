@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
@@ -13,6 +14,8 @@ from prometheus_client.registry import Collector
 from agent import __version__
 from agent.core import metrics
 from agent.core.histogram import LE_LABELS, Histogram
+from agent.core.ledger import PathLabels
+from agent.core.route_history import RouteHistory, TraceResult
 from agent.path_exposition import PathView, render_paths
 
 _SECOND_NS = 1e9
@@ -64,6 +67,10 @@ class AgentView(Protocol):
     @property
     def plan_version(self) -> str:
         """Version of the plan that the configuration was compiled from."""
+
+    @property
+    def routes(self) -> Sequence[tuple[PathLabels, RouteHistory]]:
+        """What is known of the ways of paths that are traced."""
 
     def settle(self) -> None:
         """Bring the counts up to this moment."""
@@ -121,6 +128,8 @@ class AgentCollector(Collector):
         """All families, consistent with each other: nothing else runs in the event loop meanwhile."""
         families = _Families()
         self._self(families)
+        for named, history in self._agent.routes:
+            _route(families, {name: str(value) for name, value in asdict(named).items()}, history)
         return iter(families)
 
     def _self(self, families: _Families) -> None:
@@ -176,6 +185,36 @@ class AgentCollector(Collector):
             "The running program.",
             {"version": __version__, "python": platform.python_version()},
             1,
+        )
+
+
+def _route(families: _Families, labels: dict[str, str], history: RouteHistory) -> None:
+    families.counter(
+        metrics.ROUTE_CHANGES,
+        "How often a trace took another way than the one before.",
+        labels,
+        history.changes,
+    )
+    for result in TraceResult:
+        families.counter(
+            metrics.ROUTE_TRACES,
+            "Traces by what came of them.",
+            {**labels, "result": result.value},
+            history.results[result],
+        )
+    current = history.current
+    if current is not None:
+        families.gauge(
+            metrics.ROUTE_INFO,
+            "The way that the path's packets take.",
+            {**labels, "fingerprint": current.fingerprint},
+            1,
+        )
+        families.gauge(
+            metrics.ROUTE_HOPS,
+            "Hops to the target, or to the last hop that answered.",
+            labels,
+            len(current.last.hops),
         )
 
 

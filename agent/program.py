@@ -16,6 +16,7 @@ from agent.api import add_api
 from agent.core.flight import FlightRecorder
 from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
+from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
 from agent.exposition import registry, render
 from agent.http import create_app, serve
@@ -29,6 +30,7 @@ from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
 from agent.probes.icmp import IcmpProbes
 from agent.probes.prober import OutletKind, ProbedPath, Prober
+from agent.probes.routes import Routes
 from agent.probes.stamp import StampProbes
 from agent.probes.tcp import TcpProbes
 from agent.reflector.stamp import StampReflector
@@ -150,6 +152,8 @@ class Agent:
                 cpu_percent=settings.reflector.cpu,
             )
         )
+        self._routes = Routes(rng)
+        self._follow_routes()
         self._ready = False
         self._reloading: set[asyncio.Task[None]] = set()
 
@@ -180,6 +184,7 @@ class Agent:
         logging.getLogger().setLevel(settings.log_level.upper())
         for kind, prober in self.probers.items():
             await prober.update(_of_kind(kind, settings))
+        self._follow_routes()
         log.info("reloaded: %d paths", len(settings.paths))
 
     async def run(self, stop: asyncio.Event) -> bool:
@@ -195,6 +200,7 @@ class Agent:
         await self.clock.refresh()
         keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
         forget = asyncio.create_task(self._forget(), name="forget old packets")
+        follow_routes = asyncio.create_task(self._routes.run(), name="follow routes")
         own = registry(self)
         app = create_app(
             lambda: render(self, own),
@@ -216,11 +222,14 @@ class Agent:
                 await self._until(stop)
             self._ready = False
             self._supervision.stopping()
+            follow_routes.cancel()
             await asyncio.gather(*(prober.stop() for prober in self.probers.values()))
             return self._report()
         finally:
             keep_clock.cancel()
             forget.cancel()
+            follow_routes.cancel()
+            await asyncio.gather(follow_routes, return_exceptions=True)
             for prober in self.probers.values():
                 await prober.close()
             if self.reflector is not None:
@@ -275,6 +284,16 @@ class Agent:
         )
         return not broken and in_flight == 0
 
+    def _follow_routes(self) -> None:
+        prober = self.probers["stamp"]
+        self._routes.follow(
+            {
+                path.ledger.labels: (path.settings.route, functools.partial(prober.flow, path))
+                for path in prober.paths
+                if path.settings.route is not None and path.gone_ns is None
+            }
+        )
+
     async def _forget(self) -> None:
         while True:
             await asyncio.sleep(_FORGET_EVERY_S)
@@ -292,6 +311,11 @@ class Agent:
             for number, prober in enumerate(self.probers.values())
             for path in prober.paths
         ]
+
+    @property
+    def routes(self) -> Sequence[tuple[PathLabels, RouteHistory]]:
+        """What is known of the ways of paths that are traced."""
+        return list(self._routes.histories.items())
 
     # What /metrics shows
 

@@ -292,7 +292,7 @@ class PathSettings(SessionSettings):
 
     def sending(self) -> tuple[object, ...]:
         """All that sending depends on: where it differs, a path begins anew with the next probe."""
-        session = (getattr(self, name) for name in SessionSettings.model_fields)
+        session = (getattr(self, name) for name in SessionSettings.model_fields if name != "route")
         return self.interval, self.schedule, self.address, *session
 
     def located_problems(self) -> Iterator[tuple[Location, str]]:

@@ -102,7 +102,7 @@ def _month(sheet: Sheet) -> None:
         "percentunit",
         [
             Query(
-                f"min by (tier, objective) ({judged(queries.ERROR_BUDGET)})",
+                f"min by (tier, objective) ({judged(metrics.SLA_ERROR_BUDGET)})",
                 "{{tier}} · {{objective}}",
                 Shape.LATEST,
             )
@@ -119,7 +119,7 @@ def _month(sheet: Sheet) -> None:
         "percentunit",
         [
             Query(
-                f"min by (tier, objective) ({judged(queries.COVERAGE)})",
+                f"min by (tier, objective) ({judged(metrics.SLA_COVERAGE)})",
                 "{{tier}} · {{objective}}",
                 Shape.LATEST,
             )
@@ -134,7 +134,7 @@ def _month(sheet: Sheet) -> None:
             "How each tier's remaining error budget develops, of the path that has least.",
         ),
         "percentunit",
-        [Query(f"min by (tier, objective) ({judged(queries.ERROR_BUDGET)})", "{{tier}} · {{objective}}")],
+        [Query(f"min by (tier, objective) ({judged(metrics.SLA_ERROR_BUDGET)})", "{{tier}} · {{objective}}")],
         (24, 7),
     )
 

@@ -31,7 +31,7 @@ def one_path(language: Language) -> Sheet:
     )
     sheet.annotate(
         Words("路由变化", "Route change"),
-        f"{queries.increase(path(queries.ROUTE_CHANGES))} > 0",
+        f"{queries.increase(path(metrics.ROUTE_CHANGES))} > 0",
         "blue",
         "{{kind}}",
     )
@@ -228,7 +228,7 @@ def _route(sheet: Sheet) -> None:
             "Seen by the route probe; a new route often has another number.",
         ),
         "none",
-        [Query(path(queries.ROUTE_HOPS), same("{{source}} → {{target}}"))],
+        [Query(path(metrics.ROUTE_HOPS), same("{{source}} → {{target}}"))],
         (8, 8),
     )
     sheet.place(
@@ -238,7 +238,7 @@ def _route(sheet: Sheet) -> None:
             "每个时间区间内路由改变的次数。", "How often the route changed within each interval of the graph."
         ),
         "none",
-        [Query(queries.increase(path(queries.ROUTE_CHANGES)), same("{{source}} → {{target}}"))],
+        [Query(queries.increase(path(metrics.ROUTE_CHANGES)), same("{{source}} → {{target}}"))],
         (8, 8),
     )
     sheet.place(

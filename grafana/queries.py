@@ -18,12 +18,6 @@ ONE_PATH: Final = tuple(f'{label}="${label}"' for label in metrics.PATH_LABELS)
 MANY_PATHS: Final = tuple(f'{label}=~"${label}"' for label in ("tier", "provider", "source", "target"))
 ONE_WAY: Final = 'direction=~"forward|reverse"'
 
-# named by others, not yet in agent.core.metrics
-ERROR_BUDGET: Final = "isochrone_sla_error_budget_remaining_ratio"
-COVERAGE: Final = "isochrone_sla_coverage_ratio"
-ROUTE_CHANGES: Final = "isochrone_route_changes_total"
-ROUTE_HOPS: Final = "isochrone_route_hops"
-
 
 def paths(metric: str, *more: str) -> str:
     """Series of the chosen paths.

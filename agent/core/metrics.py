@@ -32,6 +32,11 @@ TARGET_RESOLVED: Final = "isochrone_target_resolved"
 PATH_START: Final = "isochrone_path_start_time_seconds"
 """When a path's counters were last zero, by the agent's clock: another one where a reload has opened the path anew."""
 
+ROUTE_INFO: Final = "isochrone_route_info"  # fingerprint
+ROUTE_CHANGES: Final = "isochrone_route_changes_total"
+ROUTE_HOPS: Final = "isochrone_route_hops"
+ROUTE_TRACES: Final = "isochrone_route_traces_total"  # result
+
 CLOCK_ERROR_BOUND: Final = "isochrone_clock_error_bound_seconds"  # clock_source
 CLOCK_SYNCHRONIZED: Final = "isochrone_clock_synchronized"  # clock_source
 CLOCK_STEPS: Final = "isochrone_clock_steps_total"

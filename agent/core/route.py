@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 _FINGERPRINT_DIGITS: Final = 12
 _WILDCARD: Final = "*"
@@ -186,6 +186,38 @@ class Route:
                 for hop in self.hops
             ],
         }
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Self:
+        """The route that `document` has written.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        flow = document["flow"]
+        started = datetime.fromisoformat(document["started"]) - _EPOCH
+        hops = tuple(
+            Hop(hop["ttl"], hop["sent"], tuple(map(_answer, hop["answers"]))) for hop in document["hops"]
+        )
+        return cls(
+            Flow(
+                flow["source"],
+                flow["source_port"],
+                flow["destination"],
+                flow["destination_port"],
+                flow["dscp"],
+            ),
+            started // timedelta(microseconds=1) * 1000,
+            hops,
+            document["reached"],
+            document["unidentified"],
+        )
+
+
+def _answer(document: Mapping[str, Any]) -> Answer:
+    rtt = document["rtt_seconds"]
+    rtt_ns = None if rtt is None else round(rtt * 1e9)
+    return Answer(document["address"], rtt_ns, AnswerKind(document["kind"]), document["code"])
 
 
 @dataclass(frozen=True, slots=True)

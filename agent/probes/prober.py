@@ -29,13 +29,15 @@ from agent.core.probe_ring import with_room
 from agent.core.schedule import Streams, spread_phases
 from agent.core.session import Replies, ReplyFate, SenderSessions
 from agent.core.session_report import SessionReport
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.datagram import TimestampedSocket, decode_address, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.planned import OVERDUE, PlannedOutlet
 from agent.probes.pump import Pump
 from agent.probes.resolution import Resolver, family_of
+from agent.probes.routes import TracedFlow
 from agent.runtime.pace import LONGEST_BEAT_NS
+from agent.runtime.quantities import Endpoint
 from agent.settings import PathSettings
 
 _BUNCH_NS: Final = 1_000_000
@@ -171,6 +173,15 @@ class Prober:
         for outlet in self._outlets.values():
             found.update(outlet.follow_ups)
         return dict(found)
+
+    def flow(self, path: ProbedPath) -> TracedFlow | None:
+        """The five-tuple that a path's packets have; None while its target's address is not known."""
+        number = int(self._outlet_of[path.ledger.row])
+        if number < 0:
+            return None
+        (socket_, *_) = list(self._outlets.values())[number].sockets
+        host, port = decode_address(self._destinations.address(path.ledger.row))
+        return TracedFlow(socket_.address[1], Endpoint(host, port), path.settings.dscp)
 
     @property
     def sockets(self) -> list[TimestampedSocket]:

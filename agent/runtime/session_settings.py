@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from agent.core.extended_session import Extensions
 from agent.core.stamp import BASE_OCTETS, MAX_PAYLOAD
+from agent.runtime.quantities import duration_between, format_duration
 from agent.runtime.settings import Settings
+from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
 
 _ALWAYS: Final = ("dscp", "follow_up")
 
+RouteInterval = Annotated[
+    int, BeforeValidator(duration_between("10s", "1d")), Accepts("a duration from 10s to 1d")
+]
 AskedTlv = Literal["timestamp_information", "class_of_service", "direct_measurement"]
 
 
@@ -30,6 +35,7 @@ class SessionSettings(Settings):
         packet_size: octets of the UDP payload, filled up with Extra Padding; default: as few as it takes.
         authenticated_ssid: sign with the key that the file of credentials has for this session identifier (RFC 8762,
             section 4.2.2), and believe only replies that are signed; default: unauthenticated.
+        route: how often the way of the session's packets is traced; default: never.
     """
 
     dscp: Annotated[int, Field(ge=0, le=63)] = 0
@@ -38,6 +44,7 @@ class SessionSettings(Settings):
     tlvs: tuple[AskedTlv, ...] = ()
     packet_size: Annotated[int, Field(ge=BASE_OCTETS, le=MAX_PAYLOAD)] | None = None
     authenticated_ssid: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    route: RouteInterval | None = None
 
     @property
     def signed(self) -> bool:
@@ -64,6 +71,7 @@ class SessionSettings(Settings):
     def session_document(self) -> dict[str, Any]:
         """The settings as a file has them, those that are left at their default left out, but for the code point."""
         written = {name: getattr(self, name) for name in SessionSettings.model_fields}
+        written["route"] = None if self.route is None else format_duration(self.route)
         fields = SessionSettings.model_fields
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -73,8 +81,8 @@ class SessionSettings(Settings):
 
     def session_problems(self, kind: str) -> Iterator[tuple[Location, str]]:
         """What cannot be asked of a kind of probe, or does not fit into a packet."""
-        if self.extended and kind != "stamp":
-            for name in ("ecn", "tlvs", "packet_size", "authenticated_ssid"):
+        if kind != "stamp":
+            for name in ("ecn", "tlvs", "packet_size", "authenticated_ssid", "route"):
                 if getattr(self, name) != SessionSettings.model_fields[name].default:
                     yield (name,), f"only a stamp path takes {name}, this one is {kind}"
             return

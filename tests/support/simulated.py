@@ -15,6 +15,7 @@ from agent.core import metrics
 from agent.core.histogram import Histogram
 from agent.core.ledger import IN_FLIGHT, SENT, Ledgers, PathLabels, PathLedger, Promise
 from agent.core.outcome import Limit, Outcome
+from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
 from agent.exposition import AgentCollector, render
 from collector.sla.verdict import PathKey
@@ -121,6 +122,7 @@ class SimulatedAgent:
         self.clock_steps = 0
         self.send_lag = Histogram()
         self.follow_ups = {"told": 0, "untold": 0}
+        self.routes: list[tuple[PathLabels, RouteHistory]] = []
         self.discarded_replies: dict[tuple[str, str], int] = {("stamp", "malformed"): 0}
         self.reflected: dict[str, int] = {"reflected": 7}
         self._rng = random.Random(seed)

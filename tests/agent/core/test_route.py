@@ -240,3 +240,11 @@ def test_document() -> None:
         },
     ]
     assert route("a").document()["hops"][0]["answers"][0]["rtt_seconds"] == 0.001
+
+
+@given(ways | truncated)
+def test_a_document_is_read_as_it_was_written(whole: Route) -> None:
+    """Every route comes back from its JSON form, to the microsecond."""
+    assert Route.of_document(json.loads(json.dumps(whole.document()))) == whole
+    silent = replace(whole, started_ns=1_700_000_000_123_456_000, unidentified=2, hops=(Hop(1, 3),))
+    assert Route.of_document(silent.document()) == silent

@@ -193,11 +193,11 @@ def test_a_reflector_is_told_where_its_keys_are() -> None:
 def test_an_agent_is_told_what_to_ask_of_its_packets() -> None:
     """Marking, size, TLVs and signature are handed on, and where the keys are to those who sign."""
     text = changed("reflector: 127.0.0.1, clock", "reflector: 127.0.0.1, credentials: /etc/keys.yaml, clock")
-    asked = "tlvs: [class_of_service], packet_size: 300, authenticated_ssid: 7, ecn: 2, follow_up: false"
+    asked = "tlvs: [class_of_service], packet_size: 300, authenticated_ssid: 7, ecn: 2, follow_up: false, route: 5m"
     wuhan = agent_settings("wuhan", fleet(text.replace("dscp: 46", f"dscp: 46, {asked}")))
     path = wuhan.paths[1]
     assert (path.tlvs, path.packet_size, path.authenticated_ssid) == (("class_of_service",), 300, 7)
-    assert (path.dscp, path.ecn, path.follow_up) == (46, 2, False)
+    assert (path.dscp, path.ecn, path.follow_up, path.route) == (46, 2, False, 300 * 10**9)
     assert str(wuhan.credentials) == "/etc/keys.yaml"
     plain = agent_settings("wuhan", fleet(text))
     assert plain.credentials is None
