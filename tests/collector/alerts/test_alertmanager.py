@@ -19,9 +19,9 @@ from agent.core.outcome import Direction
 from collector.alerts.alertmanager import Replica, alert, worth_telling
 from collector.alerts.counts import NotificationCounts, Result
 from collector.sla.breach import Breach
-from tests.support.processes import eventually, free_port, running
+from tests.support.alertmanager import alertmanager
+from tests.support.processes import eventually, free_port
 from tests.support.receiver import Receiver, receiving
-from tests.support.requirements import require_binary
 from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed
 
 PAGE = "http://noc.example:9460"
@@ -245,34 +245,6 @@ receivers:
 """
 
 
-@contextlib.asynccontextmanager
-async def real_alertmanager(folder: Path, hook: str) -> AsyncIterator[str]:
-    """Debian's Alertmanager on loopback, routing to a webhook."""
-    binary = require_binary("prometheus-alertmanager")
-    config = folder / "alertmanager.yml"
-    config.write_text(ALERTMANAGER_CONFIG % hook)
-    port = free_port()
-    command = [
-        binary,
-        f"--config.file={config}",
-        f"--storage.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-    ]
-    url = f"http://127.0.0.1:{port}"
-    async with running(command, folder / "alertmanager.log"), aiohttp.ClientSession() as session:
-
-        async def ready() -> bool:
-            try:
-                async with session.get(f"{url}/-/ready") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(ready, "Alertmanager is ready")
-        yield url
-
-
 def alerts_in(requests: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """The alerts that Alertmanager sent on."""
     for request in requests:
@@ -285,7 +257,7 @@ async def test_a_real_alertmanager_receives_the_alert_and_its_resolution(
     """It fires for the one direction with our words, and is resolved when the breach closes."""
     opened_ns = time_ns() - 60 * SECOND_NS
     open_breach = breach(direction=Direction.REVERSE, opened_ns=opened_ns)
-    async with receiving(Receiver()) as hook, real_alertmanager(tmp_path, hook.url) as url:
+    async with receiving(Receiver()) as hook, alertmanager(tmp_path, ALERTMANAGER_CONFIG % hook.url) as url:
         bench = Bench(url, session, live=True)
         bench.breaches = [open_breach]
         async with telling(bench.replica):
@@ -319,7 +291,7 @@ async def test_a_real_alertmanager_takes_a_path_without_provider(
     """An empty label is no label; the alert is taken all the same."""
     one = breach(opened_ns=time_ns() - SECOND_NS)
     anonymous = replace(one, key=one.key._replace(path=replace(one.key.path, provider="")))
-    async with receiving(Receiver()) as hook, real_alertmanager(tmp_path, hook.url) as url:
+    async with receiving(Receiver()) as hook, alertmanager(tmp_path, ALERTMANAGER_CONFIG % hook.url) as url:
         bench = Bench(url, session, live=True)
         bench.breaches = [anonymous]
         assert await bench.replica.tell()

@@ -1,0 +1,40 @@
+"""A real Alertmanager on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from tests.support.processes import eventually, free_port, running
+from tests.support.requirements import require_binary
+
+
+@contextlib.asynccontextmanager
+async def alertmanager(folder: Path, config: str) -> AsyncIterator[str]:
+    """Debian's Alertmanager with this configuration, alone; its address."""
+    binary = require_binary("prometheus-alertmanager")
+    file = folder / "alertmanager.yml"
+    file.write_text(config, encoding="utf-8")
+    port = free_port()
+    command = [
+        binary,
+        f"--config.file={file}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    url = f"http://127.0.0.1:{port}"
+    async with running(command, folder / "alertmanager.log"), aiohttp.ClientSession() as session:
+
+        async def ready() -> bool:
+            try:
+                async with session.get(f"{url}/-/ready") as response:
+                    return response.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await eventually(ready, "Alertmanager is ready")
+        yield url
