@@ -40,6 +40,8 @@ TO_COME = {
     "isochrone_sla_error_budget_remaining_ratio": BUDGET_LABELS,
 }
 """Metrics that the collector does not show yet, with their labels. What it shows must not stand here."""
+BURN_WINDOWS = {"5m", "30m", "1h", "2h", "6h", "1d", "3d"}
+"""The values of `window` that the rules ask the burn rate for."""
 FOREIGN = {"up": {"job", "instance"}}
 """What Prometheus itself makes."""
 TARGET_LABELS = {"job", "instance", "site", "site_provider", "district"}
@@ -212,6 +214,14 @@ def test_jobs_and_notification_results_are_called_as_the_rules_do() -> None:
     assert all(job["honor_labels"] for job in jobs.values())
     results = {value for rule in rules() for value in re.findall(r'result="([^"]+)"', rule["expr"])}
     assert results == {result.value for result in Result}
+
+
+def test_burn_rates_are_asked_for_in_pairs_of_windows() -> None:
+    """A long window for what is lost and a twelfth of it or less for whether it is still being lost."""
+    asked = [re.findall(r'window="(\w+)"', rule["expr"]) for rule in rules()]
+    assert {window for windows in asked for window in windows} == BURN_WINDOWS
+    pairs = {pair for windows in asked for pair in zip(windows[::2], windows[1::2], strict=True)}
+    assert pairs == {("1h", "5m"), ("6h", "30m"), ("1d", "2h"), ("3d", "6h")}
 
 
 def test_the_base_of_the_runbooks_is_no_label_of_what_leaves() -> None:
