@@ -24,12 +24,13 @@ from collector.alerts.counts import NotificationCounts, Result
 from collector.alerts.outbox import breach_url
 from collector.documents import Names, breach_summary, utc_time
 from collector.sla.breach import Breach
+from collector.sla.budget import budget_owner
 from collector.sla.measure import Measure
 
 log = logging.getLogger(__name__)
 
 ALERT_NAME: Final = "IsochroneBreach"
-BUDGET_ALERT_NAME: Final = "IsochroneErrorBudget"
+BUDGET_ALERT_NAME: Final = "IsochroneBudgetBurn"
 REPEAT_S: Final = 60.0
 RESOLVED_RETENTION_NS: Final = 15 * 60 * 1_000_000_000
 """A closed breach is told of for so long, for a replica that was away when it closed."""
@@ -52,7 +53,6 @@ def alert(breach: Breach, names: Names, page_url: str, believed_until_ns: int) -
     budget = breach.opening.measure is Measure.BUDGET
     labels = {
         "alertname": BUDGET_ALERT_NAME if budget else ALERT_NAME,
-        "severity": "warning" if budget else "critical",
         "source": path.source,
         "target": path.target,
         "tier": path.tier,
@@ -60,9 +60,12 @@ def alert(breach: Breach, names: Names, page_url: str, believed_until_ns: int) -
         "kind": path.kind,
         "dscp": str(path.dscp),
         "direction": breach.key.direction.value,
-        "objective": breach.key.objective,
+        "objective": budget_owner(breach.key.objective),
         "breach": breach.id,
     }
+    if budget:
+        # of a breach the rate at which the budget burns says how urgent it is
+        labels["severity"] = "warning"
     ends_ns = believed_until_ns if breach.closed_ns is None else breach.closed_ns
     return {
         "labels": labels,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import yaml
 from prometheus_client import generate_latest
 
 from agent.core import metrics
+from agent.runtime.quantities import format_duration
 from collector.alerts.alertmanager import ALERT_NAME
 from collector.alerts.counts import NotificationCounts, Result
+from collector.sla.budget import windows_of
+from collector.sla.measure import Measure
 from collector.sla.verdict import Verdict
+from collector.sla.window import Calendar, Window
 from collector.web.exposition import registry
 from tests.support.alert_rules import (
     DEPLOY,
@@ -34,14 +39,8 @@ from tests.support.verdicts import Source, State, breach, judgement
 
 ANNOTATIONS = {"summary_zh", "summary_en", "description_zh", "description_en", "runbook_url"}
 SEVERITIES = ("critical", "warning", "info")
-BUDGET_LABELS = {*metrics.PATH_LABELS, "direction", "objective"}
-TO_COME = {
-    "isochrone_sla_burn_rate": {*BUDGET_LABELS, "window"},
-    "isochrone_sla_error_budget_remaining_ratio": BUDGET_LABELS,
-}
-"""Metrics that the collector does not show yet, with their labels. What it shows must not stand here."""
-BURN_WINDOWS = {"5m", "30m", "1h", "2h", "6h", "1d", "3d"}
-"""The values of `window` that the rules ask the burn rate for."""
+BURN_WINDOWS = {format_duration(window.longest_ns) for window in windows_of(Window(Calendar.MONTH))}
+"""Of which the collector tells the burn rate of a month's objective."""
 FOREIGN = {"up": {"job", "instance"}}
 """What Prometheus itself makes."""
 TARGET_LABELS = {"job", "instance", "site", "site_provider", "district"}
@@ -74,7 +73,14 @@ def shown() -> dict[str, list[dict[str, str]]]:
     agent.run(50)
     notifications = NotificationCounts()
     notifications.add_channel("webhook:noc")
-    state = State([judgement(verdict) for verdict in Verdict], [breach()], {"wuhan": Source()})
+    judged = [replace(judgement(verdict), budget_remaining=0.5) for verdict in Verdict]
+    burning = replace(
+        judgement(),
+        objective="month:budget",
+        measure=Measure.BUDGET,
+        burn_rates={window.longest_ns: 2.0 for window in windows_of(Window(Calendar.MONTH))},
+    )
+    state = State([*judged, burning], [breach()], {"wuhan": Source()})
     texts = agent.exposition(), generate_latest(registry(state, notifications)).decode()
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for text in texts:
@@ -163,12 +169,10 @@ def test_a_runbook_section_is_complete_and_short(heading: str, text: str) -> Non
 def test_the_rules_ask_for_what_the_programs_show(shown: dict[str, list[dict[str, str]]]) -> None:
     """Every metric of every expression exists, with samples that its matchers can choose."""
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    assert not TO_COME.keys() & shown.keys(), "it has come: strike it off the list"
     asked = {name for rule in rules() for name in _NAME.findall(rule["expr"])}
-    known = shown.keys() | recorded | TO_COME.keys() | FOREIGN.keys()
+    known = shown.keys() | recorded | FOREIGN.keys()
     assert asked - known == set()
     assert recorded - asked == set(), "recorded and never used"
-    assert TO_COME.keys() <= asked
     for rule in rules():
         for name, matchers in _SELECTOR.findall(rule["expr"]):
             for label, value in _MATCHER.findall(matchers):
@@ -184,7 +188,7 @@ def labels_of(name: str, shown: dict[str, list[dict[str, str]]]) -> set[str]:
         if rule.get("record") == name:
             kept = re.match(r"\s*\w+ by \(([^)]*)\)", rule["expr"])
             return set(kept[1].split(", ")) if kept else set()
-    known = TO_COME.get(name) or FOREIGN.get(name) or {label for one in shown[name] for label in one}
+    known = FOREIGN.get(name) or {label for one in shown[name] for label in one}
     return known | TARGET_LABELS
 
 

@@ -79,7 +79,6 @@ def test_an_open_breach_is_an_alert_that_says_until_when_to_believe_it() -> None
     made = alert(breach(), NAMES, PAGE, NOW_NS + 240 * SECOND_NS)
     assert made["labels"] == {
         "alertname": "IsochroneBreach",
-        "severity": "critical",
         "source": "wuhan",
         "target": "qingyang",
         "tier": "hub",
