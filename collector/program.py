@@ -25,7 +25,8 @@ from collector.alerts.service import Alerts
 from collector.alerts.targets import webhook_target
 from collector.evaluation import evaluate
 from collector.fleet.plan import compile_plan
-from collector.fleet.settings import AgentsSourceSettings, FleetSettings
+from collector.fleet.settings import FleetSettings
+from collector.fleet.source import AgentsSourceSettings
 from collector.ledger.minutes import minute_of
 from collector.ledger.recent import RecentSlices
 from collector.maintenance import Maintenance

@@ -19,7 +19,9 @@ from agent.core.timestamps import SECOND_NS
 from agent.runtime.probe_address import format_address
 from agent.runtime.quantities import format_duration, format_limit
 from collector.fleet.objectives import ObjectiveSettings
-from collector.fleet.settings import FleetPathSettings, FleetSettings, SiteSettings
+from collector.fleet.paths import FleetPathSettings
+from collector.fleet.settings import FleetSettings
+from collector.fleet.sites import SiteSettings
 from collector.ledger.minutes import Integers
 from collector.sla.breach import BreachKey, Hysteresis
 from collector.sla.budget import budget_id, rules_of

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from agent.core.outcome import Limit
 from agent.runtime.quantities import Endpoint
 from collector.documents import Names
+from collector.fleet.names import NameSettings
 from collector.fleet.objectives import format_window
-from collector.fleet.settings import FleetSettings, NameSettings
+from collector.fleet.settings import FleetSettings
 from collector.sla.breach import Breach
 from collector.sla.names import Name
 from collector.sla.verdict import Judgement

@@ -11,7 +11,8 @@ from agent.core.outcome import Limit, Operator
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.settings import parse
 from collector.fleet.objectives import format_window, parse_window
-from collector.fleet.settings import FleetSettings, PrometheusSourceSettings
+from collector.fleet.settings import FleetSettings
+from collector.fleet.source import PrometheusSourceSettings
 from collector.sla.measure import Measure
 from collector.sla.window import Calendar, Window
 from collector.store.location import location
