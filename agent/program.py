@@ -29,7 +29,8 @@ from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
 from agent.probes.icmp import IcmpProbes
-from agent.probes.prober import OutletKind, ProbedPath, Prober
+from agent.probes.probed import OutletKind, ProbedPath
+from agent.probes.prober import Prober
 from agent.probes.routes import Routes
 from agent.probes.stamp import StampProbes
 from agent.probes.tcp import TcpProbes

@@ -10,31 +10,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import ipaddress
 import itertools
 import socket
-import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.core.stamp import MAX_PAYLOAD
-from agent.net import control
-from agent.net.control import CONTROL_OCTETS, IPV4, IPV6, SO_TIMESTAMPING, SOL_SOCKET, Integers
+from agent.net import control, control_batches, socket_options
+from agent.net.arrivals import Arrivals, Datagram, Requests
+from agent.net.control import CONTROL_OCTETS, SO_TIMESTAMPING, SOL_SOCKET, Integers
+from agent.net.departures import IcmpAnswer, Sending, TransmitStamp
 from agent.net.mmsg import IncomingBatch, OutgoingBatch
+from agent.net.protocols import IPV4, IPV6
 from agent.net.transmit_ids import TransmitIds
 
-_SO_RCVBUFFORCE: Final = 33
-_IP_RECVTTL: Final = 12
-_IP_RECVTOS: Final = 13
-_SO_MEMINFO: Final = 55
-_MEMINFO: Final = struct.Struct("=9I")
-_MEMINFO_DROPS: Final = 8
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS)
 _ATTEMPTS: Final = 3
 _DIFFERENT_ANSWERS: Final = 256
@@ -43,191 +37,6 @@ _FEW: Final = 8
 """Up to so many at a time are read faster one by one than as arrays."""
 
 BATCH: Final = 64
-_RECEIVE_BUFFER_OCTETS: Final = 4 << 20
-_ANSWERING_BUFFER_OCTETS: Final = 16 << 20
-"""Whoever answers does not choose what comes: a moment without the CPU must not be loss."""
-
-
-class Datagram(NamedTuple):
-    """One received datagram.
-
-    Attributes:
-        payload: valid until the next `receive` on the same socket.
-        source: the sender's address, encoded as `encode_address` does.
-        received_ns: the kernel's receive time (Unix wall time), None where it gave none: for a moment after the first
-            such socket of the host was opened, while the kernel turns stamping on, that is to be expected.
-        ttl: TTL or hop limit with which it arrived, None where not asked for.
-        local: which of our addresses it reached, in the form that `send` takes to answer from it; empty where not
-            asked for.
-        truncated: whether the payload was longer than what fits.
-        traffic_class: TOS or traffic class with which it arrived, DSCP and ECN; None where not asked for.
-    """
-
-    payload: memoryview
-    source: bytes
-    received_ns: int | None
-    ttl: int | None
-    local: bytes
-    truncated: bool
-    traffic_class: int | None = None
-
-
-class Arrivals(NamedTuple):
-    """Received datagrams as arrays, valid until the next receive on the same socket.
-
-    Attributes:
-        payloads: (n, `payload_octets`) octets; what lies beyond a payload's end is left from before.
-        octets: (n,), how long each payload is.
-        sources: (n, octets of an address), as `encode_address` gives them.
-        received_ns: (n,), the kernel's receive time (Unix wall time); 0 where it gave none.
-        traffic_classes: (n,), TOS or traffic class with which each arrived, -1 where not known; None where not asked
-            for.
-    """
-
-    payloads: NDArray[np.uint8]
-    octets: NDArray[np.uint32]
-    sources: NDArray[np.uint8]
-    received_ns: Integers
-    traffic_classes: Integers | None = None
-
-
-class Requests(NamedTuple):
-    """Received datagrams that are to be answered, as arrays, valid until the next receive on the same socket.
-
-    Attributes:
-        payloads, octets, sources, received_ns: as of `Arrivals`; the payloads may be written to.
-        ttls: (n,), TTL or hop limit with which each arrived, -1 where not known.
-        answers: (n, octets of a control message), where to answer from, as `Datagram.local` has it.
-        truncated: (n,), whether a payload was longer than what fits.
-        traffic_classes: (n,), TOS or traffic class with which each arrived, -1 where not known.
-    """
-
-    payloads: NDArray[np.uint8]
-    octets: NDArray[np.uint32]
-    sources: NDArray[np.uint8]
-    received_ns: Integers
-    ttls: Integers
-    answers: NDArray[np.uint8]
-    truncated: NDArray[np.bool_]
-    traffic_classes: Integers
-
-
-class Sending(NamedTuple):
-    """What became of neighbouring datagrams of a prepared batch.
-
-    Attributes:
-        first, stop: which.
-        result: the number of the first one, the others' follow it; or minus the errno with which they were refused.
-    """
-
-    first: int
-    stop: int
-    result: int
-
-
-class Prepared:
-    """Datagrams written beforehand, to be sent piece by piece.
-
-    Attributes:
-        payloads: (size, octets of a payload), to be written.
-        lengths: (size,), how many octets of each payload are sent; all, unless written.
-        destinations: (size, octets of an address), to be written, as `encode_address` gives them.
-        sources: (size, octets of a control message), where to send from, as `Requests.answers` has it; may be written
-            where the socket answers, and is otherwise empty.
-        traffic_classes: (size,), TOS or traffic class of each where the socket answers; its own unless written.
-    """
-
-    def __init__(self, socket_: TimestampedSocket, size: int, payload_octets: int) -> None:
-        self._socket = socket_
-        self._batch = socket_.outgoing(size, payload_octets)
-        self._numbers = 0
-        self.payloads = self._batch.payload_rows
-        self.lengths = self._batch.lengths
-        self.destinations = self._batch.name_rows
-        self.sources = self._batch.control_rows[:, socket_.source_message_at :]
-        at = socket_.id_message_octets + control.TRAFFIC_CLASS_VALUE_AT
-        self.traffic_classes = self._batch.control_rows[:, at : at + 4].view(np.int32).reshape(-1)
-
-    def put(self, index: int, payload: bytes | bytearray, destination: bytes, source: bytes) -> None:
-        """Write one datagram; `source` as `TimestampedSocket.send` takes it, on a socket that answers."""
-        batch = self._batch
-        at, octets = index * batch.payload_octets, len(payload)
-        batch.payload[at : at + octets] = payload
-        batch.lengths[index] = octets
-        at = index * batch.name_octets
-        batch.names[at : at + batch.name_octets] = destination
-        at = (index + 1) * batch.control_octets
-        source = source or self._socket.any_source
-        batch.control[at - len(source) : at] = source
-
-    def number(self, count: int) -> None:
-        """Choose the numbers of the first `count` datagrams; each is sent at most once under them."""
-        self._numbers = self._socket.number(self._batch, count)
-
-    def send(self, first: int, stop: int) -> list[Sending]:
-        """Send those from index `first` to before `stop`; see `TimestampedSocket.send` for refusals."""
-        return self._socket.send_loaded(self._batch, self._numbers, first, stop)
-
-
-class IcmpAnswer(NamedTuple):
-    """An ICMP error that quotes a datagram.
-
-    Attributes:
-        destination: where the datagram was sent to, encoded.
-        kind, code: ICMP type and code.
-        sender: who sent the error, encoded; empty, or beginning with zeros, where the kernel does not say.
-    """
-
-    destination: bytes
-    kind: int
-    code: int
-    sender: bytes
-
-
-class TransmitStamp(NamedTuple):
-    """When a datagram left.
-
-    Attributes:
-        transmit_id: what `send` gave for it.
-        transmitted_ns: the kernel's transmit time (Unix wall time).
-    """
-
-    transmit_id: int
-    transmitted_ns: int
-
-
-def encode_address(address: str, port: int) -> bytes:
-    """A socket address as the kernel takes it: sockaddr_in or sockaddr_in6 by the form of the address.
-
-    Args:
-        address: an IPv4 or IPv6 address, not a name; `fe80::1%eth0` names the interface of a link-local one.
-        port: 0 to 65535.
-
-    Raises:
-        ValueError: not an address.
-        OSError: no such interface.
-    """
-    parsed = ipaddress.ip_address(address)
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + parsed.packed + bytes(8)
-    scope = parsed.scope_id
-    index = 0 if scope is None else int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
-    return (
-        struct.pack("=H", socket.AF_INET6)
-        + struct.pack(">HI", port, 0)
-        + parsed.packed
-        + struct.pack("=I", index)
-    )
-
-
-def decode_address(encoded: bytes) -> tuple[str, int]:
-    """Address and port of an encoded socket address."""
-    (port,) = struct.unpack_from(">H", encoded, 2)
-    if struct.unpack_from("=H", encoded)[0] == socket.AF_INET:
-        return str(ipaddress.IPv4Address(encoded[4:8])), port
-    address = str(ipaddress.IPv6Address(encoded[8:24]))
-    (index,) = struct.unpack_from("=I", encoded, 24)
-    return (f"{address}%{index}" if index else address), port
 
 
 class TimestampedSocket:
@@ -278,9 +87,15 @@ class TimestampedSocket:
         self.icmp_answers: Counter[IcmpAnswer] = Counter()
         self._socket = opened or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._configure()
+            socket_options.configure(
+                self._socket,
+                self._protocol,
+                dscp=dscp,
+                answering=answering,
+                hear_errors=hear_errors,
+            )
             if opened is None:
-                self._bind(address or ("", 0))
+                socket_options.bind(self._socket, self._protocol, address or ("", 0))
         except OSError:
             self._socket.close()
             raise
@@ -339,9 +154,7 @@ class TimestampedSocket:
     @property
     def dropped(self) -> int:
         """Datagrams that the kernel threw away since the socket was opened, for lack of room in its buffer."""
-        info = self._socket.getsockopt(SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-        drops: int = _MEMINFO.unpack(info)[_MEMINFO_DROPS]
-        return drops
+        return socket_options.dropped(self._socket)
 
     @property
     def receive_buffer_octets(self) -> int:
@@ -401,11 +214,11 @@ class TimestampedSocket:
             return []
         if self._answering:
             stamps, ttls, classes, infos = zip(
-                *control.read_arrivals(self._protocol, batch.control, sizes), strict=True
+                *control_batches.read_arrivals(self._protocol, batch.control, sizes), strict=True
             )
             answers = map(self._answer, infos)
         else:
-            stamps = control.read_receive_stamps(batch.control, sizes)
+            stamps = control_batches.read_receive_stamps(batch.control, sizes)
         self._last_arrival_stamped = stamps[-1] is not None
         return [
             Datagram(
@@ -430,7 +243,7 @@ class TimestampedSocket:
             return Arrivals(came.payloads, came.octets, came.sources, came.received_ns, came.traffic_classes)
         batch = self._incoming
         results = batch.results[: self._fill_incoming()]
-        stamps = control.receive_stamps_of(batch.control, results)
+        stamps = control_batches.receive_stamps_of(batch.control, results)
         if len(stamps):
             self._last_arrival_stamped = bool(stamps[-1])
         count = len(results)
@@ -440,7 +253,7 @@ class TimestampedSocket:
         """What the last `fetch` took, as arrays, on a socket that answers."""
         batch, count = self._incoming, self._fetched
         results = batch.results[:count]
-        stamps, ttls, classes, infos = control.arrivals_of(self._protocol, batch.control, results)
+        stamps, ttls, classes, infos = control_batches.arrivals_of(self._protocol, batch.control, results)
         if count:
             self._last_arrival_stamped = bool(stamps[-1])
         return Requests(
@@ -461,7 +274,7 @@ class TimestampedSocket:
             return stamps[:, 0], stamps[:, 1]
         batch = self._errors
         results = batch.results[: self._fill_errors()]
-        wire, stamped_ns = control.transmit_stamps_of(self._protocol, batch.control, results)
+        wire, stamped_ns = control_batches.transmit_stamps_of(self._protocol, batch.control, results)
         ids = self._ids.unfold(wire)
         if len(ids):
             self._last_stamped = int(ids[-1])
@@ -480,12 +293,14 @@ class TimestampedSocket:
         batch = self._errors
         count = self._fill_errors()
         if count > _FEW and self._chosen_ids:
-            wires, times = control.transmit_stamps_of(self._protocol, batch.control, batch.results[:count])
+            wires, times = control_batches.transmit_stamps_of(
+                self._protocol, batch.control, batch.results[:count]
+            )
             return list(map(TransmitStamp, self._ids.unfold(wires).tolist(), times.tolist()))
         number_of, now_ns = self._ids.stamped, time.monotonic_ns()
         return [
             TransmitStamp(number, stamped_ns)
-            for wire, stamped_ns in control.read_transmit_stamps(
+            for wire, stamped_ns in control_batches.read_transmit_stamps(
                 self._protocol, batch.control, batch.read(count)
             )
             if (number := number_of(wire, now_ns)) is not None
@@ -502,36 +317,6 @@ class TimestampedSocket:
                     if answer in self.icmp_answers or len(self.icmp_answers) < _DIFFERENT_ANSWERS:
                         self.icmp_answers[answer] += 1
         return count
-
-    def _configure(self) -> None:
-        dscp = self._dscp
-        option = self._socket.setsockopt
-        if self._hear_errors:
-            option(self._protocol.level, self._protocol.error, 1)
-        room = _ANSWERING_BUFFER_OCTETS if self._answering else _RECEIVE_BUFFER_OCTETS
-        try:
-            option(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
-        except PermissionError:
-            option(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-        if self._protocol is IPV6:
-            option(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
-            option(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
-            if self._answering:
-                option(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-                option(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-                option(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
-        else:
-            option(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
-            option(socket.IPPROTO_IP, socket.IP_TTL, 255)
-            if self._answering:
-                option(socket.IPPROTO_IP, _IP_RECVTTL, 1)
-                option(socket.IPPROTO_IP, IPV4.packet_info, 1)
-                option(socket.IPPROTO_IP, _IP_RECVTOS, 1)
-
-    def _bind(self, address: tuple[str, int]) -> None:
-        if self._protocol is IPV6:
-            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        self._socket.bind(address)
 
     def _enable_stamping(self) -> bool:
         """Turn stamping on anew, which lets the kernel count from 0 again; whether it agrees."""

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from agent.net.datagram import decode_address
+from agent.net.addresses import decode_address
 
 RESOLUTION_NS: Final = 1_000
 """How far a handshake's time may be off, either way."""
@@ -78,7 +78,7 @@ class Handshakes(Generic[Token]):
 
         Args:
             token: what `finished` is to give back.
-            address: encoded as `agent.net.datagram.encode_address` does.
+            address: encoded as `agent.net.addresses.encode_address` does.
 
         Returns:
             0; or the errno with which it was refused: EMFILE where too many are open.

@@ -17,18 +17,16 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from agent.net.addresses import decode_address
 from agent.net.control import (
-    IPV4,
-    IPV6,
     MSG_ERRQUEUE,
     ORIGIN_TIMESTAMPING,
     SECOND_NS,
     SO_TIMESTAMPING,
     SOL_SOCKET,
-    Protocol,
     icmp_errors_among,
 )
-from agent.net.datagram import decode_address
+from agent.net.protocols import IPV4, IPV6, Protocol
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 

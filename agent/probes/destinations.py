@@ -15,7 +15,7 @@ Octets = NDArray[np.uint8]
 
 
 class Destinations:
-    """Socket addresses as the kernel takes them (`agent.net.datagram.encode_address`), by row."""
+    """Socket addresses as the kernel takes them (`agent.net.addresses.encode_address`), by row."""
 
     def __init__(self) -> None:
         self._known: Octets = np.zeros((16, _LONGEST_ADDRESS), np.uint8)

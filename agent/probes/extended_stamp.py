@@ -22,7 +22,8 @@ from agent.core.session import NO_REPLIES, Replies
 from agent.core.session_report import SessionReport
 from agent.core.stamp import MAX_PAYLOAD, ReflectorPacket
 from agent.core.tlv_values import FollowUpTelemetry
-from agent.net.datagram import Arrivals, TimestampedSocket
+from agent.net.arrivals import Arrivals
+from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Packets

@@ -13,7 +13,8 @@ from agent.core.icmp import ECHO_COLUMNS, ECHO_OCTETS, HEADER_OCTETS, write_chec
 from agent.core.interval import UNKNOWN_NS, Flags, Integers
 from agent.core.measurement import Probes
 from agent.core.session import Replies
-from agent.net.datagram import Arrivals, TimestampedSocket
+from agent.net.arrivals import Arrivals
+from agent.net.datagram import TimestampedSocket
 from agent.net.echo_socket import open_echo_socket, protocol_of
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations

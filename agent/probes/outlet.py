@@ -20,7 +20,9 @@ from agent.core.measurement import Probes
 from agent.core.recent import RecentLags
 from agent.core.session import Replies, SenderSessions
 from agent.core.timestamps import ntp_from_ns
-from agent.net.datagram import Arrivals, Prepared, TimestampedSocket
+from agent.net.arrivals import Arrivals
+from agent.net.datagram import TimestampedSocket
+from agent.net.prepared import Prepared
 from agent.probes.destinations import Destinations
 from agent.probes.planned import Plan, PlannedOutlet, Span
 

@@ -20,7 +20,8 @@ from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS, SENDER_COLUMNS
 from agent.core.tlv import TlvType
 from agent.core.tlv_values import FollowUpTelemetry
 from agent.core.twamp_light import REPLY_OCTETS
-from agent.net.datagram import Arrivals, TimestampedSocket
+from agent.net.arrivals import Arrivals
+from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Packets, count_discarded

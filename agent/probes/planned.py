@@ -64,7 +64,7 @@ class Span(NamedTuple, Generic[PlanT]):
 
     Attributes:
         plan, first, stop: which.
-        result: as in `agent.net.datagram.Sending`; None where they were left out.
+        result: as in `agent.net.departures.Sending`; None where they were left out.
         sent_ns, wall_ns, wire: as in `Taken`.
     """
 

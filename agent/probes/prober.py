@@ -15,27 +15,29 @@ import errno
 import random
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
 from agent.core.histogram import BUCKETS, Histogram
 from agent.core.interval import Integers
-from agent.core.ledger import Ledgers, PathLedger, buckets_of
+from agent.core.ledger import Ledgers, buckets_of
 from agent.core.measurement import Measurements, Probes
 from agent.core.probe_ring import with_room
 from agent.core.schedule import Streams, spread_phases
 from agent.core.session import Replies, ReplyFate, SenderSessions
-from agent.core.session_report import SessionReport
-from agent.net.datagram import TimestampedSocket, decode_address, encode_address
+from agent.net.addresses import decode_address, encode_address
+from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.planned import OVERDUE, PlannedOutlet
+from agent.probes.probed import OutletKind, ProbedPath
 from agent.probes.pump import Pump
 from agent.probes.resolution import Resolver, family_of
 from agent.probes.routes import TracedFlow
+from agent.probes.timeouts import Timeouts
 from agent.runtime.pace import LONGEST_BEAT_NS
 from agent.runtime.quantities import Endpoint
 from agent.settings import PathSettings
@@ -48,53 +50,6 @@ _NOT_PERMITTED: Final = -2
 _UNSENDABLE: Final = {_UNRESOLVED: "unresolved", _NOT_PERMITTED: "not_permitted"}
 _RESOLVED_AT_ONCE_S: Final = 1.0
 _SECOND_NS: Final = 1_000_000_000
-
-
-class OutletKind(Protocol):
-    """Opens the sockets of one kind of probe."""
-
-    @property
-    def one_way(self) -> bool:
-        """Whether replies tell the times at which the target received and answered."""
-
-    def group(self, settings: PathSettings) -> Hashable:
-        """What paths of an address family that share an outlet have in common."""
-
-    def __call__(
-        self,
-        family: socket.AddressFamily,
-        settings: PathSettings,
-        destinations: Destinations,
-        clock: LocalClock,
-    ) -> PlannedOutlet[Any]:
-        """An outlet for paths of one address family and the group of these settings.
-
-        Raises:
-            PermissionError: this program may not open it; says what would mend that.
-            OSError: it cannot be opened.
-        """
-
-
-class ProbedPath:
-    """One path being probed: its settings, its counts, and where it stands.
-
-    Attributes:
-        resolved: whether its target's address is known.
-        report: what its replies tell besides times.
-        gone_ns: when the last of what was planned is over, of a path that is to be probed no more; monotonic time.
-    """
-
-    def __init__(self, settings: PathSettings, ledger: PathLedger) -> None:
-        self.settings = settings
-        self.ledger = ledger
-        self.resolved = False
-        self.report = SessionReport()
-        self.gone_ns: int | None = None
-
-    @property
-    def timeout_ns(self) -> int:
-        """After how long a probe without reply is lost."""
-        return self.settings.timeout
 
 
 class Prober:
@@ -138,13 +93,12 @@ class Prober:
         self._rng = rng
         self._probes = probes
         self._rows: list[ProbedPath] = []
-        self._timeouts_ns: Integers = np.zeros(0, np.int64)
+        self._timeouts = Timeouts()
         self._outlet_of: Integers = np.zeros(0, np.int64)
         self._streams = Streams(rng.getrandbits(128))
         self._outlets: dict[tuple[socket.AddressFamily, Hashable], PlannedOutlet[Any]] = {}
         self._destinations = Destinations()
         self._resolver = Resolver(self._found)
-        self._under_way: dict[int, deque[tuple[int, Probes]]] = {}
         self._beat_ns = LONGEST_BEAT_NS
         self._beating = False
         self._next_beat: asyncio.TimerHandle | None = None
@@ -224,9 +178,9 @@ class Prober:
         self.sessions.open(path.ledger, settings.timeout, settings.pace().window)
         self._rows.append(path)
         row = path.ledger.row
-        self._timeouts_ns = with_room(self._timeouts_ns, row + 1)
+        self._timeouts.set(row, settings.timeout)
         self._outlet_of = with_room(self._outlet_of, row + 1)
-        self._timeouts_ns[row], self._outlet_of[row] = settings.timeout, _UNRESOLVED
+        self._outlet_of[row] = _UNRESOLVED
         return path
 
     def _change(self, path: ProbedPath, settings: PathSettings) -> list[ProbedPath]:
@@ -234,7 +188,7 @@ class Prober:
         before, path.settings = path.settings, settings
         path.ledger.promise(*settings.promises())
         self.sessions.change(path.ledger, settings.timeout, settings.pace().window)
-        self._timeouts_ns[path.ledger.row] = settings.timeout
+        self._timeouts.set(path.ledger.row, settings.timeout)
         return [] if settings.sending() == before.sending() else [path]
 
     async def _begin(self, begun: Sequence[ProbedPath]) -> None:
@@ -327,7 +281,7 @@ class Prober:
     @property
     def _busy(self) -> bool:
         """Whether something waits to be sent, to be counted as sent, or for its reply."""
-        return any(self._under_way.values()) or any(outlet.pending for outlet in self._outlets.values())
+        return bool(self._timeouts) or any(outlet.pending for outlet in self._outlets.values())
 
     def _beat(self) -> None:
         try:
@@ -393,12 +347,7 @@ class Prober:
         lags_ns = taken.sent_ns - taken.due_ns
         counts = np.bincount(buckets_of(lags_ns), minlength=BUCKETS)
         self.send_lag.merge(Histogram(counts.tolist(), int(lags_ns.sum())))
-        timeouts_ns = self._timeouts_ns[taken.probes.rows]
-        last_ns = int(taken.sent_ns[-1])
-        for timeout_ns in set(timeouts_ns.tolist()):
-            same = timeouts_ns == timeout_ns
-            probes = Probes(taken.probes.rows[same], taken.probes.sequences[same])
-            self._under_way.setdefault(timeout_ns, deque()).append((last_ns + timeout_ns, probes))
+        self._timeouts.await_replies(taken.probes, int(taken.sent_ns[-1]))
 
     # Receiving
 
@@ -427,11 +376,9 @@ class Prober:
             self._judge(outlet, outlet.release(probes), now_ns)
 
     def _give_up(self, now_ns: int) -> None:
-        for queue in self._under_way.values():
-            while queue and queue[0][0] <= now_ns:
-                _, probes = queue.popleft()
-                self._release(now_ns, probes)
-                self.sessions.expired(probes)
+        for probes in self._timeouts.over(now_ns):
+            self._release(now_ns, probes)
+            self.sessions.expired(probes)
 
     # Names
 

@@ -9,9 +9,9 @@ from typing import Final
 from agent.core.authentication import KeyRing, Keys
 from agent.core.peer import PeerTraits
 from agent.core.route import AnswerKind
-from agent.net.control import IPV4, IPV6
 from agent.net.icmp_errors import sender_of
 from agent.net.local_clock import LocalClock
+from agent.net.protocols import IPV4, IPV6
 from agent.probes.destinations import Destinations
 from agent.probes.extended_stamp import ExtendedStampOutlet
 from agent.probes.plain_stamp import PlainStampOutlet

@@ -18,7 +18,8 @@ from agent.core.reflected_sessions import ReflectedSession
 from agent.core.reflection import Reply, ReplyColumns
 from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS
 from agent.core.timestamps import ntp_from_ns
-from agent.net.datagram import Prepared, TimestampedSocket
+from agent.net.datagram import TimestampedSocket
+from agent.net.prepared import Prepared
 from agent.runtime.quantities import Endpoint
 
 BATCH: Final = 256

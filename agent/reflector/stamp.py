@@ -24,7 +24,8 @@ from agent.core.claims import Signed, claims, claims_of, prove, prove_all
 from agent.core.exceptions import NotAuthentic
 from agent.core.reflection import Reflection, ReflectionResult, ReflectorMode, Request, RequestColumns
 from agent.core.timestamps import SECOND_NS, ErrorEstimate, ntp_from_ns, ntp_from_ns_of
-from agent.net.datagram import Datagram, Requests, TimestampedSocket
+from agent.net.arrivals import Datagram, Requests
+from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.reflector.outlet import BATCH, PORT, Outgoing, Outlet
 from agent.reflector.timestamping import timestamping_of

@@ -34,7 +34,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, ValidationError
 
 from agent.core.recent import RecentLags
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.addresses import encode_address
+from agent.net.datagram import TimestampedSocket
 from agent.net.timer import WakeUp, sharpen_timers
 from agent.runtime.lifecycle import ExitStatus, execute
 from agent.runtime.quantities import DurationNs, Endpoint

@@ -14,8 +14,9 @@ from agent.core import metrics
 from agent.core.outcome import Outcome
 from agent.core.reflection import ReflectorMode
 from agent.exposition import registry, render
+from agent.net.addresses import encode_address
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.outlet import Outlet
 from agent.probes.prober import Prober

@@ -21,8 +21,9 @@ from agent.core.session_report import SessionReport
 from agent.core.stamp import DEFAULT_PORT, set_timestamp
 from agent.core.steps import ClockPair, ClockSteps
 from agent.core.timestamps import ntp_from_ns
+from agent.net.addresses import encode_address
+from agent.net.arrivals import Arrivals
 from agent.net.clock import DeclaredClock
-from agent.net.datagram import Arrivals, encode_address
 from agent.net.echo_socket import protocol_of
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations

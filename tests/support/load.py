@@ -20,7 +20,7 @@ import numpy as np
 from agent.core.authentication import AUTHENTICATED_OCTETS
 from agent.core.stamp import BASE_OCTETS, SENDER_COLUMNS
 from agent.core.tlv_values import FollowUpTelemetry, serialise_request
-from agent.net.datagram import encode_address
+from agent.net.addresses import encode_address
 from agent.net.mmsg import IncomingBatch, OutgoingBatch
 
 _BATCH: Final = 64

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from agent.core.measurement import Measurement, Measurements
 from agent.net.clock import UnsynchronisedClock
 from agent.net.local_clock import LocalClock
-from agent.probes.prober import OutletKind, Prober
+from agent.probes.probed import OutletKind
+from agent.probes.prober import Prober
 from agent.settings import PathSettings
 
 

@@ -13,8 +13,9 @@ from agent.core.reflection import ReflectorMode
 from agent.core.stamp import BASE_OCTETS, SenderPacket
 from agent.core.tlv import HEADER_OCTETS
 from agent.core.tlv_values import ExtraPadding, serialise_request
+from agent.net.addresses import encode_address
 from agent.net.clock import Clock, DeclaredClock
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.reflector.stamp import StampReflector
 from agent.runtime.quantities import Endpoint

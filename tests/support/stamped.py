@@ -9,7 +9,9 @@ import struct
 from typing import Protocol
 
 from agent.core.stamp import MAX_PAYLOAD
-from agent.net.datagram import Datagram, TimestampedSocket, encode_address
+from agent.net.addresses import encode_address
+from agent.net.arrivals import Datagram
+from agent.net.datagram import TimestampedSocket
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 

@@ -10,7 +10,8 @@ import pytest
 
 from agent.core.stamp import MAX_PAYLOAD
 from agent.net import control
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.addresses import encode_address
+from agent.net.datagram import TimestampedSocket
 from tests.support.requirements import require, require_ipv6
 from tests.support.stamped import LOOPBACK, Open
 

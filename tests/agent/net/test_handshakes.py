@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.net.datagram import encode_address
+from agent.net.addresses import encode_address
 from agent.net.handshakes import Handshake, Handshakes
 from tests.support.stamped import LOOPBACK
 

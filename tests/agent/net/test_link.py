@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from agent.net import control
-from agent.net.datagram import TimestampedSocket, decode_address, encode_address
+from agent.net.addresses import decode_address, encode_address
+from agent.net.datagram import TimestampedSocket
 from tests.support.netns import Namespace, joined_namespaces
 from tests.support.requirements import require, require_binary
 

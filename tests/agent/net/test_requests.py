@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from agent.core.stamp import MAX_PAYLOAD
-from agent.net import control
-from agent.net.control import CONTROL_OCTETS, IPV4, IPV6, Protocol
-from agent.net.datagram import Prepared
+from agent.net import control_batches
+from agent.net.control import CONTROL_OCTETS
+from agent.net.prepared import Prepared
+from agent.net.protocols import IPV4, IPV6, Protocol
 from tests.support.stamped import Open, address_of
 
 INFOS = {
@@ -101,8 +102,8 @@ def test_messages_that_are_missing_are_missing(family: socket.AddressFamily, ope
     full = protocol.arrival_octets
     results["control_octets"] = (full, full - 24, 64, 0)
     sizes = [(0, octets) for octets in results["control_octets"].tolist()]
-    stamps, ttls, classes, infos = control.arrivals_of(protocol, batch.control, results)
-    expected = control.read_arrivals(protocol, batch.control, sizes)
+    stamps, ttls, classes, infos = control_batches.arrivals_of(protocol, batch.control, results)
+    expected = control_batches.read_arrivals(protocol, batch.control, sizes)
     assert [stamp or None for stamp in stamps.tolist()] == [one[0] for one in expected]
     assert [None if ttl < 0 else ttl for ttl in ttls.tolist()] == [one[1] for one in expected]
     assert [None if one < 0 else one for one in classes.tolist()] == [one[2] for one in expected]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from agent.core.icmp import ECHO_COLUMNS, ECHO_OCTETS
 from agent.core.outcome import Outcome
 from agent.net import control
-from agent.net.datagram import Arrivals, encode_address
+from agent.net.addresses import encode_address
+from agent.net.arrivals import Arrivals
 from agent.probes.destinations import Destinations
 from agent.probes.icmp import IcmpOutlet, IcmpProbes
 from tests.support.netns import joined_namespaces

@@ -11,8 +11,9 @@ import pytest
 
 from agent.core.interval import UNKNOWN_NS
 from agent.core.stamp import ReflectorPacket
+from agent.net.addresses import encode_address
+from agent.net.arrivals import Arrivals
 from agent.net.clock import DeclaredClock
-from agent.net.datagram import Arrivals, encode_address
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.plain_stamp import PlainStampOutlet

@@ -13,9 +13,10 @@ from agent.core.admission import PacketRate
 from agent.core.reflection import ReflectionResult, ReflectorMode
 from agent.core.stamp import BASE_OCTETS, ReflectorPacket
 from agent.core.timestamps import ErrorEstimate, ns_from_ntp
-from agent.net import control
+from agent.net import protocols
+from agent.net.addresses import encode_address
 from agent.net.clock import DeclaredClock
-from agent.net.datagram import TimestampedSocket, encode_address
+from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.reflector import stamp as reflector_module
 from agent.reflector.stamp import StampReflector
@@ -140,18 +141,18 @@ async def test_without_kernel_stamps_nothing_is_vouched_for(
 @pytest.mark.usefixtures("way")
 async def test_what_cannot_be_sent_is_counted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that the kernel refuses is one that failed, and the next requests are answered."""
-    answers = control.Protocol.answer, control.Protocol.answers
+    answers = protocols.Protocol.answer, protocols.Protocol.answers
     foreign = encode_address("192.0.2.1", 0)[4:8]
     monkeypatch.setattr(
-        control.Protocol, "answer", lambda self, info: answers[0](self, info[:4] + foreign + info[8:])
+        protocols.Protocol, "answer", lambda self, info: answers[0](self, info[:4] + foreign + info[8:])
     )
 
-    def from_elsewhere(self: control.Protocol, infos: object) -> object:
+    def from_elsewhere(self: protocols.Protocol, infos: object) -> object:
         made = answers[1](self, infos)  # type: ignore[arg-type]
         made[:, 20:24] = list(foreign)
         return made
 
-    monkeypatch.setattr(control.Protocol, "answers", from_elsewhere)
+    monkeypatch.setattr(protocols.Protocol, "answers", from_elsewhere)
     reflector = stage.reflector(reflector_on("127.0.0.1"))
     peer = stage.peer("127.0.0.1", "127.0.0.1", reflector)
     assert await peer.ask([request(n) for n in range(30)]) == []
