@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.interval import Flags
-from agent.core.networks import IPV6_OCTETS, Network, Networks
+from agent.core.networks import IPV6_OCTETS, SUBSCRIBER_OCTETS_IPV6, Network, Networks, subscriber_of
 from agent.core.remembered import Remembered
 from agent.core.stamp import BASE_OCTETS, DEFAULT_PORT
 from agent.core.timestamps import SECOND_NS
@@ -31,8 +31,6 @@ from agent.core.twamp_light import REQUEST_OCTETS
 
 _ACQUAINTANCE_NS: Final = SECOND_NS
 """For how long a source must have been coming to draw on the reserve."""
-_SOURCE_OCTETS_IPV6: Final = 8
-"""One source has a whole /64, as one subscriber has: otherwise it had as many buckets as it wants."""
 
 
 class Verdict(StrEnum):
@@ -162,7 +160,7 @@ class Admission:
 
     def remembers(self, address: bytes) -> bool:
         """Whether a source has been admitted and is not forgotten."""
-        return self._sources.find(_source_of(address)) is not None
+        return self._sources.find(subscriber_of(address)) is not None
 
     def remember_all(self, addresses: NDArray[np.uint8]) -> Flags:
         """The same of many, (n, 4) or (n, 16) octets: (n,)."""
@@ -206,7 +204,7 @@ class Admission:
         if octets > self._longest:
             return Verdict.TOO_LONG
         self._now_ns = now_ns
-        taken, refusal = self._take(_source_of(address), 1, pressed=pressed)
+        taken, refusal = self._take(subscriber_of(address), 1, pressed=pressed)
         return Verdict.ADMITTED if taken else VERDICTS[refusal]
 
     def decide_all(
@@ -256,7 +254,7 @@ class Admission:
         if not len(asking):
             return
         if addresses.shape[1] == IPV6_OCTETS:
-            addresses = addresses[:, :_SOURCE_OCTETS_IPV6]
+            addresses = addresses[:, :SUBSCRIBER_OCTETS_IPV6]
         octets = addresses.shape[1]
         if len(asking) < len(addresses):
             addresses = addresses[asking]
@@ -329,11 +327,7 @@ class Admission:
 
 
 def _column_of(addresses: NDArray[np.uint8]) -> NDArray[Any]:
-    """The sources of many addresses, each as `_source_of` gives it."""
+    """The sources of many addresses, each as `subscriber_of` gives it."""
     if addresses.shape[1] == IPV6_OCTETS:
-        addresses = addresses[:, :_SOURCE_OCTETS_IPV6]
+        addresses = addresses[:, :SUBSCRIBER_OCTETS_IPV6]
     return np.ascontiguousarray(addresses).view(f"V{addresses.shape[1]}")[:, 0]
-
-
-def _source_of(address: bytes) -> bytes:
-    return address[:_SOURCE_OCTETS_IPV6] if len(address) == IPV6_OCTETS else address

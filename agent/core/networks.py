@@ -16,6 +16,8 @@ Network = IPv4Network | IPv6Network
 
 IPV4_OCTETS: Final = 4
 IPV6_OCTETS: Final = 16
+SUBSCRIBER_OCTETS_IPV6: Final = 8
+"""One subscriber has a whole /64: otherwise he had as much of everything as he has addresses."""
 _COLUMNS: Final = {IPV4_OCTETS: np.dtype(">u4"), IPV6_OCTETS: np.dtype("S16")}
 
 
@@ -81,3 +83,8 @@ class Networks:
     def contain_all(self, addresses: NDArray[np.uint8]) -> Flags:
         """The same of many, (n, 4) or (n, 16) octets: (n,)."""
         return self._ranges[addresses.shape[1]].contain_all(addresses)
+
+
+def subscriber_of(address: bytes) -> bytes:
+    """What stands for whoever an address of 4 or 16 octets belongs to: an IPv4 address, or the /64 of an IPv6 one."""
+    return address[:SUBSCRIBER_OCTETS_IPV6] if len(address) == IPV6_OCTETS else address

@@ -1,0 +1,54 @@
+"""What a test comes to."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.core.throughput.cause import Cause
+from agent.core.throughput.lease import Way
+from agent.core.throughput.rates import Layer, Packets, Rate
+from agent.core.throughput.result import ErrorReason, Floor, Outcome, Verdict, failed, judge
+
+PACKETS = Packets(1448, 52)
+
+
+def rate_of(mean: float, half: float = 1.0) -> Rate:
+    return Rate(mean, mean - half, mean + half, 5)
+
+
+@pytest.mark.parametrize(
+    ("goodput", "floor", "cause", "verdict"),
+    [
+        (rate_of(970.0), Floor(1000), Cause.PACING_CAP, Verdict.PASS),
+        (rate_of(970.0), Floor(1000), Cause.HOST_STARVED, Verdict.PASS),
+        (rate_of(970.0), Floor(1000, Layer.GOODPUT), Cause.PATH_RATE, Verdict.FAIL),
+        (rate_of(970.0), Floor(1000, Layer.GOODPUT), Cause.PATH_LOSS, Verdict.FAIL),
+        (rate_of(970.0), Floor(1000, Layer.GOODPUT, 0.05), Cause.PATH_LOSS, Verdict.PASS),
+        (rate_of(970.0, 100.0), Floor(1000), Cause.PATH_RATE, Verdict.INCONCLUSIVE),
+        (rate_of(900.0), Floor(1000), None, Verdict.INCONCLUSIVE),
+        *(
+            (rate_of(900.0), Floor(1000), cause, Verdict.INCONCLUSIVE)
+            for cause in Cause
+            if cause not in (Cause.PATH_RATE, Cause.PATH_LOSS)
+        ),
+        (rate_of(900.0), None, Cause.PATH_RATE, None),
+    ],
+)
+def test_verdicts(goodput: Rate, floor: Floor | None, cause: Cause | None, verdict: Verdict | None) -> None:
+    """A floor is met at its layer whatever was in the way, and only the path can miss it; no floor, no verdict."""
+    outcome = judge(Way.DOWN, goodput, PACKETS, floor, cause)
+    assert outcome == Outcome(Way.DOWN, verdict, floor, goodput, goodput.scaled(1500 / 1448), cause)
+
+
+def test_a_failure_is_no_rate() -> None:
+    """An error has its reason and no rate: never 0."""
+    assert failed(Way.UP, ErrorReason.REFUSED, "busy", Floor(5)) == Outcome(
+        Way.UP, Verdict.ERROR, Floor(5), None, None, None, ErrorReason.REFUSED, "busy"
+    )
+    empty = judge(Way.UP, None, PACKETS, Floor(5), Cause.PATH_RATE)
+    assert (empty.verdict, empty.error, empty.goodput, empty.ip_layer) == (
+        Verdict.ERROR,
+        ErrorReason.EMPTY,
+        None,
+        None,
+    )
