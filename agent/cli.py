@@ -14,9 +14,12 @@ from typing import Final, TypeVar, get_args
 from agent import __version__
 from agent.core.stamp import BASE_OCTETS, MAX_PAYLOAD
 from agent.credentials import load_credentials
+from agent.doctor.examination import PROGRAM, AgentExamination
 from agent.oneshot import OneShot, probe
 from agent.program import Agent
 from agent.runtime import logs
+from agent.runtime.doctor.files import look_as_service
+from agent.runtime.doctor.report import exit_status, show
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from agent.runtime.pace import Pace, parse_interval, parse_timeout, too_much_of_one
@@ -59,6 +62,19 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML file")
     run.set_defaults(command=_run)
     check.set_defaults(command=_check)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="say whether this host can measure what the configuration asks, and what to do where it cannot",
+        description="Look at kernel, clock, timestamps, privileges, ports, files, names and targets, for half a minute "
+        "at most, without disturbing a running agent. Exit status 1 where there is a problem.",
+    )
+    doctor.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file; default: only the host is looked at"
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON document, in both languages")
+    doctor.add_argument("--lang", choices=["zh", "en"], default="zh", help="default zh")
+    doctor.set_defaults(command=_doctor)
 
     kinds = commands.add_parser("probe", help="measure once, like ping").add_subparsers(
         required=True, metavar="KIND"
@@ -247,6 +263,15 @@ def _check(chosen: argparse.Namespace) -> int:
         f"{chosen.config}: ok: site {settings.site}, {len(settings.paths)} paths, {reflecting} reflector addresses"
     )
     return ExitStatus.OK
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    settings = None if chosen.config is None else load(chosen.config, AgentSettings, files=False)
+    logs.configure("error")
+    look_as_service(f"{PROGRAM}.service")
+    found = asyncio.run(AgentExamination(settings, chosen.config).run())
+    show(PROGRAM, chosen.config, found, chosen.lang, as_json=chosen.json)
+    return exit_status(found)
 
 
 def _probe(chosen: argparse.Namespace) -> int:

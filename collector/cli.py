@@ -14,10 +14,13 @@ import yaml
 
 from agent import __version__
 from agent.runtime import logs
+from agent.runtime.doctor.files import look_as_service
+from agent.runtime.doctor.report import exit_status, show
 from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
 from collector.client import UsageError, ask
+from collector.doctor.examination import PROGRAM, CollectorExamination
 from collector.fleet.plan import agent_config, compile_plan
 from collector.fleet.settings import FleetSettings
 from collector.maintenance_commands import add_commands
@@ -60,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     made["breaches"].add_argument(
         "--state", choices=["open", "closed", "all"], default="all", help="which ones (default all)"
     )
+    words = "say whether the collector gets what it judges, keeps it and reaches whom it tells, and what to do if not"
+    doctor = commands.add_parser(
+        "doctor",
+        help=words,
+        description=f"{words[:1].upper()}{words[1:]}. Takes half a minute at most, disturbs no running collector and "
+        "sends nobody a message. Exit status 1 where there is a problem.",
+    )
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="default: only the host is looked at")
+    doctor.add_argument("--json", action="store_true", help="print one JSON document, in both languages")
+    doctor.add_argument("--lang", choices=["zh", "en"], default="zh", help="default zh")
     add_commands(commands, _address)
     return parser
 
@@ -86,6 +100,15 @@ def _check(chosen: argparse.Namespace) -> int:
         f"{len(collector.plan.targets)} verdicts, plan {collector.plan.version}"
     )
     return ExitStatus.OK
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    fleet = None if chosen.config is None else load(chosen.config, FleetSettings, files=False)
+    logs.configure("error")
+    look_as_service(f"{PROGRAM}.service")
+    found = asyncio.run(CollectorExamination(fleet, chosen.config).run())
+    show(PROGRAM, chosen.config, found, chosen.lang, as_json=chosen.json)
+    return exit_status(found)
 
 
 def _plan(chosen: argparse.Namespace) -> int:

@@ -57,6 +57,7 @@ class TimestampedSocket:
     Attributes:
         batch, payload_octets: the same.
         icmp_answers: how often each ICMP error came, where they are heard, of not too many different ones.
+        transmit_times: how many have come.
         any_source: as `Datagram.local`, the routing's choice.
         id_message_octets: how much of an outgoing datagram's control data chooses its number.
         source_message_at: where in it the source address is chosen, behind the traffic class.
@@ -85,6 +86,7 @@ class TimestampedSocket:
         self._dscp = dscp
         self._hear_errors = hear_errors
         self.icmp_answers: Counter[IcmpAnswer] = Counter()
+        self.transmit_times = 0
         self._socket = opened or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             socket_options.configure(
@@ -278,6 +280,7 @@ class TimestampedSocket:
         ids = self._ids.unfold(wire)
         if len(ids):
             self._last_stamped = int(ids[-1])
+            self.transmit_times += len(ids)
         return ids, stamped_ns
 
     def transmit_stamps(self) -> list[TransmitStamp]:
@@ -287,6 +290,7 @@ class TimestampedSocket:
             stamps += self._take_stamps()
         if stamps:
             self._last_stamped = stamps[-1][0]
+            self.transmit_times += len(stamps)
         return stamps
 
     def _take_stamps(self) -> list[TransmitStamp]:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from agent.core.names import Name
+
+__all__ = ("Name", "duration_name")
 
 _SECOND_NS: Final = 1_000_000_000
-
-
-class Name(NamedTuple):
-    """The same in Chinese and English."""
-
-    zh: str
-    en: str
-
-    def document(self) -> dict[str, str]:
-        """`{"zh": …, "en": …}`."""
-        return {"zh": self.zh, "en": self.en}
 
 
 def duration_name(duration_ns: int) -> Name:

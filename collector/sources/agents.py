@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
@@ -23,13 +24,21 @@ class AgentsSource:
         agents: HOST:PORT by site.
         timeout_s: after which an agent counts as not answering.
         now_ns: Unix wall time.
+        resolver: looks names up; None: the system does.
     """
 
-    def __init__(self, agents: Mapping[str, str], timeout_s: float, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, str],
+        timeout_s: float,
+        now_ns: Callable[[], int],
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         self._agents = agents
         self._now_ns = now_ns
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=timeout_s), connector=aiohttp.TCPConnector(limit=_AT_A_TIME)
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            connector=aiohttp.TCPConnector(limit=_AT_A_TIME, resolver=resolver),
         )
 
     async def read(self) -> Sequence[AgentReading]:

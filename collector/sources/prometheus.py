@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from agent.core import metrics
 from agent.runtime.wording import one_line
@@ -50,17 +51,26 @@ class PrometheusSource:
         interval_ns: how often the source is read; a scrape older than three times this is not looked for.
         timeout_s: after which the API counts as not answering.
         now_ns: Unix wall time.
+        resolver: looks names up; None: the system does.
     """
 
     def __init__(
-        self, url: str, sites: Sequence[str], interval_ns: int, timeout_s: float, now_ns: Callable[[], int]
+        self,
+        url: str,
+        sites: Sequence[str],
+        interval_ns: int,
+        timeout_s: float,
+        now_ns: Callable[[], int],
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._sites = sites
         self._now_ns = now_ns
         look_back_ms = _LOOK_BACK_INTERVALS * interval_ns // 1_000_000
         self._query = f'{{__name__=~"{"|".join(NEEDED)}",{_SITE_LABEL}!=""}}[{look_back_ms}ms]'
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s))
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout_s), connector=aiohttp.TCPConnector(resolver=resolver)
+        )
 
     async def read(self) -> Sequence[AgentReading]:
         """The latest scrape of every agent."""

@@ -1,0 +1,134 @@
+"""Looking at many things at once, none of them for longer than all of it may take.
+
+What blocks (a lookup of a name, a file system that has gone) runs in threads that nobody waits for at the end: an
+executor's would be waited for, however long the resolver's own timeouts are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from agent.core.names import Name
+from agent.runtime.doctor.diagnosis import Check, Diagnosis
+
+T = TypeVar("T")
+Key = TypeVar("Key")
+
+TOTAL_S: Final = 25.0
+"""How long all of it may take: shorter than what a person waits for, and than a unit's TimeoutStartSec."""
+
+_WIND_UP_S: Final = 2.0
+
+UNFINISHED: Final = Check(
+    "doctor.unfinished",
+    Name("没有查完的项目既不能算正常，也不能算有问题。", "What was not found out is neither well nor ill."),
+)
+
+Step = Coroutine[Any, Any, Sequence[Diagnosis]]
+
+
+async def examine(steps: Mapping[str, Step], total_s: float = TOTAL_S) -> list[Diagnosis]:
+    """Take all steps at once.
+
+    Args:
+        steps: by what they look at.
+        total_s: what is not finished then is given up, and said to be.
+
+    Returns:
+        Their diagnoses, in the order of the steps.
+    """
+    tasks = {name: asyncio.create_task(step, name=name) for name, step in steps.items()}
+    await asyncio.wait(tasks.values(), timeout=total_s)
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.wait(tasks.values(), timeout=_WIND_UP_S)
+    found: list[Diagnosis] = []
+    for name, task in tasks.items():
+        if not task.done() or task.cancelled():
+            found.append(_unfinished(name, total_s))
+        else:
+            found += task.result()
+    return found
+
+
+def _unfinished(name: str, total_s: float) -> Diagnosis:
+    return UNFINISHED.warning(
+        Name(f"{total_s:g} 秒内没有查完", f"not found out within {total_s:g} s"),
+        Name(
+            "再运行一次；若仍如此，看看域名解析、网络文件系统或被查的服务是否没有响应。",
+            "Run it again; if it stays so, see whether the resolver, a network file system or the service that was "
+            "asked hangs.",
+        ),
+        subject=name,
+        numbers={"total_seconds": total_s},
+    )
+
+
+class Shared:
+    """What several steps need, found out once, by the first of them that asks."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, asyncio.Future[Any]] = {}
+
+    async def once(self, name: str, find: Callable[[], Awaitable[T]]) -> T:
+        """What `find` gives; a step that is given up takes it from nobody else."""
+        if name not in self._found:
+            self._found[name] = asyncio.ensure_future(find())
+        found: T = await asyncio.shield(self._found[name])
+        return found
+
+    async def close(self) -> None:
+        """Give up what is still being found out, and wait a moment for it to tidy up."""
+        unfinished = [one for one in self._found.values() if not one.done()]
+        for one in unfinished:
+            one.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=_WIND_UP_S)
+
+
+async def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """What a function that blocks gives; it runs in a thread of its own that nobody waits for at the end.
+
+    Raises:
+        Exception: what the function raises.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function(*arguments)
+        except Exception as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it was given up
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="doctor", daemon=True).start()
+    return await future
+
+
+async def each(
+    keys: Iterable[Key], ask: Callable[[Key], Coroutine[Any, Any, T]], at_once: int
+) -> dict[Key, T]:
+    """Ask something of every key, of so many at once; in the order of the keys."""
+    places = asyncio.Semaphore(at_once)
+
+    async def asked(key: Key) -> T:
+        async with places:
+            return await ask(key)
+
+    distinct = list(dict.fromkeys(keys))
+    return dict(zip(distinct, await asyncio.gather(*map(asked, distinct)), strict=True))
