@@ -36,6 +36,7 @@ from agent.probes.stamp import StampProbes
 from agent.probes.tcp import TcpProbes
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
+from agent.runtime.memory import give_back
 from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.runtime.supervision import Supervision
 from agent.settings import (
@@ -216,6 +217,7 @@ class Agent:
                 self.reflector.start()
             await asyncio.gather(*(prober.start() for prober in self.probers.values()))
             self._ready = True
+            give_back()
             self._supervision.ready(self._in_short)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_soon)
             log.info("%s, clock %s", self._in_short, self.clock.quality.source)

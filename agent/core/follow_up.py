@@ -57,7 +57,9 @@ class FollowUps:
         if len(replies.rows) == 0:
             return replies
         self._make_room(int(replies.rows.max()) + 1)
-        waiting = np.unique(replies.rows[self._holds[replies.rows]])
+        arrived = np.zeros_like(self._holds)
+        arrived[replies.rows] = True
+        waiting = np.flatnonzero(arrived & self._holds)
         everything = joined(self._held.take(waiting), replies)
         nothing = np.zeros(len(waiting), np.int64)
         reflected = np.concatenate((nothing, told.reflected))
