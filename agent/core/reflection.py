@@ -31,7 +31,8 @@ from agent.core.tlv_reflection import Circumstances, reflect
 from agent.core.tlv_values import FollowUpTelemetry, TimestampInformation, TimestampMethod
 
 _SSID: Final = Struct(">H")
-_SSID_COLUMN: Final = slice(14, 16)
+SSID_COLUMN: Final = slice(14, 16)
+"""Where a request of unauthenticated mode has its session identifier."""
 _MBZ: Final = (slice(38, 40), slice(41, BASE_OCTETS))
 _LOW_32: Final = 0xFFFF_FFFF
 _SIGNED: Final = b"signed"
@@ -256,7 +257,7 @@ class Reflection:
         base = packets[:, :BASE_OCTETS]
         asked, replies = base.view(SENDER_COLUMNS)[:, 0], base.view(REFLECTOR_COLUMNS)[:, 0]
         if self.mode is ReflectorMode.STATEFUL:
-            keys = np.concatenate((requests.sources, requests.destinations, packets[:, _SSID_COLUMN]), axis=1)
+            keys = np.concatenate((requests.sources, requests.destinations, packets[:, SSID_COLUMN]), axis=1)
             sessions = list(map(self._sessions.of, keys.view(f"V{keys.shape[1]}")[:, 0].tolist()))
             own = [session.count() for session in sessions]
         else:

@@ -20,6 +20,7 @@ from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS
 from agent.core.timestamps import ntp_from_ns
 from agent.net.datagram import TimestampedSocket
 from agent.net.prepared import Prepared
+from agent.reflector.lookout import Lookout
 from agent.runtime.quantities import Endpoint
 
 BATCH: Final = 256
@@ -56,6 +57,7 @@ class Outlet:
 
     Attributes:
         lags: from T3 to the kernel's transmit time.
+        lookout: says when to look for requests.
 
     Raises:
         OSError, ValueError: it cannot be listened on.
@@ -65,6 +67,7 @@ class Outlet:
         version = ipaddress.ip_address(endpoint.host).version
         family = socket.AF_INET6 if version == 6 else socket.AF_INET
         self.socket = TimestampedSocket(family, (endpoint.host, endpoint.port), answering=True, batch=BATCH)
+        self.lookout = Lookout(self.socket, BATCH)
         self.lags = RecentLags(quantile=_LAG_QUANTILE)
         self.address = slice(8, 24) if version == 6 else slice(4, 8)
         self._prepared = Prepared(self.socket, BATCH, self.socket.payload_octets)
@@ -75,6 +78,11 @@ class Outlet:
         self._awaited = [_NOTHING] * _AWAITED_STAMPS
         """By the low bits of its number."""
         self._last_followed = self._last_stamped = -1
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.lookout.close()
+        self.socket.close()
 
     @property
     def is_followed(self) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +22,16 @@ from agent.core.authentication import KeyRing
 from agent.core.budget import CpuBudget
 from agent.core.claims import Signed, claims, claims_of, prove, prove_all
 from agent.core.exceptions import NotAuthentic
-from agent.core.reflection import Reflection, ReflectionResult, ReflectorMode, Request, RequestColumns
+from agent.core.reflection import (
+    SSID_COLUMN,
+    Reflection,
+    ReflectionResult,
+    ReflectorMode,
+    Request,
+    RequestColumns,
+)
+from agent.core.rounds import in_rounds
+from agent.core.stamp import BASE_OCTETS
 from agent.core.timestamps import SECOND_NS, ErrorEstimate, ntp_from_ns, ntp_from_ns_of
 from agent.net.arrivals import Datagram, Requests
 from agent.net.datagram import TimestampedSocket
@@ -140,7 +149,7 @@ class StampReflector:
         """Begin to answer, in the running event loop."""
         self._resting = None
         for outlet in self._outlets:
-            asyncio.get_running_loop().add_reader(outlet.socket.fileno(), self._readable, outlet)
+            outlet.lookout.start(functools.partial(self._look, outlet))
 
     def close(self) -> None:
         """Stop answering."""
@@ -151,15 +160,15 @@ class StampReflector:
 
     def _stop_reading(self) -> None:
         for outlet in self._outlets:
-            asyncio.get_running_loop().remove_reader(outlet.socket.fileno())
+            outlet.lookout.stop()
 
     def _close_sockets(self) -> None:
         self._results[ReflectionResult.OVERFLOWED] += sum(outlet.socket.dropped for outlet in self._outlets)
         for outlet in self._outlets:
-            outlet.socket.close()
+            outlet.close()
         self._outlets.clear()
 
-    def _readable(self, outlet: Outlet) -> None:
+    def _look(self, outlet: Outlet) -> None:
         begun_ns = time.thread_time_ns()
         if count := outlet.socket.fetch():
             if outlet.is_followed:
@@ -177,6 +186,8 @@ class StampReflector:
         if rest_ns := self._budget.rest_ns(now_ns):
             self._stop_reading()
             self._resting = asyncio.get_running_loop().call_later(rest_ns / SECOND_NS, self.start)
+        else:
+            outlet.lookout.looked(count, now_ns)
 
     def _answer_few(self, outlet: Outlet, now_ns: int) -> None:
         pressed = self._budget.is_spent(now_ns)
@@ -218,11 +229,30 @@ class StampReflector:
         except NotAuthentic:
             return Verdict.NOT_AUTHENTIC
 
-    def _answer(self, outlet: Outlet, admitted: Iterable[tuple[Datagram, Signed | None]]) -> None:
+    def _answer(self, outlet: Outlet, admitted: Sequence[tuple[Datagram, Signed | None]]) -> None:
         """Answer one by one."""
         estimate = self._estimate(outlet)
-        replies = [self._reflect(outlet, datagram, signed, estimate) for datagram, signed in admitted]
-        self._count(len(replies), outlet.send(replies))
+        rounds = [range(len(admitted))]
+        if any(len(datagram.payload) > BASE_OCTETS for datagram, _ in admitted):
+            rounds = self._rounds(
+                [(datagram.source, bytes(datagram.payload[SSID_COLUMN])) for datagram, _ in admitted]
+            )
+        for number, places in enumerate(rounds):
+            if number:
+                outlet.take_stamps()
+            replies = [self._reflect(outlet, *admitted[place], estimate) for place in places]
+            self._count(len(replies), outlet.send(replies))
+
+    def _rounds(self, sessions: Sequence[Hashable]) -> list[range]:
+        """The places of requests in the order in which they are answered; what is between the rounds is sent.
+
+        Args:
+            sessions: whose each request is.
+        """
+        # nothing is told of what left where nothing is remembered, and where more waits than is read there is no time
+        if self._reflection.mode is ReflectorMode.STATELESS or len(sessions) == BATCH:
+            return [range(len(sessions))]
+        return in_rounds(sessions)
 
     def _reflect(self, outlet: Outlet, datagram: Datagram, signed: Signed | None, estimate: int) -> Outgoing:
         address, received_ns = datagram.source[outlet.address], datagram.received_ns
@@ -276,8 +306,17 @@ class StampReflector:
             )
             admitted &= ~by_itself
         which = np.flatnonzero(admitted)
-        if len(which):
+        if len(which) == 0:
+            return
+        if requests.octets[which].max() <= BASE_OCTETS:
             self._answer_columns(outlet, requests, which)
+            return
+        named = np.concatenate((requests.sources[which], requests.payloads[which, SSID_COLUMN]), axis=1)
+        sessions: list[bytes] = named.view(f"V{named.shape[1]}")[:, 0].tolist()
+        for number, places in enumerate(self._rounds(sessions)):
+            if number:
+                outlet.take_stamps()
+            self._answer_columns(outlet, requests, which[places.start : places.stop])
 
     def _prove_all(
         self, requests: Requests, addresses: NDArray[np.uint8], *, pressed: bool

@@ -81,16 +81,30 @@ async def test_each_reply_tells_when_the_one_before_left(stage: Stage, host: str
             before[reply.ssid] = reply.sequence, ns_from_ntp(reply.timestamp, t4_ns), t4_ns
 
 
+async def test_requests_that_came_together_are_told_of(stage: Stage) -> None:
+    """A session whose requests have piled up is told of each reply but the last, by the next: it leaves first."""
+    reflector = stage.reflector(reflector_on("127.0.0.1"))
+    peer = stage.peer("127.0.0.1", "127.0.0.1", reflector)
+    for round_ in range(2):
+        before = None
+        for place, (octets, _, t4_ns) in enumerate(await peer.ask([ask_for(FollowUpTelemetry())] * 3)):
+            reply = ReflectorPacket.parse(octets)
+            assert reply.sequence == 3 * round_ + place
+            assert t4_ns is not None
+            if before is not None:
+                (told,) = read(octets).values
+                assert isinstance(told, FollowUpTelemetry)
+                assert told.sequence == reply.sequence - 1
+                t3_ns, t4_before_ns = before
+                assert t3_ns <= ns_from_ntp(told.timestamp, t4_ns) <= t4_before_ns
+            before = ns_from_ntp(reply.timestamp, t4_ns), t4_ns
+
+
 async def test_what_is_not_known_of_the_reply_before_is_zero(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Zeros where the kernel gives no transmit time, where the reply before leaves together with this one, and where
-    nothing is remembered."""
+    """Zeros where the kernel gives no transmit time, and where nothing is remembered."""
     request = ask_for(FollowUpTelemetry())
-    together = stage.reflector(reflector_on("127.0.0.1"))
-    peer = stage.peer("127.0.0.1", "127.0.0.1", together)
-    _, second = await peer.ask([request] * 2)
-    assert read(second[0]).values == (FollowUpTelemetry(),)
     stateless = stage.reflector(reflector_on("127.0.0.1", ReflectorMode.STATELESS))
     peer = stage.peer("127.0.0.1", "127.0.0.1", stateless)
     for _ in range(2):
@@ -213,6 +227,8 @@ async def test_whatever_comes_the_reply_is_as_long_and_the_same_both_ways(
     found = []
     for few in (0, 10_000):
         monkeypatch.setattr(reflector_module, "_FEW", few)
+        # when the ones before have left is a time, too
+        monkeypatch.setattr(reflector_module, "in_rounds", lambda sessions: [range(len(sessions))])
         reflector = stage.reflector(reflector_on("127.0.0.1", keys=KeyRing({}, (KEY,)), markable=[46]))
         peer = stage.peer("127.0.0.1", "127.0.0.1", reflector)
         replies, markings = [], []
