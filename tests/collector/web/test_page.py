@@ -430,6 +430,23 @@ async def test_it_fits_every_screen(width: int, language: str, browser: Browser)
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_a_long_name_stays_in_its_column(width: int, browser: Browser) -> None:
+    """A site may be called what it is called in full: its name is wrapped, and covers nothing beside it."""
+    full = "Wuhan National Supercomputing Centre, Optics Valley Campus, Hall B"
+    wide = fleet()
+    wide = replace(wide, sites=[replace(site, name=Name(full, full)) for site in wide.sites])
+    async with serving(mixed(), shown=wide) as url, opened(browser, f"{url}/?lang=en", width=width) as page:
+        await expect(page.locator("#rows tr")).to_have_count(5)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await page.evaluate(
+            """() => [...document.querySelectorAll(".path")].every((path) => {
+                       const right = path.closest("td").getBoundingClientRect().right;
+                       return [...path.children].every((name) => name.getBoundingClientRect().right <= right);
+                     })"""
+        )
+
+
 CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgb = (color) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
