@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import signal
 import sys
@@ -34,6 +35,9 @@ def stop_requested() -> asyncio.Event:
 
 def execute(run: Callable[[], Coroutine[Any, Any, int]] | Callable[[], int]) -> int:
     """Run a command and give its exit status; what the person can mend is printed without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names are Chinese and verdicts have signs: what the locale's encoding lacks is escaped, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = run()
         status = result if isinstance(result, int) else asyncio.run(result)

@@ -55,6 +55,23 @@ def test_execute_interrupted() -> None:
     assert execute(run) == 130
 
 
+def test_what_the_terminal_cannot_show_is_escaped() -> None:
+    """A terminal of another encoding than UTF-8 gets escapes, not a traceback."""
+    program = (
+        "from agent.runtime.lifecycle import execute\n"
+        "def run():\n    print('\u5149\u8c37 \u2192 ok')\n    return 1\n"
+        "raise SystemExit(execute(run))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"\\u5149\\u8c37 \\u2192 ok\n", b"")
+
+
 def test_our_own_faults_show() -> None:
     """A fault of ours is not hidden."""
 
