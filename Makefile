@@ -17,6 +17,7 @@ help: ## list what can be made
 	@echo "  make run SECONDS=90               plays the story once, prints a summary, exits 0 only if it held"
 	@echo "  make run CLOCK=unsynchronised     the same network, and what can be proven without any clock"
 	@echo "  make run PROMETHEUS=1             a real Prometheus between agents and collector (prometheus on the PATH)"
+	@echo "  make run LANGUAGE=en              the terminal in English; goes with any of these"
 	@echo "  make run GRAFANA=1                that, and its dashboards in Grafana, or how to point yours at them"
 
 run: $(VENV)/.run ## watch real packets measured, judged and alerted on, on loopback
