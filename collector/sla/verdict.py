@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from agent.core.outcome import Direction, Limit, Outcome
+from collector.sla.faults import FaultKind
 from collector.sla.measure import Measure
 
 
@@ -49,6 +50,30 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is broken, and explains why packets or agents are not heard of.
+
+    Attributes:
+        id: the same for as long as it stands.
+        since_ns: when it was found (Unix wall time).
+        site: what is concerned; None where that is a single path, or the collector itself.
+        path: the single path.
+        direction: that is down, where it is known to be one.
+        paths: how many paths it explains.
+        witnesses: how many other sites say so.
+    """
+
+    id: str
+    kind: FaultKind
+    since_ns: int
+    site: str | None = None
+    path: PathKey | None = None
+    direction: Direction | None = None
+    paths: int = 0
+    witnesses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """One verdict: a path in one direction against one objective over one window.
 
@@ -74,6 +99,7 @@ class Judgement:
         maintenance_ns, maintenance_counts: how much of the window is maintenance, and the packets of that time: all
             other figures are without them.
         burn_rates: how fast an error budget is being spent, by length of window (ns), where that is the measure.
+        fault: what is known to be broken of this path, where something is.
     """
 
     path: PathKey
@@ -103,6 +129,7 @@ class Judgement:
     burn_rates: Mapping[int, float] = field(default_factory=dict)
     maintenance_ns: int = 0
     maintenance_counts: Mapping[Outcome, int] = field(default_factory=dict)
+    fault: Fault | None = None
 
     @property
     def packets(self) -> int:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from agent.core.outcome import Direction, Limit, Operator, Outcome
 from collector.documents import Names
 from collector.sla.breach import Breach, BreachEvent, BreachKey, Hysteresis, Watch, advance
+from collector.sla.fault_watch import Standing
+from collector.sla.faults import FaultKind
 from collector.sla.names import Name
-from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
+from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
 from collector.web.view import Fleet, Objective, Site, Tier
 
 SECOND_NS = 1_000_000_000
@@ -21,6 +23,7 @@ MS = 1_000_000
 NOW_NS = 1_795_407_359 * SECOND_NS + 123_456_789
 """2026-11-23 04:15:59.123 UTC, 12:15:59 in Shanghai."""
 
+CUT_OFF = Fault("f1", FaultKind.UPLINK_DOWN, NOW_NS - 210 * SECOND_NS, "qingyang", paths=4, witnesses=2)
 HUB_PATH = PathKey("wuhan", "qingyang", "hub", "telecom", "stamp", 0)
 
 NAMES = Names(
@@ -105,13 +108,19 @@ def judgement(
 class Judged(Sequence[Judgement]):
     """Judgements as the verdicts of an evaluation."""
 
-    def __init__(self, *judgements: Judgement) -> None:
+    def __init__(self, *judgements: Judgement, unread: bool = False) -> None:
         self._judgements = judgements
+        self._unread = unread
 
     @property
     def codes(self) -> NDArray[np.int8]:
         """The verdicts."""
         return np.array([one.verdict for one in self._judgements], np.int8)
+
+    @property
+    def unread(self) -> NDArray[np.bool_]:
+        """Whether their agents were not read: none, or all of them."""
+        return np.full(len(self._judgements), self._unread)
 
     @property
     def keys(self) -> list[BreachKey]:
@@ -134,9 +143,11 @@ def advanced(
     judgements: Sequence[Judgement],
     hysteresis: Mapping[str, Hysteresis],
     now_ns: int,
+    *,
+    unread: bool = False,
 ) -> tuple[dict[BreachKey, Watch], list[BreachEvent]]:
     """Take judgements into account as those of one evaluation."""
-    judged = Judged(*judgements)
+    judged = Judged(*judgements, unread=unread)
     places = {key: place for place, key in enumerate(judged.keys)}
     return advance(watches, judged, judged.keys, places, hysteresis, now_ns)
 
@@ -147,9 +158,10 @@ def breach(
     path: PathKey = HUB_PATH,
     direction: Direction = Direction.FORWARD,
     opened_ns: int = NOW_NS - 200 * SECOND_NS,
+    fault: Fault | None = None,
 ) -> Breach:
     """An open breach."""
-    opening = judgement(Verdict.FAIL, path, direction)
+    opening = replace(judgement(Verdict.FAIL, path, direction), fault=fault)
     return Breach(f"b{number:06}", BreachKey(path, direction, "detection"), opened_ns, opening)
 
 
@@ -180,6 +192,7 @@ class State:
     evaluated_ns: int | None = NOW_NS
     evaluations: int = 7
     evaluation_seconds: float = 0.35
+    standing: Standing = field(default_factory=Standing)
 
 
 def fleet(address: str = "127.0.0.1:9460", page_url: str = "http://127.0.0.1:9460") -> Fleet:
