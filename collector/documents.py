@@ -14,10 +14,11 @@ from typing import Any, Final
 from agent.core.outcome import Direction, Limit, Operator, Outcome
 from agent.runtime.quantities import format_duration
 from collector.sla.breach import Breach
+from collector.sla.fault_words import KIND_NAMES, describe
 from collector.sla.measure import Measure
 from collector.sla.names import Name, duration_name
 from collector.sla.time_zone import SHANGHAI, TIME_ZONE
-from collector.sla.verdict import Judgement, PathKey
+from collector.sla.verdict import Fault, Judgement, PathKey
 
 SECOND_NS: Final = 1_000_000_000
 Document = dict[str, Any]
@@ -93,7 +94,23 @@ def limit_document(limit: Limit) -> Document:
     return {"operator": limit.operator.value, "seconds": seconds(limit.limit_ns)}
 
 
-def judgement_document(judgement: Judgement) -> Document:
+def fault_document(fault: Fault, names: Names) -> Document:
+    """Something that is broken, and what to tell a person about it."""
+    return {
+        "id": fault.id,
+        "kind": fault.kind.value,
+        "kind_name": KIND_NAMES[fault.kind].document(),
+        "since": utc_time(fault.since_ns),
+        "site": fault.site,
+        "path": None if fault.path is None else path_document(fault.path),
+        "direction": None if fault.direction is None else fault.direction.value,
+        "paths": fault.paths,
+        "witnesses": fault.witnesses,
+        "summary": describe(fault, names.site).document(),
+    }
+
+
+def judgement_document(judgement: Judgement, names: Names) -> Document:
     """Everything that a judgement says, so that a reader can recompute it."""
     return {
         **path_document(judgement.path),
@@ -133,6 +150,7 @@ def judgement_document(judgement: Judgement) -> Document:
             format_duration(span_ns): rate for span_ns, rate in sorted(judgement.burn_rates.items())
         },
         "delay": {"p50": _bucket(judgement.delay_p50_ns), "p99": _bucket(judgement.delay_p99_ns)},
+        "fault": None if judgement.fault is None else fault_document(judgement.fault, names),
     }
 
 
@@ -191,9 +209,10 @@ def breach_document(breach: Breach, names: Names) -> Document:
             "opened_at": local_time(breach.opened_ns),
             "closed_at": None if closed_ns is None else local_time(closed_ns),
         },
+        "fault": None if breach.fault is None else fault_document(breach.fault, names),
         "summary": breach_summary(breach, names).document(),
-        "opening": judgement_document(breach.opening),
-        "closing": None if breach.closing is None else judgement_document(breach.closing),
+        "opening": judgement_document(breach.opening, names),
+        "closing": None if breach.closing is None else judgement_document(breach.closing, names),
     }
 
 

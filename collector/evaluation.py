@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,16 @@ from collector.fleet.plan import Plan
 from collector.ledger.minutes import Integers
 from collector.sla.budget import burn, remaining, windows_of
 from collector.sla.counts import Reading
-from collector.sla.judge import Question, judge
+from collector.sla.judge import Evidence, Flags, Question, judge
 from collector.sla.measure import SHARES, Measure
 from collector.sla.reasons import AgentFacts
-from collector.sla.verdict import PathKey
+from collector.sla.verdict import PathKey, Verdict
 from collector.sla.verdicts import Answer, OtherLimits, Verdicts
 from collector.sla.window import Window
 from collector.state import NEVER_READ, CollectorState, SourceStatus
 from collector.windows import Windows
+
+EvidenceT = TypeVar("EvidenceT", bound=Evidence)
 
 _HISTORY: Final = Window(24 * 3600 * 1_000_000_000)
 """Tells how much packets depend on each other, of windows too short to tell it themselves."""
@@ -42,19 +45,23 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         if question.objective.measure is Measure.BUDGET:
             spans = windows_of(question.objective.window)
             spent = {window: await windows.observe(window, ends_ns, now_ns) for window in spans}
-            answers.append(Answer(question, spent[spans[-1]], burn(question, spent), facts, {}))
+            burning, unread = _as_far_as_read(question, burn(question, spent), plan, state)
+            answers.append(
+                Answer(question, spent[spans[-1]], burning, facts, {}, None, state.standing, unread)
+            )
             continue
         observed = await windows.observe(question.objective.window, ends_ns, now_ns)
         relevant = others if question.objective.measure is Measure.DELAY else {}
         before = None
         if question.objective.window.longest_ns < _HISTORY.longest_ns:
             before = await windows.observe(_HISTORY, ends_ns, now_ns)
-        evidence = judge(question, observed, before, _counted_otherwise(question, relevant))
+        judged = judge(question, observed, before, _counted_otherwise(question, relevant))
+        evidence, unread = _as_far_as_read(question, judged, plan, state)
         left = None
         if question.objective.measure in SHARES:
             elapsed = (observed.end_ns - observed.begin_ns) / question.objective.window.length_ns(now_ns)
             left = remaining(evidence, question, np.minimum(1.0, elapsed)[question.rows])
-        answers.append(Answer(question, observed, evidence, facts, relevant, left))
+        answers.append(Answer(question, observed, evidence, facts, relevant, left, state.standing, unread))
     return Verdicts(answers)
 
 
@@ -65,6 +72,23 @@ def _ends_ns(plan: Plan, state: CollectorState, now_ns: int) -> Integers:
         status = state.sources.get(site, NEVER_READ)
         ends.append(status.seen_ns if status.up and status.seen_ns is not None else now_ns)
     return np.array(ends, np.int64)[plan.source_of]
+
+
+def _as_far_as_read(
+    question: Question, evidence: EvidenceT, plan: Plan, state: CollectorState
+) -> tuple[EvidenceT, Flags]:
+    """Evidence of which no verdict has turned PASS or FAIL while its agent was not read, and where that was so.
+
+    The window goes on while nothing new is counted: good minutes leave it, or bad ones, and what is left might prove
+    what nobody has seen. A verdict stays as it was then, or there is none.
+    """
+    up = np.array([state.sources.get(site, NEVER_READ).up for site in plan.sources], np.bool_)
+    unread = ~up[plan.source_of[question.rows]]
+    before = state.said.get(question.objective.id, np.full(len(unread), Verdict.NO_DATA, np.int8))
+    turned = unread & (evidence.codes <= Verdict.FAIL) & (evidence.codes != before)
+    codes = np.where(turned, np.int8(Verdict.NO_DATA), evidence.codes)
+    state.said[question.objective.id] = codes
+    return replace(evidence, codes=codes), unread
 
 
 def _counted_otherwise(question: Question, others: OtherLimits) -> NDArray[np.bool_]:

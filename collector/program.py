@@ -23,6 +23,7 @@ from agent.runtime.quantities import Endpoint
 from agent.runtime.supervision import Supervision
 from collector.alerts.service import Alerts
 from collector.alerts.targets import webhook_target
+from collector.diagnosis import Diagnosis
 from collector.evaluation import evaluate
 from collector.fleet.plan import compile_plan
 from collector.fleet.settings import FleetSettings
@@ -186,6 +187,14 @@ class Collector:
             plan.facts,
             lambda: maintenance.calendar,
         )
+        known = [watch.open.fault for watch in self.state.watches.values() if watch.open is not None]
+        diagnosis = Diagnosis(
+            plan,
+            store.numbers.paths,
+            self.fleet.source.interval,
+            [fault for fault in known if fault is not None],
+            time.time_ns(),
+        )
         source = open_source(self.fleet, await store.ledger.last_taken_ns())
         try:
             next_read = next_evaluation = next_settling = time.monotonic_ns()
@@ -193,9 +202,10 @@ class Collector:
                 now = time.monotonic_ns()
                 if now >= next_read:
                     next_read = _after(next_read, self.fleet.source.interval, now)
-                    await self._read(source, store, stop)
+                    await self._read(source, store, diagnosis, stop)
                 if now >= next_evaluation and not stop.is_set():
                     next_evaluation = _after(next_evaluation, self.fleet.evaluation_interval, now)
+                    self.state.standing = diagnosis.look(self.state.sources, time.time_ns())
                     await self._evaluate(store, windows, alerts)
                 if now >= next_settling:
                     next_settling = now + _SETTLE_EVERY_NS
@@ -206,7 +216,7 @@ class Collector:
         finally:
             await source.close()
 
-    async def _read(self, source: Source, store: Store, stop: asyncio.Event) -> None:
+    async def _read(self, source: Source, store: Store, diagnosis: Diagnosis, stop: asyncio.Event) -> None:
         for reading in await _unless(stop, source.read()):
             before = self.state.sources.get(reading.site, NEVER_READ)
             after = before.after(reading)
@@ -218,7 +228,9 @@ class Collector:
                     reading.site,
                     after.reason or "read",
                 )
-            self._recent.add(await store.ledger.ingest(reading.readings))
+            added = await store.ledger.ingest(reading.readings)
+            self._recent.add(added)
+            diagnosis.take([reading], added)
             self.state.note(reading.readings, self.plan.promised)
 
     async def _settle(self, ledger: Ledger) -> None:

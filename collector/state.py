@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.core.outcome import Direction, Limit
 from collector.sla.breach import Breach, BreachKey, Watch
 from collector.sla.counts import Reading
+from collector.sla.fault_watch import Standing
 from collector.sla.verdict import Judgement, PathKey
 from collector.sla.verdicts import Verdicts
 from collector.sources.samples import AgentReading
@@ -22,6 +26,7 @@ class SourceStatus:
         reason: why it did not; empty where it did.
         seen_ns: when a reading last succeeded (Unix wall time); None: never.
         clock_source, clock_bound_ns: what is known of its clock, from the last reading that succeeded.
+        refused, blind: how the last reading failed, as of `AgentReading`.
     """
 
     up: bool
@@ -29,11 +34,15 @@ class SourceStatus:
     seen_ns: int | None
     clock_source: str | None
     clock_bound_ns: int | None
+    refused: bool = False
+    blind: bool = False
 
     def after(self, reading: AgentReading) -> SourceStatus:
         """The status once this reading is known."""
         if not reading.up:
-            return SourceStatus(False, reading.reason, self.seen_ns, self.clock_source, self.clock_bound_ns)
+            return replace(
+                self, up=False, reason=reading.reason, refused=reading.refused, blind=reading.blind
+            )
         return SourceStatus(True, "", reading.taken_ns, reading.clock_source, reading.clock_bound_ns)
 
 
@@ -51,6 +60,8 @@ class CollectorState:
         sources: agents by site.
         latest: each path's last reading, for what its agent says of itself; empty after a start.
         other_limits: what is counted against another limit than the promised one, as far as it was read.
+        standing: what is known to be broken.
+        said: the `Verdict` of everything that is judged, as it was said last, by objective.
         evaluated_ns: when the last evaluation ended (Unix wall time); None: none has.
         evaluations, evaluation_seconds: how many there were, and how long they took in sum.
     """
@@ -61,6 +72,8 @@ class CollectorState:
     sources: dict[str, SourceStatus] = field(default_factory=dict)
     latest: dict[PathKey, Reading] = field(default_factory=dict)
     other_limits: dict[tuple[PathKey, Direction], Limit] = field(default_factory=dict)
+    standing: Standing = field(default_factory=Standing)
+    said: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     evaluated_ns: int | None = None
     evaluations: int = 0
     evaluation_seconds: float = 0.0

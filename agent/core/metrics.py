@@ -43,6 +43,9 @@ CLOCK_STEPS: Final = "isochrone_clock_steps_total"
 TIMESTAMPING_INFO: Final = "isochrone_timestamping_info"  # transmit, receive
 SEND_LAG: Final = "isochrone_send_lag_seconds"
 REFLECTOR_PACKETS: Final = "isochrone_reflector_packets_total"  # result
+REFLECTED: Final = "reflected"
+"""The result of those that were sent back."""
+
 SENDER_REPLIES: Final = "isochrone_sender_discarded_replies_total"  # kind, reason
 FOLLOW_UPS: Final = "isochrone_follow_up_replies_total"  # result
 PLAN_INFO: Final = "isochrone_plan_info"  # version
@@ -56,6 +59,7 @@ SLA_COVERAGE: Final = "isochrone_sla_coverage_ratio"
 SLA_ERROR_BUDGET: Final = "isochrone_sla_error_budget_remaining_ratio"
 SLA_BURN_RATE: Final = "isochrone_sla_burn_rate"  # window
 SLA_BREACH_OPEN: Final = "isochrone_sla_breach_open"
+FAULTS: Final = "isochrone_faults"  # kind
 NOTIFICATIONS: Final = "isochrone_notifications_total"  # channel, result
 EVALUATION_DURATION: Final = "isochrone_evaluation_duration_seconds"
 SOURCE_UP: Final = "isochrone_source_up"

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core import authentication, twamp_light
+from agent.core import authentication, metrics, twamp_light
 from agent.core.admission import Verdict
 from agent.core.authentication import Key, KeyRing, Keys
 from agent.core.claims import Signed
@@ -55,7 +55,7 @@ class ReflectionResult(StrEnum):
     reflector had used up its CPU time.
     """
 
-    REFLECTED = "reflected"
+    REFLECTED = metrics.REFLECTED
     NOT_ALLOWED = Verdict.NOT_ALLOWED.value
     NOT_AUTHENTIC = Verdict.NOT_AUTHENTIC.value
     TOO_SHORT = Verdict.TOO_SHORT.value

@@ -25,6 +25,7 @@ from collector.alerts.outbox import breach_url
 from collector.documents import Names, breach_summary, utc_time
 from collector.sla.breach import Breach
 from collector.sla.budget import budget_owner
+from collector.sla.fault_words import describe
 from collector.sla.measure import Measure
 
 log = logging.getLogger(__name__)
@@ -66,15 +67,21 @@ def alert(breach: Breach, names: Names, page_url: str, believed_until_ns: int) -
     if budget:
         # of a breach the rate at which the budget burns says how urgent it is
         labels["severity"] = "warning"
+    annotations = {
+        "summary_zh": summary.zh,
+        "summary_en": summary.en,
+        "reason_zh": last.reason.zh,
+        "reason_en": last.reason.en,
+    }
+    if breach.fault is not None:
+        # all breaches of one fault are one incident: what groups by this label tells them together
+        labels["fault"] = breach.fault.id
+        known = describe(breach.fault, names.site)
+        annotations |= {"fault_zh": known.zh, "fault_en": known.en}
     ends_ns = believed_until_ns if breach.closed_ns is None else breach.closed_ns
     return {
         "labels": labels,
-        "annotations": {
-            "summary_zh": summary.zh,
-            "summary_en": summary.en,
-            "reason_zh": last.reason.zh,
-            "reason_en": last.reason.en,
-        },
+        "annotations": annotations,
         "startsAt": utc_time(breach.opened_ns),
         "endsAt": utc_time(ends_ns),
         "generatorURL": breach_url(page_url, breach.id),

@@ -8,14 +8,17 @@ sends it again, with the same message id, by which the receiver knows it.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from collector.documents import Names, breach_document
-from collector.sla.breach import BreachEvent, BreachOpened
+from collector.documents import Names, breach_document, fault_document
+from collector.sla.breach import Breach, BreachEvent, BreachOpened
 
 FORMAT_VERSION: Final = 1
+MOST_TOGETHER: Final = 100
+"""So many breaches of one fault are told in one message, of some hundred kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +84,42 @@ class Outbox(Protocol):
 def announcements(
     events: Iterable[BreachEvent], channels: Sequence[str], names: Names, page_url: str, now_ns: int
 ) -> list[Notification]:
-    """What to tell each channel about breaches that were opened or closed."""
-    made = []
+    """What to tell each channel about breaches that were opened or closed.
+
+    Breaches of one fault that change at one time are one incident, and told in one message.
+    """
+    incidents: dict[tuple[str, str], list[Breach]] = defaultdict(list)
     for event in events:
         kind = "opened" if isinstance(event, BreachOpened) else "closed"
-        body: dict[str, Any] = {
-            "version": FORMAT_VERSION,
-            "event": f"breach_{kind}",
-            **breach_document(event.breach, names),
-            "url": breach_url(page_url, event.breach.id),
-        }
-        payload = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        made += [
-            Notification(f"{channel}/{event.breach.id}/{kind}", channel, payload, now_ns)
-            for channel in channels
-        ]
+        fault = event.breach.fault
+        incidents[kind, event.breach.id if fault is None else fault.id].append(event.breach)
+    made = []
+    for (kind, _), together in incidents.items():
+        for start in range(0, len(together), MOST_TOGETHER):
+            some = together[start : start + MOST_TOGETHER]
+            body = _message(kind, some, names, page_url)
+            payload = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            made += [
+                Notification(f"{channel}/{some[0].id}/{kind}", channel, payload, now_ns)
+                for channel in channels
+            ]
     return made
+
+
+def _message(kind: str, breaches: Sequence[Breach], names: Names, page_url: str) -> dict[str, Any]:
+    """The body that tells of one breach, or of several with one cause."""
+    first = breaches[0]
+    told = [{**breach_document(breach, names), "url": breach_url(page_url, breach.id)} for breach in breaches]
+    if first.fault is None or len(breaches) == 1:
+        return {"version": FORMAT_VERSION, "event": f"breach_{kind}", **told[0]}
+    return {
+        "version": FORMAT_VERSION,
+        "event": f"incident_{kind}",
+        "id": first.fault.id,
+        "fault": fault_document(first.fault, names),
+        "breaches": told,
+        "url": page_url,
+    }
 
 
 def breach_url(page_url: str, breach_id: str) -> str:

@@ -41,6 +41,8 @@ class Plan:
     Attributes:
         version: of everything that agents are told; changes when that does.
         agents: HOST:PORT of the agents' HTTP servers by site.
+        sites: all, in the order of the file.
+        clockless: those whose agents are told that their clocks vouch for nothing.
         paths: all, in the order of the file.
         facts: what selectors ask of them.
         promised: the limits that each path is held against, by direction.
@@ -50,6 +52,8 @@ class Plan:
 
     version: str
     agents: Mapping[str, str]
+    sites: Sequence[str]
+    clockless: frozenset[str]
     paths: Sequence[PathKey]
     facts: Sequence[PathFacts]
     promised: Mapping[PathKey, Mapping[Direction, Limit]]
@@ -91,6 +95,8 @@ def compile_plan(fleet: FleetSettings) -> Plan:
     return Plan(
         version=plan_version(fleet),
         agents={site.id: str(site.agent) for site in fleet.sites if site.agent is not None},
+        sites=[site.id for site in fleet.sites],
+        clockless=frozenset(site.id for site in fleet.sites if site.clock.source == "unsynchronised"),
         paths=keys,
         facts=[fleet.facts(path) for path in fleet.paths],
         promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},

@@ -1,7 +1,8 @@
 """Breaches: opened by a run of FAIL, closed by a run of PASS.
 
 A run is of consecutive evaluations. INDETERMINATE and NO_DATA prove neither, so they end a run of either kind and
-leave an open breach open: not knowing is no recovery. What is not judged at all any more, because the fleet file has
+leave an open breach open: not knowing is no recovery. An evaluation that knows nothing new of a path, for its agent is
+not read, neither ends a run nor lengthens it. What is not judged at all any more, because the fleet file has
 changed, can neither open nor recover: its breach is closed without a proof, and says so.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.outcome import Direction
-from collector.sla.verdict import Judgement, PathKey, Verdict
+from collector.sla.verdict import Fault, Judgement, PathKey, Verdict
 
 
 class BreachKey(NamedTuple):
@@ -44,6 +45,11 @@ class Breach:
     opening: Judgement
     closed_ns: int | None = None
     closing: Judgement | None = None
+
+    @property
+    def fault(self) -> Fault | None:
+        """What was known to be broken when it opened: the incident that it is part of."""
+        return self.opening.fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,10 @@ class Judged(Protocol):
     def codes(self) -> NDArray[np.int8]:
         """The `Verdict` of each."""
 
+    @property
+    def unread(self) -> NDArray[np.bool_]:
+        """Of which of them nothing new is known."""
+
     def __getitem__(self, index: int, /) -> Judgement:
         """All that belongs to one."""
 
@@ -124,8 +134,13 @@ def advance(
     """
     after: dict[BreachKey, Watch] = {}
     events: list[BreachEvent] = []
-    failed = np.flatnonzero(judged.codes == Verdict.FAIL).tolist()
-    watched = [places[key] for key in watches if key in places]
+    failed = np.flatnonzero((judged.codes == Verdict.FAIL) & ~judged.unread).tolist()
+    watched = []
+    for key, watch in watches.items():
+        if key in places and judged.unread[places[key]]:
+            after[key] = watch
+        elif key in places:
+            watched.append(places[key])
     for place in sorted({*failed, *watched}):
         key = keys[place]
         watch, event = _step(watches.get(key, Watch()), key, judged[place], hysteresis[key.objective], now_ns)

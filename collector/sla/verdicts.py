@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.budget import Burning, burn_rates_of, explain_burn
-from collector.sla.judge import Evidence, Floats, Question
+from collector.sla.fault_watch import Standing
+from collector.sla.fault_words import describe
+from collector.sla.faults import FaultKind
+from collector.sla.judge import Evidence, Flags, Floats, Question
 from collector.sla.objective import Target
 from collector.sla.observation import DIRECTIONS, Observation
 from collector.sla.reasons import AgentFacts, Figures, explain
-from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
+from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
 
 _MS_NS: Final = 1_000_000
 _ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
@@ -33,6 +36,8 @@ class Answer:
         facts: what else is known of a path's agent; without `round_trips`.
         other_limits: paths and directions that are counted against another limit than the promised one.
         remaining: the share of the error budget that is left (n,); None where there is none.
+        standing: what is known to be broken.
+        unread: of which of them the agent was not read when last asked (n,).
     """
 
     def __init__(
@@ -43,10 +48,14 @@ class Answer:
         facts: Facts,
         other_limits: OtherLimits,
         remaining: Floats | None = None,
+        standing: Standing | None = None,
+        unread: Flags | None = None,
     ) -> None:
         self.question = question
         self.evidence = evidence
         self.remaining = remaining
+        self.unread = np.zeros(len(question.targets), np.bool_) if unread is None else unread
+        self._standing = standing or Standing()
         self._observed = observed
         self._facts = facts
         self._other_limits = other_limits
@@ -74,6 +83,7 @@ class Answer:
             ),
         )
         verdict = Verdict(int(evidence.codes[index]))
+        fault = self._fault(row, verdict)
         delays = tuple(observed.delays[row, place].tolist())
         facts = self._facts(target.path)
         agent = facts._replace(round_trips=tuple(observed.delays[row, _ROUND_TRIP].tolist()))
@@ -82,7 +92,7 @@ class Answer:
             direction=target.direction,
             objective=objective.id,
             verdict=verdict,
-            reason=self._reason(index, target, figures, agent),
+            reason=self._reason(index, target, figures, agent, fault),
             limit=target.limit,
             floor_ns=target.floor_ns,
             percentile=objective.percentile,
@@ -105,14 +115,28 @@ class Answer:
             burn_rates=burn_rates_of(evidence, index),
             maintenance_ns=int(observed.left_out_ms[row]) * _MS_NS,
             maintenance_counts=dict(zip(Outcome, observed.left_out[row, place].tolist(), strict=True)),
+            fault=fault,
         )
 
-    def _reason(self, index: int, target: Target, figures: Figures, agent: AgentFacts) -> Reason:
+    def _fault(self, row: int, verdict: Verdict) -> Fault | None:
+        """What is broken of a path; not a clock that a proof has done without."""
+        fault = self._standing.of(row)
+        proven = verdict in (Verdict.PASS, Verdict.FAIL)
+        return None if fault is None or (proven and fault.kind is FaultKind.CLOCK_BAD) else fault
+
+    def _reason(
+        self, index: int, target: Target, figures: Figures, agent: AgentFacts, fault: Fault | None
+    ) -> Reason:
         verdict = Verdict(int(self.evidence.codes[index]))
         if isinstance(self.evidence, Burning) and verdict is not Verdict.NO_DATA:
-            return explain_burn(self.question, self.evidence, index)
-        other_limit = self._other_limits.get((target.path, target.direction))
-        return explain(target, verdict, figures, agent, other_limit)
+            reason = explain_burn(self.question, self.evidence, index)
+        else:
+            other_limit = self._other_limits.get((target.path, target.direction))
+            reason = explain(target, verdict, figures, agent, other_limit)
+        if fault is None or verdict is Verdict.PASS:
+            return reason
+        known = describe(fault)
+        return Reason(reason.code, f"{reason.zh}。故障：{known.zh}", f"{reason.en}. Fault: {known.en}")
 
 
 class Verdicts(Sequence[Judgement]):
@@ -121,6 +145,7 @@ class Verdicts(Sequence[Judgement]):
     Attributes:
         answers: to each question.
         codes: the `Verdict` of each (n,).
+        unread: of which of them the agent was not read when last asked (n,): nothing new is known of them.
     """
 
     def __init__(self, answers: Sequence[Answer] = ()) -> None:
@@ -128,6 +153,7 @@ class Verdicts(Sequence[Judgement]):
         self.codes: NDArray[np.int8] = np.concatenate(
             [np.empty(0, np.int8), *(answer.evidence.codes for answer in answers)]
         )
+        self.unread: Flags = np.concatenate([np.empty(0, np.bool_), *(answer.unread for answer in answers)])
         self._ends = list(accumulate(map(len, answers)))
 
     def __len__(self) -> int:

@@ -65,12 +65,19 @@ class AgentsSource:
         except TimeoutError:
             return self._unread(site, f"{address} does not answer in time")
         except (aiohttp.ClientError, OSError) as error:
-            return self._unread(site, f"{address}: {error or type(error).__name__}")
+            reason = f"{address}: {error or type(error).__name__}"
+            return self._unread(site, reason, refused=_refused(error))
         except ValueError as error:
             return self._unread(site, f"{address}: not an agent's exposition: {error}")
 
-    def _unread(self, site: str, reason: str) -> AgentReading:
-        return AgentReading(site, up=False, reason=reason, taken_ns=self._now_ns())
+    def _unread(self, site: str, reason: str, *, refused: bool = False) -> AgentReading:
+        return AgentReading(site, up=False, reason=reason, taken_ns=self._now_ns(), refused=refused)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the host is there, and nothing listens on it."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return isinstance(cause, ConnectionRefusedError)
 
 
 def _reading(site: str, body: bytearray, taken_ns: int) -> AgentReading:

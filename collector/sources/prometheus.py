@@ -109,7 +109,9 @@ class PrometheusSource:
 
     def _all_unread(self, reason: str) -> list[AgentReading]:
         now_ns = self._now_ns()
-        return [AgentReading(site, up=False, reason=reason, taken_ns=now_ns) for site in self._sites]
+        return [
+            AgentReading(site, up=False, reason=reason, taken_ns=now_ns, blind=True) for site in self._sites
+        ]
 
 
 def readings_of(status: int, text: str, sites: Sequence[str], now_ns: int) -> list[AgentReading]:

@@ -30,6 +30,7 @@ NEEDED: Final = (
     metrics.PATH_START,
     metrics.TARGET_RESOLVED,
     metrics.CLOCK_ERROR_BOUND,
+    metrics.REFLECTOR_PACKETS,
     metrics.PROCESS_START,
 )
 """The metrics that readings are made of."""
@@ -70,6 +71,9 @@ class AgentReading:
         readings: its paths' counters.
         clock_source: what vouches for its clock; None: not known.
         clock_bound_ns: how far its clock may be off; None: nothing is known of it.
+        reflected: packets that its reflector has sent back since the agent's start; None: nothing tells.
+        refused: whether its host was there and refused the connection.
+        blind: whether it is what should have told of it, a Prometheus, that does not answer.
     """
 
     site: str
@@ -79,6 +83,9 @@ class AgentReading:
     readings: tuple[Reading, ...] = field(default=())
     clock_source: str | None = None
     clock_bound_ns: int | None = None
+    reflected: int | None = None
+    refused: bool = False
+    blind: bool = False
 
 
 class IncompleteError(ValueError):
@@ -113,6 +120,7 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
     epoch: float | None = None
     clock_source: str | None = None
     clock_bound_ns: int | None = None
+    reflected: int | None = None
     found: dict[PathKey, _Path] = defaultdict(_Path)
     try:
         for sample in samples:
@@ -122,6 +130,9 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
                 case metrics.CLOCK_ERROR_BOUND:
                     clock_source = sample.labels["clock_source"]
                     clock_bound_ns = _nanoseconds(sample.value) if math.isfinite(sample.value) else None
+                case metrics.REFLECTOR_PACKETS:
+                    if sample.labels["result"] == metrics.REFLECTED:
+                        reflected = _count(sample.value)
                 case name if name in NEEDED:
                     _take(found[_key(sample.labels)], sample)
     except KeyError as error:
@@ -141,6 +152,7 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
         readings=tuple(_reading(key, path, epoch, taken_ns) for key, path in found.items()),
         clock_source=clock_source,
         clock_bound_ns=clock_bound_ns,
+        reflected=reflected,
     )
 
 

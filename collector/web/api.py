@@ -13,6 +13,7 @@ from agent import __version__
 from agent.core.outcome import Direction
 from collector.documents import (
     breach_document,
+    fault_document,
     judgement_document,
     limit_document,
     seconds,
@@ -46,6 +47,7 @@ class Api:
         return [
             web.get("/api/v1/verdicts", self.verdicts),
             web.get("/api/v1/breaches", self.breaches),
+            web.get("/api/v1/faults", self.faults),
             web.get("/api/v1/fleet", self.fleet),
             web.get("/sd/prometheus", self.discovery),
         ]
@@ -72,7 +74,7 @@ class Api:
 
     def _verdicts_body(self, wanted: Mapping[str, frozenset[str]]) -> bytes:
         chosen = [
-            judgement_document(judgement)
+            judgement_document(judgement, self._names)
             for judgement in self._state.judgements
             if all(_label(judgement, name) in values for name, values in wanted.items())
         ]
@@ -117,6 +119,12 @@ class Api:
         ]
         chosen.sort(key=_urgency)
         return _encoded({"breaches": [breach_document(breach, self._names) for breach in chosen[:limit]]})
+
+    async def faults(self, request: web.Request) -> web.Response:
+        """What is known to be broken now, the latest last."""
+        selection(request.query, {})
+        standing = self._state.standing.faults
+        return _json(request, _encoded({"faults": [fault_document(one, self._names) for one in standing]}))
 
     async def fleet(self, request: web.Request) -> web.Response:
         """Sites with their agents' state, tiers and objectives."""

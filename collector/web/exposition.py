@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -21,6 +22,7 @@ from agent.runtime.quantities import format_duration
 from collector.alerts.counts import NotificationCounts
 from collector.sla.breach import BreachKey
 from collector.sla.budget import budget_owner
+from collector.sla.faults import FaultKind
 from collector.sla.measure import Measure
 from collector.sla.verdict import PathKey
 from collector.web.view import StateView
@@ -57,6 +59,11 @@ class VerdictCollector(Collector):
         """All families."""
         yield from self._verdicts()
         yield self._open_breaches()
+        faults = GaugeMetricFamily(metrics.FAULTS, "What is known to be broken, by kind.", labels=["kind"])
+        standing = Counter(fault.kind for fault in self._state.standing.faults)
+        for kind in FaultKind:
+            faults.add_metric([kind.value], standing[kind])
+        yield faults
         notifications = CounterMetricFamily(
             metrics.NOTIFICATIONS,
             "Tries to tell somebody; an Alertmanager is told again and again, and every time counts.",

@@ -15,6 +15,7 @@ from collector.fleet.names import NameSettings
 from collector.fleet.objectives import format_window
 from collector.fleet.settings import FleetSettings
 from collector.sla.breach import Breach
+from collector.sla.fault_watch import Standing
 from collector.sla.names import Name
 from collector.sla.verdict import Judgement
 
@@ -174,6 +175,10 @@ class StateView(Protocol):
     @property
     def breaches(self) -> Sequence[Breach]:
         """All that are open, and those that closed lately."""
+
+    @property
+    def standing(self) -> Standing:
+        """What is known to be broken."""
 
     @property
     def sources(self) -> Mapping[str, SourceView]:

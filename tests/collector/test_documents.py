@@ -61,7 +61,7 @@ def test_a_limit_keeps_its_operator() -> None:
 def test_a_judgement_leaves_nothing_out(verdict: Verdict) -> None:
     """Counts, shares, bounds, window, reason in both languages; and it is JSON."""
     one = judgement(verdict)
-    document = json.loads(json.dumps(judgement_document(one), allow_nan=False))
+    document = json.loads(json.dumps(judgement_document(one, NAMES), allow_nan=False))
     assert document["verdict"] == verdict.name
     assert sum(document["counts"].values()) == document["packets"] == one.packets
     assert set(document["counts"]) == {"within", "over", "uncertain", "lost", "unattributed"}
@@ -75,7 +75,7 @@ def test_a_judgement_leaves_nothing_out(verdict: Verdict) -> None:
 
 def test_the_overflow_bucket_has_no_upper_edge() -> None:
     """A percentile beyond the last edge is above it, and nothing else is known."""
-    document = judgement_document(replace(judgement(), delay_p99_ns=(SECOND_NS, None)))
+    document = judgement_document(replace(judgement(), delay_p99_ns=(SECOND_NS, None)), NAMES)
     assert document["delay"]["p99"] == {"above_seconds": 1.0, "at_most_seconds": None}
 
 

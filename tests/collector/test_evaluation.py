@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agent.core.outcome import Direction, Outcome
@@ -13,6 +14,8 @@ from collector.evaluation import evaluate
 from collector.fleet.plan import Plan, compile_plan
 from collector.ledger.recent import RecentSlices
 from collector.sla.counts import DirectionCounts, Reading
+from collector.sla.fault_watch import Standing
+from collector.sla.faults import FaultKind
 from collector.sla.maintenance import MaintenanceCalendar
 from collector.sla.selector import Selector
 from collector.sla.verdict import Judgement, PathKey, Verdict
@@ -23,6 +26,7 @@ from collector.windows import Windows
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT, SECOND_NS, counts, reading
 from tests.support.fleets import changed, fleet
 from tests.support.maintenance import window
+from tests.support.verdicts import CUT_OFF
 
 HUB = PathKey("wuhan", "qingyang", "hub", "unicom", "stamp", 46)
 NOW_NS = 30_000_000 * 60 * SECOND_NS
@@ -111,10 +115,65 @@ async def test_the_window_of_a_silent_agent_goes_on(store: Store) -> None:
     """The longer it is silent the less is covered, until nothing is claimed any more."""
     life = Life(store)
     await life.count(NOW_NS - 5 * SECOND_NS, all=counts(within=3000))
+    await life.judged()
     life.state.sources["wuhan"] = replace(UP, up=False, reason="gone", seen_ns=NOW_NS - 5 * SECOND_NS)
     assert (await life.judged())[Direction.FORWARD].verdict is Verdict.PASS
     later = (await life.judged(NOW_NS + 200 * SECOND_NS))[Direction.FORWARD]
     assert (later.verdict, later.reason.code) == (Verdict.NO_DATA, "agent_silent")
+
+
+@pytest.mark.parametrize("text", [None, SHORT])
+async def test_no_verdict_turns_while_its_agent_is_not_read(store: Store, text: str | None) -> None:
+    """The window goes on, and good minutes leave it before the bad ones: that proves nothing that anybody has seen.
+
+    Nor do bad ones leave it to a PASS; and once nothing is claimed it stays so, until the agent is read again.
+    """
+    life = Life(store, text)
+    for seconds, counted in (
+        (90, counts(within=3000)),
+        (60, counts(within=12_000)),
+        (5, counts(within=2980, over=20)),
+    ):
+        await life.count(NOW_NS - seconds * SECOND_NS, all=counted)
+    life.state.sources["wuhan"] = replace(UP, seen_ns=NOW_NS - 5 * SECOND_NS)
+    assert (await life.judged())[Direction.FORWARD].verdict is Verdict.INDETERMINATE
+    life.state.sources["wuhan"] = replace(UP, up=False, reason="gone", seen_ns=NOW_NS - 5 * SECOND_NS)
+    said = []
+    for seconds in range(0, 400, 10):
+        one = (await life.judged(NOW_NS + seconds * SECOND_NS))[Direction.FORWARD]
+        said.append(one.verdict)
+    assert set(said) <= {Verdict.INDETERMINATE, Verdict.NO_DATA}
+    assert said[-1] is Verdict.NO_DATA
+
+
+async def test_a_verdict_of_an_agent_that_was_never_read_is_none(store: Store) -> None:
+    """After a restart nobody knows what was said before: what the ledger has of the window may be its better part."""
+    life = Life(store)
+    await life.count(NOW_NS - 5 * SECOND_NS, all=counts(within=3000))
+    life.state.sources["wuhan"] = replace(NEVER_READ, reason="gone")
+    one = (await life.judged())[Direction.FORWARD]
+    assert (one.verdict, one.reason.code, one.packets) == (Verdict.NO_DATA, "agent_silent", 3000)
+
+
+async def test_a_verdict_says_which_fault_its_path_is_part_of(store: Store) -> None:
+    """Beside its own reason; but of a clock that a proof has done without it says nothing."""
+    life = Life(store)
+    await life.count(NOW_NS, all=counts(within=3000))
+    of_path = np.zeros(len(life.plan.paths), np.int64)
+    life.state.standing = Standing([CUT_OFF], of_path)
+    passing = (await life.judged())[Direction.FORWARD]
+    assert (passing.verdict, passing.fault) == (Verdict.PASS, CUT_OFF)
+    assert "Fault" not in passing.reason.en
+    life.state.standing = Standing([replace(CUT_OFF, kind=FaultKind.CLOCK_BAD)], of_path)
+    assert (await life.judged())[Direction.FORWARD].fault is None
+    life.state.standing = Standing([CUT_OFF], of_path)
+    await life.count(NOW_NS + 10 * SECOND_NS, all=counts(unattributed=300))
+    one = (await life.judged(NOW_NS + 10 * SECOND_NS))[Direction.FORWARD]
+    assert (one.verdict, one.fault) == (Verdict.INDETERMINATE, CUT_OFF)
+    assert one.reason.en.endswith(
+        "Fault: site cut off: qingyang (no path between it and 2 sites is answered)"
+    )
+    assert "。故障：站点失联：qingyang" in one.reason.zh
 
 
 async def test_what_the_agent_says_of_itself_is_in_the_verdict(store: Store) -> None:

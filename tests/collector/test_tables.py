@@ -23,7 +23,9 @@ def test_columns_stand_below_each_other_whatever_the_script() -> None:
 def test_verdicts_are_listed_with_numbers_and_reason() -> None:
     """In the language that was asked for."""
     document = {
-        "verdicts": [judgement_document(judgement(verdict)) for verdict in (Verdict.FAIL, Verdict.NO_DATA)]
+        "verdicts": [
+            judgement_document(judgement(verdict), NAMES) for verdict in (Verdict.FAIL, Verdict.NO_DATA)
+        ]
     }
     zh, en = verdicts_table(document, "zh").splitlines(), verdicts_table(document, "en").splitlines()
     assert zh[0].startswith("结论")

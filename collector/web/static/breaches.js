@@ -25,6 +25,7 @@ export class BreachItem {
       ),
       element("p", { class: "when-line" }, this.when),
       element("p", { class: "reason" }, breach.opening.reason[language]),
+      ...(breach.fault ? [element("p", { class: "reason fault" }, text.partOf(breach.fault.summary[language]))] : []),
     );
     this.key = keyOf(breach);
   }

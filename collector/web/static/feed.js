@@ -32,6 +32,7 @@ export class Feed {
     this.open = new Resource("/api/v1/breaches?state=open");
     this.closed = new Resource(`/api/v1/breaches?state=closed&limit=${CLOSED_BREACHES}`);
     this.fleet = new Resource("/api/v1/fleet");
+    this.faults = new Resource("/api/v1/faults");
     this.answeredMs = null; // the collector's time of its last answer
     this.failing = false;
     this.skewMs = 0; // what the collector's clock is ahead of the browser's
@@ -62,7 +63,7 @@ export class Feed {
   async run() {
     for (;;) {
       try {
-        const resources = [this.fleet, this.verdicts, this.open, this.closed];
+        const resources = [this.fleet, this.verdicts, this.open, this.closed, this.faults];
         const [serverMs] = await Promise.all(resources.map((resource) => resource.refresh()));
         // The Date header has whole seconds: half a second is what it is off in the mean.
         const skewMs = serverMs + 500 - Date.now();

@@ -17,6 +17,9 @@ const zh = {
   agentsDown: (count, names) => `${count} 个代理读取失败：${names}。其路径没有数据，既不算达标也不算违约。`,
   clocksUnsynchronised: (count, names) =>
     `${count} 个站点的时钟未同步：${names}。单向时延只能由往返时延减去物理下限来证明，证明不了的记为“不确定”。`,
+  fault: (what, since, paths) => `${what}。始于 ${since}，影响 ${paths} 条路径。`,
+  partOf: (fault) => `属于：${fault}`,
+  moreFaults: (count) => `另有 ${count} 个故障，见 /api/v1/faults。`,
   openBreaches: "未恢复的违约",
   noBreaches: "没有未恢复的违约",
   showAll: (count) => `显示全部 ${count} 条`,
@@ -111,6 +114,9 @@ const en = {
   clocksUnsynchronised: (count, names) =>
     `${count} ${count === 1 ? "site has its clock" : "sites have their clocks"} unsynchronised: ${names}. ` +
     "One-way delays are proven only by the round trip less the physical floor; what that cannot prove counts as uncertain.",
+  fault: (what, since, paths) => `${what}. Since ${since}; paths concerned: ${paths}.`,
+  partOf: (fault) => `Part of: ${fault}`,
+  moreFaults: (count) => `${count} more faults: see /api/v1/faults.`,
   openBreaches: "Open breaches",
   noBreaches: "No open breach",
   showAll: (count) => `Show all ${count}`,

@@ -19,6 +19,7 @@ import {
 import { messages } from "./messages.js";
 
 const FIRST_BREACHES = 5;
+const FIRST_FAULTS = 5;
 const FIRST_ROWS = 200; // the worst come first; more would slow a phone down and tell nothing
 const byId = (id) => document.getElementById(id);
 
@@ -318,7 +319,14 @@ function renderStatus() {
     return shown.join(text.listGlue) + (chosen.length > shown.length ? " …" : "");
   };
   const warnings = [];
-  const down = sites.filter((site) => site.agent && !site.agent.up);
+  const faults = feed.faults.value?.faults ?? [];
+  for (const fault of faults.slice(0, FIRST_FAULTS)) {
+    const since = format.dateTime(Date.parse(fault.since));
+    warnings.push(text.fault(fault.summary[language], since, format.count(fault.paths)));
+  }
+  if (faults.length > FIRST_FAULTS) warnings.push(text.moreFaults(format.count(faults.length - FIRST_FAULTS)));
+  const explained = new Set(faults.map((fault) => fault.site));
+  const down = sites.filter((site) => site.agent && !site.agent.up && !explained.has(site.id));
   if (down.length) {
     const described = few(down, (site) => `${site.name[language]} (${site.agent.reason})`);
     warnings.push(text.agentsDown(down.length, described));

@@ -22,7 +22,7 @@ from collector.sla.breach import Breach
 from tests.support.alertmanager import alertmanager
 from tests.support.processes import eventually, free_port
 from tests.support.receiver import Receiver, receiving
-from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed
+from tests.support.verdicts import CUT_OFF, NAMES, NOW_NS, SECOND_NS, breach, closed
 
 PAGE = "http://noc.example:9460"
 
@@ -104,6 +104,16 @@ def test_a_closed_breach_keeps_its_labels_and_ends_when_it_closed() -> None:
     assert ended["labels"] == alert(open_breach, NAMES, PAGE, NOW_NS)["labels"]
     assert ended["endsAt"] == "2026-11-23T04:15:59.123Z"
     assert "upper bound" in ended["annotations"]["reason_en"]
+
+
+def test_a_breach_that_is_part_of_a_fault_says_which() -> None:
+    """By a label that it keeps, so that a route can group by it, and in words."""
+    for one in (breach(fault=CUT_OFF), closed(breach(fault=CUT_OFF))):
+        told = alert(one, NAMES, PAGE, NOW_NS)
+        assert told["labels"]["fault"] == "f1"
+        assert told["annotations"]["fault_zh"].startswith("站点失联：庆阳")
+        assert told["annotations"]["fault_en"].startswith("site cut off: Qingyang")
+    assert "fault" not in alert(breach(), NAMES, PAGE, NOW_NS)["labels"]
 
 
 def test_a_closed_breach_is_told_for_a_quarter_of_an_hour() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from collector.alerts.outbox import announcements, breach_url
+from collector.alerts.outbox import MOST_TOGETHER, announcements, breach_url
 from collector.sla.breach import BreachClosed, BreachOpened
-from tests.support.verdicts import NAMES, NOW_NS, breach, closed
+from tests.support.verdicts import CUT_OFF, NAMES, NOW_NS, breach, closed
 
 PAGE = "http://noc.example:9460"
 
@@ -69,3 +69,31 @@ def test_a_page_behind_a_prefix_keeps_it() -> None:
     """A slash at the end makes no difference."""
     assert breach_url("https://noc/isochrone/", "x") == breach_url("https://noc/isochrone", "x")
     assert breach_url("https://noc/isochrone", "x") == "https://noc/isochrone/#breach-x"
+
+
+def test_breaches_of_one_fault_are_one_message() -> None:
+    """Forty that open together because a site is cut off are one incident; one of another cause stands apart."""
+    together = [BreachOpened(breach(number, fault=CUT_OFF)) for number in range(1, 41)]
+    made = announcements([*together, BreachOpened(breach(50))], ["webhook:a"], NAMES, PAGE, NOW_NS)
+    assert [row.message_id for row in made] == ["b000001_opened", "b000050_opened"]
+    body = json.loads(made[0].payload)
+    assert (body["event"], body["id"], body["fault"]["kind"]) == ("incident_opened", "f1", "uplink_down")
+    assert "Qingyang" not in body["fault"]["summary"]["zh"]
+    assert "no path between it and 2 sites" in body["fault"]["summary"]["en"]
+    assert [one["id"] for one in body["breaches"]] == [f"b{number:06}" for number in range(1, 41)]
+    assert body["breaches"][7]["url"] == f"{PAGE}/#breach-b000008"
+    assert json.loads(made[1].payload)["fault"] is None
+
+
+def test_a_single_breach_of_a_fault_is_told_as_a_breach() -> None:
+    """With what it is part of."""
+    (row,) = announcements([BreachClosed(closed(breach(fault=CUT_OFF)))], ["webhook:a"], NAMES, PAGE, NOW_NS)
+    body = json.loads(row.payload)
+    assert (body["event"], body["id"], body["fault"]["id"]) == ("breach_closed", "b000001", "f1")
+
+
+def test_very_many_breaches_of_one_fault_are_told_in_parts() -> None:
+    """No message grows without bounds."""
+    events = [BreachOpened(breach(number, fault=CUT_OFF)) for number in range(1, MOST_TOGETHER + 3)]
+    made = announcements(events, ["webhook:a"], NAMES, PAGE, NOW_NS)
+    assert [len(json.loads(row.payload)["breaches"]) for row in made] == [MOST_TOGETHER, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +61,19 @@ def test_not_knowing_neither_opens_nor_closes_and_ends_a_run() -> None:
         (0, "BreachOpened"),
         (6, "BreachClosed"),
     ]
+
+
+@pytest.mark.parametrize(("before", "verdict"), [([FAIL, FAIL], FAIL), ([FAIL] * 3 + [PASS] * 2, PASS)])
+def test_an_evaluation_that_knows_nothing_new_neither_lengthens_nor_ends_a_run(
+    before: list[Verdict], verdict: Verdict
+) -> None:
+    """However often the last verdict of a silent agent is repeated: no breach opens or closes by that."""
+    watches, _ = play(before, open_after=3)
+    needed = {"detection": Hysteresis(3, 3)}
+    for unread in (verdict, PASS, FAIL, ABSENT):
+        assert advanced(watches, [judgement(unread)], needed, 0, unread=True) == (watches, [])
+    _, events = advanced(watches, [judgement(verdict)], needed, 0)
+    assert len(events) == 1
 
 
 def test_a_run_of_fails_is_needed_where_it_is_configured() -> None:

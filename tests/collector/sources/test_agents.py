@@ -47,6 +47,7 @@ async def test_one_agent_that_is_down_hides_no_other() -> None:
     assert not found["beijing"].up
     assert found["beijing"].readings == ()
     assert "127.0.0.1" in found["beijing"].reason
+    assert found["beijing"].refused
 
 
 async def test_an_agent_that_hangs_is_given_up() -> None:
@@ -56,6 +57,7 @@ async def test_an_agent_that_hangs_is_given_up() -> None:
         found = await read({"wuhan": receiver.url.removeprefix("http://")}, timeout_s=0.2)
     assert not found["wuhan"].up
     assert "does not answer in time" in found["wuhan"].reason
+    assert not found["wuhan"].refused
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])

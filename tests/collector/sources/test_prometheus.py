@@ -284,6 +284,8 @@ async def test_an_answer_that_says_nothing_makes_every_agent_unread(
         ("wuhan", False, ()),
         ("beijing", False, ()),
     ]
+    # one that answers, and knows nothing of an agent, is not what is down
+    assert {one.blind for one in found} == {named not in ("no recent scrape", "missing")}
     assert named in found[0].reason
 
 

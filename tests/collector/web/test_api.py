@@ -10,9 +10,20 @@ import aiohttp
 import pytest
 
 from agent.core.outcome import Direction
+from collector.sla.fault_watch import Standing
 from collector.sla.verdict import PathKey, Verdict
 from tests.support.collector_web import serving
-from tests.support.verdicts import HUB_PATH, NOW_NS, SECOND_NS, Source, State, breach, closed, judgement
+from tests.support.verdicts import (
+    CUT_OFF,
+    HUB_PATH,
+    NOW_NS,
+    SECOND_NS,
+    Source,
+    State,
+    breach,
+    closed,
+    judgement,
+)
 
 CITY_PATH = PathKey("wuhan", "optics", "city", "mobile", "stamp", 46)
 
@@ -82,6 +93,32 @@ async def test_verdicts_are_chosen_by_their_labels(
     document = await get(session, f"/api/v1/verdicts{query}")
     assert [one["verdict"] for one in document["verdicts"]] == verdicts
     assert document["evaluated_at"] == "2026-11-23T04:15:59.123Z"
+
+
+async def test_what_is_broken_is_told_with_its_witnesses(session: aiohttp.ClientSession) -> None:
+    """Under an identifier that breaches and verdicts have too."""
+    assert await get(session, "/api/v1/faults") == {"faults": []}
+    part = breach(7, fault=CUT_OFF)
+    state = State(judgements=[part.opening], breaches=[part], standing=Standing([CUT_OFF]))
+    (fault,) = (await get(session, "/api/v1/faults", state))["faults"]
+    assert fault == {
+        "id": "f1",
+        "kind": "uplink_down",
+        "kind_name": {"zh": "站点失联", "en": "site cut off"},
+        "since": "2026-11-23T04:12:29.123Z",
+        "site": "qingyang",
+        "path": None,
+        "direction": None,
+        "paths": 4,
+        "witnesses": 2,
+        "summary": {
+            "zh": "站点失联：庆阳（与 2 个站点之间的所有路径都无应答）",
+            "en": "site cut off: Qingyang (no path between it and 2 sites is answered)",
+        },
+    }
+    (verdict,) = (await get(session, "/api/v1/verdicts", state))["verdicts"]
+    (told,) = (await get(session, "/api/v1/breaches", state))["breaches"]
+    assert verdict["fault"] == told["fault"] == fault
 
 
 async def test_before_the_first_evaluation_there_are_no_verdicts(session: aiohttp.ClientSession) -> None:

@@ -9,16 +9,19 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
+from agent.core import metrics
 from agent.core.outcome import Direction
 from collector.alerts.counts import NotificationCounts, Result
 from collector.sla.breach import BreachKey
+from collector.sla.fault_watch import Standing
+from collector.sla.faults import FaultKind
 from collector.sla.measure import Measure
 from collector.sla.verdict import Verdict
 from collector.web.exposition import registry
 from tests.support.collector_web import serving
 from tests.support.exposition import samples, value
 from tests.support.requirements import require_binary
-from tests.support.verdicts import HUB_PATH, SECOND_NS, Source, State, breach, closed, judgement
+from tests.support.verdicts import CUT_OFF, HUB_PATH, SECOND_NS, Source, State, breach, closed, judgement
 
 
 def state() -> State:
@@ -34,6 +37,7 @@ def state() -> State:
             breach(3, path=replace(HUB_PATH, target="no-longer-judged")),
         ],
         sources={"wuhan": Source(), "yichang": Source(up=False)},
+        standing=Standing([CUT_OFF, replace(CUT_OFF, id="f2", site="yichang")]),
     )
 
 
@@ -102,6 +106,13 @@ async def test_the_collectors_own_health_is_shown(exposition: str) -> None:
     assert value(exposition, "isochrone_evaluation_duration_seconds_count") == 7
     assert value(exposition, "isochrone_evaluation_duration_seconds_sum") == 0.35
     assert value(exposition, "isochrone_build_info") == 1
+
+
+async def test_faults_are_counted_by_kind(exposition: str) -> None:
+    """Every kind is there, so that its absence can be alerted on; no site or path is a label."""
+    assert value(exposition, metrics.FAULTS, kind="uplink_down") == 2
+    assert value(exposition, metrics.FAULTS, kind="source_down") == 0
+    assert len(samples(exposition)[metrics.FAULTS]) == len(FaultKind)
 
 
 def test_budgets_are_told_by_their_objective() -> None:

@@ -14,12 +14,23 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from agent.core.outcome import Direction, Operator
+from collector.sla.fault_watch import Standing
 from collector.sla.names import Name
 from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
 from tests.support.collector_web import serving
 from tests.support.processes import free_port
 from tests.support.requirements import require_binary
-from tests.support.verdicts import HUB_PATH, SECOND_NS, Source, State, breach, closed, fleet, judgement
+from tests.support.verdicts import (
+    CUT_OFF,
+    HUB_PATH,
+    SECOND_NS,
+    Source,
+    State,
+    breach,
+    closed,
+    fleet,
+    judgement,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -321,6 +332,24 @@ async def test_an_agent_that_cannot_be_read_is_named_with_the_reason(browser: Br
     async with shown(browser, state, "/?lang=en") as page:
         notice = page.locator("#notices .notice")
         await expect(notice).to_contain_text("1 agent cannot be read: Wuhan (connection refused)")
+
+
+async def test_a_fault_is_said_once_on_top_and_at_each_of_its_breaches(browser: Browser) -> None:
+    """And its site is not named a second time as one that cannot be read."""
+    state = mixed()
+    state.sources = {"qingyang": Source(up=False, reason="timed out")}
+    state.standing = Standing([CUT_OFF])
+    state.breaches = [breach(1, fault=CUT_OFF), breach(2, direction=Direction.REVERSE, fault=CUT_OFF)]
+    async with shown(browser, state, "/?lang=en") as page:
+        notices = page.locator("#notices .notice")
+        await expect(notices).to_have_count(1)
+        await expect(notices).to_contain_text(
+            "site cut off: Qingyang (no path between it and 2 sites is answered)"
+        )
+        await expect(notices).to_contain_text("paths concerned: 4")
+        parts = page.locator("#open-list .fault")
+        await expect(parts).to_have_count(2)
+        await expect(parts.first).to_contain_text("Part of: site cut off: Qingyang")
 
 
 async def test_an_evaluation_that_does_not_advance_is_called_stale(browser: Browser) -> None:
