@@ -38,6 +38,7 @@ from agent.core.session_report import SessionReport
 from agent.runtime.moments import parse_time
 from agent.runtime.quantities import parse_duration
 from agent.runtime.secret_files import bears
+from agent.throughput_documents import LEASES
 
 QUANTILES: Final = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99, "p99_9_ns": 0.999}
 _FORMATS: Final = {"json": "application/json", "csv": "text/csv"}
@@ -91,11 +92,11 @@ class Evidence(Protocol):
 
 
 def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None:
-    """Serve /api/v1 for who has the token; for nobody where there is none."""
+    """Serve /api/v1 for who has the token, or for nobody; throughput leases have a token of their own."""
 
     @web.middleware
     async def authorised(request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path.startswith("/api/"):
+        if request.path.startswith("/api/") and not request.path.startswith(LEASES):
             if token is None:
                 return _refused(403, "no api.token_file is configured: nobody may read this")
             if not bears(request.headers.get("Authorization", ""), token):

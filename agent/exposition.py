@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
@@ -57,6 +57,10 @@ class AgentView(Protocol):
         """Datagrams that reached the reflector, by result."""
 
     @property
+    def throughput(self) -> ThroughputView | None:
+        """The server of throughput tests; None: there is none."""
+
+    @property
     def transmit_stamps(self) -> str:
         """Where transmit times come from: kernel or user."""
 
@@ -77,6 +81,26 @@ class AgentView(Protocol):
 
     def monotonic_ns(self) -> int:
         """The time by which recent minima are judged."""
+
+
+class ThroughputView(Protocol):
+    """What is shown of the server of throughput tests; all counts are there from the start."""
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Requests for leases, by result."""
+
+    @property
+    def sockets(self) -> Mapping[str, int]:
+        """Data sockets, by what was decided of them."""
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """Leases that are over, by how they ended."""
+
+    @property
+    def running(self) -> int:
+        """Leases that hold a slot."""
 
 
 class _Families:
@@ -179,6 +203,8 @@ class AgentCollector(Collector):
                 {"result": result},
                 count,
             )
+        if agent.throughput is not None:
+            _throughput(families, agent.throughput)
         families.gauge(metrics.PLAN_INFO, "The plan that is carried out.", {"version": agent.plan_version}, 1)
         families.gauge(
             metrics.BUILD_INFO,
@@ -186,6 +212,19 @@ class AgentCollector(Collector):
             {"version": __version__, "python": platform.python_version()},
             1,
         )
+
+
+def _throughput(families: _Families, server: ThroughputView) -> None:
+    for name, documentation, label, counts in (
+        (metrics.THROUGHPUT_REQUESTS, "Requests for throughput tests.", "result", server.requests),
+        (metrics.THROUGHPUT_SOCKETS, "Data sockets of throughput tests.", "result", server.sockets),
+        (metrics.THROUGHPUT_LEASES, "Throughput tests that are over.", "state", server.ended),
+    ):
+        for value, count in counts.items():
+            families.counter(name, documentation, {label: value}, count)
+    families.gauge(
+        metrics.THROUGHPUT_RUNNING, "Throughput tests that are granted and not over.", {}, server.running
+    )
 
 
 def _route(families: _Families, labels: dict[str, str], history: RouteHistory) -> None:

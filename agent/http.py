@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
+
+_LINGERING_S: Final = 1.0
+"""How long is listened to the rest of a request that was answered before it was read; aiohttp's 10 s serve a flood."""
 
 
 class HttpBindError(IsochroneError):
@@ -68,7 +72,7 @@ async def serve(app: web.Application, endpoint: Endpoint) -> web.AppRunner:
     Raises:
         HttpBindError: the endpoint is taken or is not ours.
     """
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=_LINGERING_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, endpoint.host, endpoint.port).start()

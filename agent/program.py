@@ -34,6 +34,7 @@ from agent.probes.prober import Prober
 from agent.probes.routes import Routes
 from agent.probes.stamp import StampProbes
 from agent.probes.tcp import TcpProbes
+from agent.reflector.leases import LeaseDesk
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.memory import give_back
@@ -49,6 +50,8 @@ from agent.settings import (
     PathSettings,
     PtpClockSettings,
 )
+from agent.throughput_api import ThroughputControl
+from agent.throughput_settings import ThroughputServerSettings
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +107,7 @@ class Agent:
 
     Raises:
         ReflectorBindError: the reflector's address cannot be used.
-        ConfigError: the credentials file is no good.
+        ConfigError: the credentials file is no good, or that of a token.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class Agent:
                 cpu_percent=settings.reflector.cpu,
             )
         )
+        self.throughput = None if settings.throughput is None else _control_of(settings.throughput, folder)
         self._routes = Routes(rng)
         self._follow_routes()
         self._ready = False
@@ -179,10 +183,15 @@ class Agent:
         # the same file may hold other keys
         reflecting = settings.reflector
         keys = None if reflecting is None else await asyncio.to_thread(reflecting.keys, self._folder)
+        granting = settings.throughput
+        token = "" if granting is None else await asyncio.to_thread(granting.token, self._folder)
         self._stamp.renew_keys(await asyncio.to_thread(settings.keys, self._folder))
         self.settings = settings
         if self.reflector is not None and reflecting is not None:
             self.reflector.update(reflecting.rules(), keys, reflecting.dscp)
+        if self.throughput is not None and granting is not None:
+            self.throughput.desk.update(granting.rules())
+            self.throughput.update(granting.admission(), token)
         logging.getLogger().setLevel(settings.log_level.upper())
         for kind, prober in self.probers.items():
             await prober.update(_of_kind(kind, settings))
@@ -211,6 +220,10 @@ class Agent:
             lambda: "" if self._ready else "starting",
         )
         add_api(app, self, self.settings.token(self._folder))
+        watch_leases = None
+        if self.throughput is not None:
+            self.throughput.serve(app)
+            watch_leases = asyncio.create_task(self.throughput.desk.run(), name="watch leases")
         runner = None if self.settings.listen is None else await serve(app, self.settings.listen)
         try:
             if self.reflector is not None:
@@ -239,6 +252,9 @@ class Agent:
                 self.reflector.close()
             if runner is not None:
                 await runner.cleanup()
+            if watch_leases is not None and self.throughput is not None:
+                watch_leases.cancel()
+                await self.throughput.desk.close()
 
     @property
     def _in_short(self) -> str:
@@ -399,9 +415,22 @@ class Agent:
         return [*(own for prober in self.probers.values() for own in prober.sockets), *reflecting]
 
 
+def _control_of(settings: ThroughputServerSettings, folder: Path) -> ThroughputControl:
+    ports = {version: settings.data_port(version) for version in (4, 6)}
+    return ThroughputControl(
+        LeaseDesk(settings.rules()),
+        settings.admission(),
+        settings.token(folder),
+        {version: port for version, port in ports.items() if port is not None},
+    )
+
+
 def _changed(before: AgentSettings, after: AgentSettings) -> list[str]:
     """What differs of that which only a restart can change."""
     changed = [name for name in _FIXED if getattr(before, name) != getattr(after, name)]
+    listening, to_listen = (one.throughput and one.throughput.listen for one in (before, after))
+    if listening != to_listen:
+        changed.append("throughput.listen")
     if before.reflector is None or after.reflector is None:
         return [*changed, "reflector"] if before.reflector is not after.reflector else changed
     return changed + [

@@ -36,6 +36,13 @@ from agent.runtime.secret_files import load_token
 from agent.runtime.session_settings import SessionSettings
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.yaml_lines import Location
+from agent.throughput_settings import (
+    MAX_TESTED,
+    ThroughputPathSettings,
+    ThroughputServerSettings,
+    tested_problems,
+    tokenless,
+)
 
 ReflectorAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT), AfterValidator(reachable)]
 PtpDomain = Annotated[int, Field(ge=0, le=127)]
@@ -330,7 +337,9 @@ class AgentSettings(Settings):
     Attributes:
         site: this node's name, the label `source`.
         listen: where /metrics and the health checks are served; none: nowhere.
+        throughput: whose throughput tests are granted; none: nobody's.
         credentials: file of keys, with which authenticated paths are signed.
+        throughput_paths: lines whose throughput is tested from here.
         plan_version: which compiled plan this file is.
     """
 
@@ -338,11 +347,13 @@ class AgentSettings(Settings):
     listen: Endpoint | None = None
     clock: ClockSettings = AutomaticClockSettings()
     reflector: ReflectorSettings | None = None
+    throughput: ThroughputServerSettings | None = None
     recorder: RecorderSettings = RecorderSettings()
     api: ApiSettings | None = None
     credentials: Path | None = None
     plan_version: str = ""
     paths: Annotated[tuple[PathSettings, ...], Field(max_length=MAX_PATHS)] = ()
+    throughput_paths: Annotated[tuple[ThroughputPathSettings, ...], Field(max_length=MAX_TESTED)] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def problems(self) -> Iterator[tuple[Location, str]]:
@@ -352,19 +363,30 @@ class AgentSettings(Settings):
         for index, path in enumerate(self.paths):
             for location, message in path.located_problems():
                 yield ("paths", index, *location), message
+        yield from as_far_as_read(self._throughput_problems())
+        yield from tested_problems(self.throughput_paths)
         yield from self._same_twice()
         yield from as_far_as_read(self._authenticated_problems())
         for message in too_much_in_all(path.pace() for path in self.paths):
             yield ("paths",), message
 
     def _nothing_to_do(self) -> Iterator[tuple[Location, str]]:
-        if not self.paths and self.reflector is None:
+        serving = self.reflector is not None or self.throughput is not None
+        if not (serving or self.paths or self.throughput_paths):
             yield (), "nothing to do: neither paths nor a reflector"
 
     def _reflector_problems(self) -> Iterator[tuple[Location, str]]:
         if self.reflector is not None:
             for location, message in self.reflector.located_problems():
                 yield ("reflector", *location), message
+
+    def _throughput_problems(self) -> Iterator[tuple[Location, str]]:
+        if self.throughput is None:
+            return
+        for location, message in self.throughput.located_problems():
+            yield ("throughput", *location), message
+        if self.listen is None:
+            yield ("throughput",), "needs listen: throughput tests are asked for on the HTTP server"
 
     def _same_twice(self) -> Iterator[tuple[Location, str]]:
         first: dict[tuple[str, str, str, str, int], int] = {}
@@ -425,6 +447,7 @@ class AgentSettings(Settings):
         except ConfigError as error:
             for problem in error.problems:
                 yield ("api", "token_file"), str(problem)
+        yield from as_far_as_read(tokenless(folder, self.throughput, self.throughput_paths))
 
     def token(self, folder: Path) -> str | None:
         """The API's token; None where there is no API.
@@ -438,6 +461,10 @@ class AgentSettings(Settings):
         """What is allowed and yet probably not meant."""
         if self.reflector is not None:
             yield from self.reflector.warnings()
+        if self.throughput is not None:
+            yield from self.throughput.warnings()
+        for index, tested in enumerate(self.throughput_paths):
+            yield from (f"throughput_paths[{index}].{warning}" for warning in tested.warnings())
         for index, path in enumerate(self.paths):
             if path.kind == "stamp" and path.timeout <= path.interval:
                 yield (

@@ -207,6 +207,10 @@ class Admission:
         taken, refusal = self._take(subscriber_of(address), 1, pressed=pressed)
         return Verdict.ADMITTED if taken else VERDICTS[refusal]
 
+    def decide_request(self, address: bytes, now_ns: int) -> Verdict:
+        """Decide of a request that came over a connection, where nothing is amplified: by its source and rate alone."""
+        return self.decide(address, BASE_OCTETS, now_ns)
+
     def decide_all(
         self,
         addresses: NDArray[np.uint8],

@@ -37,6 +37,20 @@ ROUTE_CHANGES: Final = "isochrone_route_changes_total"
 ROUTE_HOPS: Final = "isochrone_route_hops"
 ROUTE_TRACES: Final = "isochrone_route_traces_total"  # result
 
+THROUGHPUT: Final = "isochrone_throughput_bits_per_second"  # direction (down, up), layer (ip, goodput)
+THROUGHPUT_FLOOR: Final = "isochrone_throughput_floor_bits_per_second"  # direction, layer
+THROUGHPUT_LIMITED_BY: Final = "isochrone_throughput_limited_by"  # direction, cause
+"""1 for the cause that bounded the last test, 0 for the others."""
+THROUGHPUT_TESTS: Final = (
+    "isochrone_throughput_tests_total"  # direction, result (pass, fail, inconclusive, error)
+)
+THROUGHPUT_LAST_TEST: Final = "isochrone_throughput_last_test_time_seconds"
+"""When the last test ended that has measured something, by the agent's clock: a failed one is never a rate of 0."""
+THROUGHPUT_REQUESTS: Final = "isochrone_throughput_server_requests_total"  # result
+THROUGHPUT_SOCKETS: Final = "isochrone_throughput_server_sockets_total"  # result
+THROUGHPUT_LEASES: Final = "isochrone_throughput_server_leases_total"  # state (released, expired)
+THROUGHPUT_RUNNING: Final = "isochrone_throughput_server_leases_running"
+
 CLOCK_ERROR_BOUND: Final = "isochrone_clock_error_bound_seconds"  # clock_source
 CLOCK_SYNCHRONIZED: Final = "isochrone_clock_synchronized"  # clock_source
 CLOCK_STEPS: Final = "isochrone_clock_steps_total"

@@ -1,5 +1,5 @@
-"""The scalar types of configuration files: durations, limits, rates, networks and endpoints, each from one readable
-word."""
+"""The scalar types of configuration files: durations, limits, rates, volumes, networks and endpoints, each from one
+readable word."""
 
 from __future__ import annotations
 
@@ -48,6 +48,16 @@ _SIZES = "a size such as 500kB, 32MB or 1GB"
 _SIZE = re.compile(r"([0-9]{1,9}) ?(kB|MB|GB)\Z")
 _SIZE_UNITS = {"kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 _MOST_GIGABYTES = 64
+_BIT_RATE: Final = re.compile(
+    r"(?P<whole>[0-9]{1,9})(?:\.(?P<part>[0-9]{1,9}))? ?(?P<unit>[kMGT])(?:bit/s)?\Z"
+)
+_BIT_RATES: Final = "a rate in bit/s such as 940M, 2.5G or 10G, 1k to 1T"
+_BIT_RATE_UNITS: Final = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_MAX_BIT_RATE: Final = 10**12
+_VOLUME: Final = re.compile(r"(?P<count>[0-9]{1,9}) ?(?P<unit>MB|GB|TB)\Z")
+_VOLUMES: Final = "an amount of data such as 500MB, 200GB or 1TB, up to 1000TB"
+_VOLUME_UNITS: Final = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+_MAX_VOLUME: Final = 10**15
 _PERCENTAGES: Final = "a share such as 50%, 1% to 100%"
 _NETWORKS: Final = "a network such as 192.0.2.0/24 or 2001:db8::/32, or an address"
 _HOSTS: Final = "HOST such as 192.0.2.1 or 2001:db8::1"
@@ -148,6 +158,47 @@ def parse_size(value: Any) -> int:
     return octets
 
 
+def parse_bit_rate(value: Any) -> int:
+    """bit/s of a text such as `10G`, exact; a thousand of each unit make the next.
+
+    Raises:
+        ValueError: anything else, with what would be accepted.
+    """
+    match = _BIT_RATE.match(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{quoted(value)} is no bit rate: {_BIT_RATES}")
+    part = match["part"] or ""
+    parts_per_unit: int = 10 ** len(part)
+    rate, remainder = divmod(int(match["whole"] + part) * _BIT_RATE_UNITS[match["unit"]], parts_per_unit)
+    if remainder or not _BIT_RATE_UNITS["k"] <= rate <= _MAX_BIT_RATE:
+        raise ValueError(f"{quoted(value)} is out of range: {_BIT_RATES}")
+    return rate
+
+
+def format_bit_rate(rate: int) -> str:
+    """The text with the largest unit that `parse_bit_rate` reads as the same rate, which is 1 kbit/s or more."""
+    unit = max(
+        (name for name, size in _BIT_RATE_UNITS.items() if size <= rate), key=_BIT_RATE_UNITS.__getitem__
+    )
+    whole, rest = divmod(rate, _BIT_RATE_UNITS[unit])
+    digits = len(str(_BIT_RATE_UNITS[unit])) - 1
+    part = f"{rest:0{digits}}".rstrip("0")
+    return f"{whole}.{part}{unit}" if part else f"{whole}{unit}"
+
+
+def parse_volume(value: Any) -> int:
+    """Octets of a text such as `200GB`; a thousand of each unit make the next.
+
+    Raises:
+        ValueError: anything else, with what would be accepted.
+    """
+    match = _VOLUME.match(value.strip()) if isinstance(value, str) else None
+    octets = 0 if match is None else int(match["count"]) * _VOLUME_UNITS[match["unit"]]
+    if not 1 <= octets <= _MAX_VOLUME:
+        raise ValueError(f"{quoted(value)} is no amount of data: {_VOLUMES}")
+    return octets
+
+
 def parse_percentage(value: Any) -> int:
     """Percent of a text such as `50%`.
 
@@ -192,6 +243,12 @@ RateText = Annotated[int, BeforeValidator(parse_rate), Accepts(_RATES)]
 
 SizeOctets = Annotated[int, BeforeValidator(parse_size), Accepts(_SIZES)]
 """Memory in octets, written `500kB`, `32MB` or `1GB`."""
+
+BitRate = Annotated[int, BeforeValidator(parse_bit_rate), Accepts(_BIT_RATES)]
+"""bit/s, written `940M`, `2.5G` or `10G`."""
+
+VolumeOctets = Annotated[int, BeforeValidator(parse_volume), Accepts(_VOLUMES)]
+"""Data to transfer in octets, written `500MB`, `200GB` or `1TB`."""
 
 PercentText = Annotated[int, BeforeValidator(parse_percentage), Accepts(_PERCENTAGES)]
 """A share in percent, written `50%`."""

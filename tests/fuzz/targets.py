@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import clocks, configuration, reflector, routes, sessions, sources, stamp
+from tests.fuzz import clocks, configuration, reflector, routes, sessions, sources, stamp, throughput
 
 Target = Callable[[bytes], None]
 
@@ -21,6 +21,9 @@ TARGETS: Final[dict[str, Target]] = {
     "icmp-errors": routes.icmp_errors,
     "candm": clocks.candm,
     "pmc": clocks.pmc,
+    "throughput-preamble": throughput.preambles,
+    "throughput-documents": throughput.documents,
+    "tcp-info": throughput.tcp_info,
     "exposition": sources.exposition,
     "prometheus": sources.prometheus,
     "agent-file": configuration.agent,

@@ -112,6 +112,7 @@ class SimulatedAgent:
     clock_source = "declared"
     transmit_stamps = receive_stamps = "kernel"
     plan_version = "simulated"
+    throughput = None
 
     def __init__(
         self, paths: Sequence[SimulatedPath], epoch: float = 1_700_000_000.25, seed: int = 1

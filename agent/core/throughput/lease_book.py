@@ -138,7 +138,7 @@ class LeaseBook:
         self.expire(now_ns)
         self._today = _day_of(unix_ns)
         answer = self._refusal(request, now_ns, unix_ns) or self._granted(request, now_ns)
-        self.requests[answer.reason if isinstance(answer, Refusal) else "granted"] += 1
+        self.requests[answer.reason.value if isinstance(answer, Refusal) else "granted"] += 1
         return answer
 
     def admit(self, proof: Preamble, peer: bytes, protocol: Protocol, now_ns: int) -> Admittance:
@@ -305,7 +305,7 @@ class LeaseBook:
 
     def _decided(self, proof: Preamble, peer: bytes, protocol: Protocol, now_ns: int) -> Admittance:
         running = self._running.get(proof.lease)
-        genuine = proof.is_made_with(self._stranger if running is None else running.lease.token)
+        genuine = proof.proves(self._stranger if running is None else running.lease.token)
         if running is None:
             return Admittance.OVER if proof.lease in self._ended else Admittance.UNKNOWN
         if not genuine:

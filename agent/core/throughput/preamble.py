@@ -74,9 +74,6 @@ class PreambleKind(IntEnum):
     REFUSED = 5
 
 
-_TAGGED: Final = (PreambleKind.PROOF, PreambleKind.ACCEPT)
-
-
 @dataclass(frozen=True, slots=True)
 class Preamble:
     """One of the five messages.
@@ -164,10 +161,16 @@ class Preamble:
         )
         return same and (question.kind is PreambleKind.HELLO or self.server_nonce == question.server_nonce)
 
-    def is_made_with(self, token: Key) -> bool:
-        """Whether a PROOF or an ACCEPT has the tag of a token, in constant time; no other kind has one."""
-        genuine = token.has_signed(self.serialise()[:_TAGGED_OCTETS], self.tag)
-        return genuine and self.kind in _TAGGED
+    def proves(self, token: Key) -> bool:
+        """Whether this is a PROOF made with a token, in constant time; the server's own words are none."""
+        return self._has_tag_of(token) and self.kind is PreambleKind.PROOF
+
+    def accepts(self, token: Key) -> bool:
+        """Whether this is an ACCEPT made with a token, in constant time; the requester's own words are none."""
+        return self._has_tag_of(token) and self.kind is PreambleKind.ACCEPT
+
+    def _has_tag_of(self, token: Key) -> bool:
+        return token.has_signed(self.serialise()[:_TAGGED_OCTETS], self.tag)
 
     def _tagged(self, kind: PreambleKind, token: Key) -> Self:
         untagged = replace(self, kind=kind, tag=NO_TAG)

@@ -10,13 +10,16 @@ from pydantic import TypeAdapter
 from agent.core.outcome import Limit, Operator
 from agent.runtime.quantities import (
     Endpoint,
+    format_bit_rate,
     format_duration,
     format_limit,
+    parse_bit_rate,
     parse_duration,
     parse_limit,
     parse_network,
     parse_percentage,
     parse_rate,
+    parse_volume,
 )
 
 _DAY_NS = 86_400_000_000_000
@@ -255,3 +258,67 @@ def test_no_networks(value: object, message: str) -> None:
     """Anything else is refused, and a slip of the pen is pointed out."""
     with pytest.raises(ValueError, match=message):
         parse_network(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("1k", 1_000),
+        ("940M", 940_000_000),
+        ("2.5G", 2_500_000_000),
+        ("9.9 Gbit/s", 9_900_000_000),
+        (" 10G ", 10_000_000_000),
+        ("1T", 10**12),
+        ("0.000001G", 1_000),
+        ("1.000000001G", 1_000_000_001),
+    ],
+)
+def test_bit_rates(text: str, rate: int) -> None:
+    """Rates of lines are exact to the bit/s."""
+    assert parse_bit_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "value", ["10", 10, "10g", "10Gb", "G", "-1G", "1e3M", "", None, True, "10G/s", "1.G"]
+)
+def test_what_is_no_bit_rate(value: object) -> None:
+    """A number without its unit, a unit of something else, or no number."""
+    with pytest.raises(ValueError, match=r"is no bit rate: a rate in bit/s such as 940M, 2\.5G or 10G"):
+        parse_bit_rate(value)
+
+
+@pytest.mark.parametrize("value", ["0k", "0.5k", "1.1T", "2T", "1.0001k"])
+def test_bit_rates_out_of_range(value: str) -> None:
+    """Below 1 kbit/s, above 1 Tbit/s, or between two whole bit/s."""
+    with pytest.raises(ValueError, match="is out of range"):
+        parse_bit_rate(value)
+
+
+@given(st.integers(1_000, 10**12))
+def test_bit_rates_are_read_as_they_are_written(rate: int) -> None:
+    """Format then parse gives the same rate."""
+    assert parse_bit_rate(format_bit_rate(rate)) == rate
+
+
+def test_bit_rates_are_short() -> None:
+    """The largest unit, and no zeros behind the point."""
+    assert [format_bit_rate(rate) for rate in (1_000, 10**10, 2_500_000_000, 940_000_000, 10**12)] == [
+        "1k",
+        "10G",
+        "2.5G",
+        "940M",
+        "1T",
+    ]
+
+
+def test_volumes() -> None:
+    """Megabytes to terabytes, in thousands."""
+    assert [parse_volume(text) for text in ("1MB", "200GB", "1 TB", "1000TB")] == [
+        10**6,
+        2 * 10**11,
+        10**12,
+        10**15,
+    ]
+    for value in ("0GB", "1001TB", "5kB", "5", 5, "1.5GB", None, "1GiB"):
+        with pytest.raises(ValueError, match="is no amount of data: an amount of data such as 500MB, 200GB"):
+            parse_volume(value)

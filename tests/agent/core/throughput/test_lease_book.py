@@ -294,6 +294,7 @@ def test_whose_socket_it_is() -> None:
     lease = granted(book)
     proof = proof_of(lease)
     assert admit(book, replace(proof, tag=bytes(16))) is Admittance.FORGED
+    assert admit(book, proof.accept(lease.token)) is Admittance.FORGED
     assert admit(book, replace(proof, lease=bytes(8)).proof(Key(bytes(16)))) is Admittance.UNKNOWN
     assert admit(book, proof, peer=OTHER) is Admittance.ELSEWHERE
     assert book.admit(proof, PEER, Protocol.UDP, 0) is Admittance.ELSEWHERE

@@ -87,19 +87,23 @@ def test_a_conversation() -> None:
     assert accept.answers(proof)
     assert proof.refuse().answers(proof)
     assert proof.refuse().tag == NO_TAG
-    assert proof.is_made_with(TOKEN)
-    assert accept.is_made_with(TOKEN)
-    assert not accept.is_made_with(Key(bytes(16)))
+    assert proof.proves(TOKEN)
+    assert accept.accepts(TOKEN)
+    assert not accept.accepts(Key(bytes(16)))
 
 
 @given(preambles)
 def test_nothing_but_a_proof_proves(preamble: Preamble) -> None:
     """No message whose tag was not made with the token has it, and neither has one of a kind without a tag."""
-    assert not preamble.is_made_with(TOKEN)
-    proof = preamble.proof(TOKEN)
-    assert not replace(proof, kind=PreambleKind.CHALLENGE).is_made_with(TOKEN)
+    assert not preamble.proves(TOKEN)
+    assert not preamble.accepts(TOKEN)
+    proof, accept = preamble.proof(TOKEN), preamble.accept(TOKEN)
     # neither end can be made to say the other's words for it
-    assert not replace(proof, kind=PreambleKind.ACCEPT).is_made_with(TOKEN)
+    for other in (replace(proof, kind=PreambleKind.ACCEPT), replace(accept, kind=PreambleKind.PROOF)):
+        assert not other.proves(TOKEN)
+        assert not other.accepts(TOKEN)
+    assert not proof.accepts(TOKEN)
+    assert not accept.proves(TOKEN)
 
 
 @given(preambles, st.integers(0, 47), st.integers(1, 255))
@@ -111,7 +115,7 @@ def test_a_tag_covers_all(preamble: Preamble, at: int, change: int) -> None:
         changed = Preamble.parse(data)
     except WireError:
         return
-    assert not changed.is_made_with(TOKEN)
+    assert not changed.proves(TOKEN)
 
 
 def test_an_answer_to_another_question() -> None:
