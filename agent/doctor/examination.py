@@ -149,6 +149,9 @@ class AgentExamination:
         asked: list[tuple[Protocol, Endpoint]] = []
         if settings.reflector is not None:
             asked += [("udp", endpoint) for endpoint in settings.reflector.listen]
+        if settings.throughput is not None:
+            for endpoint in settings.throughput.listen:
+                asked += [("tcp", endpoint), ("udp", endpoint)]
         if settings.listen is not None:
             asked.append(("tcp", settings.listen))
         facts: list[PortFacts] = await asyncio.gather(
@@ -160,10 +163,16 @@ class AgentExamination:
         return list(judge_ports(facts, PROGRAM))
 
     async def _files(self, settings: AgentSettings) -> list[Diagnosis]:
+        granting = settings.throughput
         named = {
             "credentials": settings.credentials,
             "reflector.credentials": None if settings.reflector is None else settings.reflector.credentials,
             "api.token_file": None if settings.api is None else settings.api.token_file,
+            "throughput.token_file": None if granting is None else granting.token_file,
+            **{
+                f"throughput_paths[{index}].token_file": tested.token_file
+                for index, tested in enumerate(settings.throughput_paths)
+            },
         }
         complaints = await apart(_complaints, settings, self._folder)
         facts: list[SecretFacts] = await asyncio.gather(
@@ -185,7 +194,8 @@ class AgentExamination:
 
 def _listened(settings: AgentSettings) -> list[Endpoint]:
     reflector = () if settings.reflector is None else settings.reflector.listen
-    return [endpoint for endpoint in (*reflector, settings.listen) if endpoint is not None]
+    granting = () if settings.throughput is None else settings.throughput.listen
+    return [endpoint for endpoint in (*reflector, *granting, settings.listen) if endpoint is not None]
 
 
 def _complaints(settings: AgentSettings, folder: Path) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.runtime.settings import load
+from agent.settings import AgentSettings
 from tests.support.requirements import require_binary
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -27,6 +29,19 @@ def test_the_examples_pass_as_shipped(tmp_path: Path, program: str, file: str) -
     )
     assert done.returncode == 0, done.stderr
     assert "ok:" in done.stdout
+
+
+def test_what_the_agents_example_only_mentions_can_be_said_too(tmp_path: Path) -> None:
+    """Throughput, which is off there, is read as it stands when its comment signs are taken away."""
+    shown, _, mentioned = (DEPLOY / "examples" / "agent.yaml").read_text().partition("# throughput:\n")
+    lines = ["throughput:", *mentioned.splitlines()]
+    said = [line.removeprefix("# ") for line in lines if not line.startswith("# Lines")]
+    file = tmp_path / "agent.yaml"
+    file.write_text(shown + "\n".join(said) + "\n")
+    settings = load(file, AgentSettings, files=False)
+    assert settings.throughput is not None
+    assert len(settings.throughput_paths) == 1
+    assert list(settings.warnings()) == []
 
 
 @pytest.mark.parametrize("unit", ["isochrone-agent.service", "isochrone-collector.service"])

@@ -95,7 +95,11 @@ def test_everything_that_is_wrong_is_found_at_once(tmp_path: Path) -> None:
     (tmp_path / "token").chmod(0o644)
     config = tmp_path / "agent.yaml"
     config.write_text(
-        "site: s\nclock: {source: unsynchronised}\ncredentials: missing\napi: {token_file: token}\n"
+        "site: s\nlisten: 127.0.0.1:9461\nclock: {source: unsynchronised}\ncredentials: missing\n"
+        "api: {token_file: token}\n"
+        "throughput: {listen: ['198.51.100.7:9462'], allow: [127.0.0.1], token_file: token}\n"
+        "throughput_paths: [{target: t, address: 'h:1', token_file: gone, direction: up, floors: {up: 1G}, "
+        "slot: {every: 6h}}]\n"
         "reflector: {listen: ['198.51.100.7:862'], allow: [127.0.0.1]}\npaths:\n"
         f"- {{target: down, tier: city, address: '127.0.0.1:{free_port()}', limits: {{forward: '< 1ms'}}}}\n"
         "- {target: named, tier: hub, address: 'reflector.invalid', limits: {forward: '< 1ms'}}\n"
@@ -114,7 +118,10 @@ def test_everything_that_is_wrong_is_found_at_once(tmp_path: Path) -> None:
     }
     assert silent["down"] == "no answer: port unreachable"
     assert silent["far"] == "the probe was not sent: enetunreach"
-    assert sum(id_ == "file.secret" for id_, _ in found) == 2
+    assert sum(id_ == "file.secret" for id_, _ in found) == 4
+    assert {found["port.listen", f"{one} 198.51.100.7:9462"]["severity"] for one in ("tcp", "udp")} == {
+        "problem"
+    }
     assert all(
         one["remedy"]["zh"] and one["remedy"]["en"] for one in found.values() if one["severity"] == "problem"
     )
