@@ -278,6 +278,10 @@ def _probe(chosen: argparse.Namespace) -> int:
     too_much = too_much_of_one(Pace(chosen.interval, chosen.timeout))
     if too_much is not None:
         raise UsageError(f"--timeout {too_much}")
+    if chosen.limit is not None and chosen.floor is not None and not chosen.limit.met_by(chosen.floor):
+        raise UsageError(
+            f"--limit: impossible: the floor is {chosen.floor / 1e6:.2f} ms, the limit is {chosen.limit}"
+        )
     logs.configure("warning")
     return asyncio.run(
         probe(

@@ -271,6 +271,10 @@ def test_a_closed_port_is_said(host: str) -> None:
         (["probe", "stamp", "127.0.0.1", "--interval", "10"], "has no unit"),
         (["probe", "stamp", "127.0.0.1:99999"], "port above 65535"),
         (["probe", "stamp", "127.0.0.1", "--limit", "1ms"], "is no limit"),
+        (
+            ["probe", "stamp", "127.0.0.1", "--limit", "<= 4ms", "--floor", "4.13ms"],
+            "--limit: impossible: the floor is 4.13 ms, the limit is <= 4 ms",
+        ),
         (["probe", "stamp", "127.0.0.1", "--interval", "1us"], "out of range: at least 1ms and at most 1h"),
         (["probe", "icmp", "127.0.0.1", "--timeout", "2m"], "out of range: at least 1ms and at most 1m"),
         (
