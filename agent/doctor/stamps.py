@@ -129,16 +129,10 @@ async def _sent_to_self(family: socket.AddressFamily, host: str, where: str) -> 
 async def _exchange(socket_: TimestampedSocket, to: bytes, where: str) -> StampFacts:
     sent_ns: dict[int, int] = {}
     lags: list[int] = []
-    received = stamped = refused = 0
-    deadline = time.monotonic() + _WAIT_S
-    while time.monotonic() < deadline:
-        if len(sent_ns) < _DATAGRAMS:
-            wall_ns = time.time_ns()
-            (result,) = socket_.send([(b"isochrone-agent doctor", to, b"")])
-            if result < 0:
-                refused = -result
-                break
-            sent_ns[result] = wall_ns
+    received = stamped = 0
+
+    async def take() -> None:
+        nonlocal received, stamped, lags
         await asyncio.sleep(_PAUSE_S)
         for datagram in socket_.receive():
             received += 1
@@ -148,8 +142,16 @@ async def _exchange(socket_: TimestampedSocket, to: bytes, where: str) -> StampF
             for stamp in socket_.transmit_stamps()
             if stamp.transmit_id in sent_ns
         ]
-        if len(sent_ns) == _DATAGRAMS and received >= _DATAGRAMS and len(lags) >= _DATAGRAMS:
-            break
+
+    for _ in range(_DATAGRAMS):
+        wall_ns = time.time_ns()
+        (result,) = socket_.send([(b"isochrone-agent doctor", to, b"")])
+        if result < 0:
+            return StampFacts(where, len(sent_ns), len(lags), received, stamped, os.strerror(-result))
+        sent_ns[result] = wall_ns
+        await take()
+    deadline = time.monotonic() + _WAIT_S
+    while (received < _DATAGRAMS or len(lags) < _DATAGRAMS) and time.monotonic() < deadline:
+        await take()
     lag_ns = sorted(lags)[len(lags) // 2] if lags else None
-    failure = os.strerror(refused) if refused else ""
-    return StampFacts(where, len(sent_ns), len(lags), received, stamped, failure, lag_ns)
+    return StampFacts(where, len(sent_ns), len(lags), received, stamped, lag_ns=lag_ns)

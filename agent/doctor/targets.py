@@ -145,13 +145,16 @@ def _silent(facts: TargetFacts) -> Diagnosis:
 def promised_limits(
     paths: Sequence[PathSettings], probed: Sequence[TargetFacts]
 ) -> tuple[PromisedLimit, ...]:
-    """The one-way limits of STAMP paths, those of a tier and a limit together."""
+    """The one-way limits that STAMP paths are promised, those of a tier and a limit together.
+
+    Where only the round trip is promised, the clock need prove nothing.
+    """
     proofs: dict[int, bool] = {
         id(one.path): _proves(one.path, one.round_trip_ns) for one in probed if one.round_trip_ns is not None
     }
     grouped: dict[tuple[str, str, Any], PromisedLimit] = {}
     for path in paths:
-        if path.kind != "stamp":
+        if path.kind != "stamp" or (path.limits.forward is None and path.limits.reverse is None):
             continue
         forward, reverse, _ = path.limits.complete()
         floors = path.floors_ns()

@@ -157,11 +157,12 @@ def test_the_sandbox_holds(machine: Machine) -> None:
         (f"python3 -c {READ_CLOCK!r}", r"kernel state [0-5]"),
         (f"isochrone-agent probe route {OUTSIDE}:8620 --json", r'"fingerprint"'),
         (f"isochrone-agent probe icmp {OUTSIDE} --json", r'"answered": 5'),
+        ("isochrone-agent doctor --config /etc/isochrone/agent.yaml --json", r'"problem": 0'),
     ],
 )
 @pytest.mark.usefixtures("neighbour")
 def test_what_an_agent_does_is_permitted(machine: Machine, command: str, expected: str) -> None:
-    """Reading the clock, tracing the route and sending echoes work under the unit's own restrictions."""
+    """Reading the clock, tracing the route, sending echoes and the doctor work under the unit's own restrictions."""
     unit = (machine.root / "etc/systemd/system" / AGENT).read_text(encoding="utf-8")
     once = [
         "Type=oneshot"
@@ -177,6 +178,26 @@ def test_what_an_agent_does_is_permitted(machine: Machine, command: str, expecte
     machine.run("systemctl", "start", "once.service")
     assert re.search(expected, machine.journal("once.service"))
     (machine.root / "etc/systemd/system/once.service").unlink()
+
+
+@pytest.mark.usefixtures("neighbour")
+@pytest.mark.parametrize(
+    ("program", "config", "unit"), [("agent", "agent.yaml", AGENT), ("collector", "fleet.yaml", COLLECTOR)]
+)
+def test_doctor_finds_no_problem(machine: Machine, program: str, config: str, unit: str) -> None:
+    """As root it sees what the service sees, and disturbs nothing: unit, capabilities, ports, state."""
+    before = machine.property(unit, "MainPID")
+    told = machine.run(f"{BIN}/isochrone-{program}", "doctor", f"--config=/etc/isochrone/{config}", "--json")
+    found = {(one["id"], one["subject"]): one for one in json.loads(told)["findings"]}
+    assert found["service.unit", ""]["numbers"]["pid"] == int(before)
+    assert {one["numbers"]["ours"] for (id_, _), one in found.items() if id_ == "port.listen"} == {True}
+    if program == "agent":
+        assert found["privilege.net_raw", ""]["numbers"]["by_unit"]
+        assert found["target.reach", ""]["numbers"]["answered"] == 2
+    else:
+        assert found["state.disk", "/var/lib/isochrone-collector/state.sqlite"]["numbers"]["state_octets"] > 0
+        assert found["agent.plan", ""]["numbers"]["missing"] == 0
+    assert machine.property(unit, "MainPID") == before
 
 
 def test_a_reload_keeps_the_counts(machine: Machine) -> None:

@@ -50,9 +50,20 @@ async def examine(steps: Mapping[str, Step], total_s: float = TOTAL_S) -> list[D
     for name, task in tasks.items():
         if not task.done() or task.cancelled():
             found.append(_unfinished(name, total_s))
+        elif isinstance(task.exception(), OSError):
+            found.append(_failed(name, task.exception()))
         else:
             found += task.result()
     return found
+
+
+def _failed(name: str, error: BaseException | None) -> Diagnosis:
+    """What the system refused that no judgement reckons with; other exceptions are faults of ours."""
+    return UNFINISHED.warning(
+        Name(f"系统拒绝：{error}", f"the system refused: {error}"),
+        Name("以 root 或服务的用户再运行一次。", "Run it again as root, or as the service's user."),
+        subject=name,
+    )
 
 
 def _unfinished(name: str, total_s: float) -> Diagnosis:

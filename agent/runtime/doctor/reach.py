@@ -103,12 +103,13 @@ def judge_more(check: Check, count: int, remedy: Name) -> Iterator[Diagnosis]:
 
 async def look_up(hosts: Iterable[str]) -> dict[str, NameAnswer]:
     """Look up hosts, each for 5 s at most; an address is its own answer."""
-    return await each(hosts, _look_up, _LOOKUPS_AT_ONCE)
+    distinct = list(dict.fromkeys(hosts))
+    found = {host: NameAnswer((host,)) for host in distinct if is_address(host)}
+    names = [host for host in distinct if host not in found]
+    return found | await each(names, _look_up, _LOOKUPS_AT_ONCE)
 
 
 async def _look_up(host: str) -> NameAnswer:
-    if is_address(host):
-        return NameAnswer((host,))
     begun = time.monotonic()
     try:
         async with asyncio.timeout(_LOOKUP_S):

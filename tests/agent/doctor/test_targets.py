@@ -155,8 +155,12 @@ def test_floors_count_for_what_a_round_trip_proves() -> None:
 
 
 def test_only_stamp_paths_have_one_way_limits() -> None:
-    """And directions with limits of their own are judged by themselves."""
-    paths = [path("192.0.2.1", limits={"forward": "< 1ms", "reverse": "< 2ms"}), path("192.0.2.1", "icmp")]
+    """Where they are promised any; and directions with limits of their own are judged by themselves."""
+    paths = [
+        path("192.0.2.1", limits={"forward": "< 1ms", "reverse": "< 2ms"}),
+        path("192.0.2.1", "icmp"),
+        path("192.0.2.1", limits={"round_trip": "< 1ms"}),
+    ]
     assert [(one.direction, one.limit.limit_ns) for one in promised_limits(paths, [])] == [
         ("forward", MS),
         ("reverse", 2 * MS),

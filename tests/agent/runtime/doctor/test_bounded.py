@@ -36,6 +36,22 @@ async def test_what_hangs_is_given_up_and_said_to_be() -> None:
     assert found[0].subject == "slow"
 
 
+async def test_what_the_system_refuses_takes_nothing_else_along() -> None:
+    """It is told by itself; a fault of ours is not hidden."""
+
+    async def refused() -> Sequence[Diagnosis]:
+        raise PermissionError(1, "not permitted")
+
+    async def wrong() -> Sequence[Diagnosis]:
+        raise ZeroDivisionError
+
+    found = await examine({"odd": refused(), "quick": well()})
+    assert [(one.id, one.subject) for one in found] == [(UNFINISHED.id, "odd"), (WELL.id, "")]
+    assert "not permitted" in found[0].found.en
+    with pytest.raises(ZeroDivisionError):
+        await examine({"wrong": wrong()})
+
+
 def test_a_thread_that_blocks_is_not_waited_for() -> None:
     """Neither by the examination nor by the end of the event loop."""
     stuck = threading.Event()
