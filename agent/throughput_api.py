@@ -7,6 +7,9 @@
 A lease is for the address that asks, and only it can see and end it. 409 and 429 say with Retry-After when to come
 again, in seconds.
 
+Both tokens go in the clear, as all else on this server does: whoever can listen on the way between the two could test
+in the peer's name, from its address. Where that is to be feared, the HTTP server belongs on a management network.
+
 A request is looked at in the order of what that costs: the address and how often it comes, then the token, then the
 body, of at most 4 KiB and within 2 s. Who is turned away before is not read to the end, and his connection is closed.
 """

@@ -16,6 +16,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from agent.core.authentication import Key
 from agent.core.throughput.lease import (
     Admittance,
     Lease,
@@ -96,6 +97,14 @@ class LeaseDesk:
         decided = self._book.admit(proof, peer, protocol, self._now_ns())
         self._changed.set()
         return decided
+
+    def open(self, proof: Preamble, peer: bytes, protocol: DataProtocol) -> Key | None:
+        """The same for the doors of `agent.core.throughput.handshake`: the lease's token where it is admitted."""
+        if self.admit(proof, peer, protocol) is not Admittance.ADMITTED:
+            return None
+        lease = self.running(proof.lease)
+        assert lease is not None
+        return lease.token
 
     def find(self, lease: bytes, peer: bytes) -> tuple[Lease, LeaseState] | None:
         """A lease of an id, for the peer that has it; None: he has no such lease, or it is forgotten."""

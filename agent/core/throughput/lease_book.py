@@ -49,7 +49,8 @@ class LeaseRules:
         budget: bit/s of all tests together, each way by itself; None: the slots are bound enough.
         rate_down, rate_up: bit/s, the most that one lease may have.
         longest_ns: the longest test.
-        octets_per_day: of payload of both ways, for each IPv4 address and each IPv6 /64, in a day of Asia/Shanghai.
+        octets_per_day: of payload of both ways, for each IPv4 address and each IPv6 /64, in a day of Asia/Shanghai; a
+            wall clock that is set over midnight begins one.
         streams: the most of one way.
         start_ns: how long after the grant data sockets are admitted.
         grace_ns: how long after the end of data the results are waited for.

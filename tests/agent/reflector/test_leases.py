@@ -10,6 +10,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from agent.core.authentication import Key
 from agent.core.throughput.lease import (
     Admittance,
     Lease,
@@ -195,6 +196,17 @@ async def test_only_its_peer_finds_a_lease() -> None:
     assert desk.find(lease.id, OTHER) is None
     assert desk.find(bytes(8), PEER) is None
     assert desk.running(lease.id) is lease
+
+
+async def test_a_door_gets_the_token_of_who_is_admitted() -> None:
+    """Once for each stream; whoever proves nothing gets none, and leaves the stream free."""
+    desk = LeaseDesk(RULES)
+    lease = granted(desk)
+    hello = Preamble(PreambleKind.HELLO, Way.DOWN, 0, lease.id, bytes(16))
+    assert desk.open(hello.proof(Key(bytes(16))), PEER, Protocol.TCP) is None
+    proof = hello.proof(lease.token)
+    assert desk.open(proof, PEER, Protocol.TCP) == lease.token
+    assert desk.open(proof, PEER, Protocol.TCP) is None
 
 
 async def test_reports_are_kept_but_not_for_ever() -> None:
