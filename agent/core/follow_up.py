@@ -61,29 +61,24 @@ class FollowUps:
         arrived[replies.rows] = True
         waiting = np.flatnonzero(arrived & self._holds)
         everything = joined(self._held.take(waiting), replies)
-        nothing = np.zeros(len(waiting), np.int64)
-        reflected = np.concatenate((nothing, told.reflected))
-        left_ns = np.concatenate((nothing, told.left_ns))
         # by session; within each, what was held first, then as it arrived
         order = np.argsort(everything.rows, kind="stable")
-        everything, reflected, left_ns = everything.take(order), reflected[order], left_ns[order]
+        rows = everything.rows[order]
+        followed = np.append(rows[1:] == rows[:-1], False)
+        ready = everything.take(order[followed])
+        # what follows has arrived just now, for no more than one of a session was held
+        following = order[1:][followed[:-1]] - len(waiting)
+        reflected, left_ns = told.reflected[following], told.left_ns[following]
 
-        followed = np.append(everything.rows[1:] == everything.rows[:-1], False)
-        first = np.flatnonzero(followed)
-        lags_ns = left_ns[first + 1] - everything.t3_ns[first]
-        true = (
-            (left_ns[first + 1] != 0)
-            & (reflected[first + 1] == everything.reflected[first])
-            & (lags_ns >= 0)
-            & (lags_ns <= _LONGEST_LAG_NS)
-        )
-        everything.t3_ns[first[true]] += lags_ns[true]
+        lags_ns = left_ns - ready.t3_ns
+        true = (left_ns != 0) & (reflected == ready.reflected) & (lags_ns >= 0) & (lags_ns <= _LONGEST_LAG_NS)
+        ready.t3_ns[true] += lags_ns[true]
         told_now = int(np.count_nonzero(true))
         self.told += told_now
-        self.untold += len(first) - told_now
+        self.untold += len(true) - told_now
 
-        self._hold(everything.take(np.flatnonzero(~followed)))
-        return everything.take(first)
+        self._hold(everything.take(order[~followed]))
+        return ready
 
     def release(self, probes: Probes | None = None) -> Replies:
         """Replies that will be held back no longer: those to these probes, or all."""

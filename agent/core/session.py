@@ -273,22 +273,22 @@ class SenderSessions:
             & (rings.wire[slots] == replies.timestamps)
         )
         fates = np.full(len(known), ReplyFate.UNKNOWN, np.uint8)
-        # by session, and within a session in order of arrival
         chosen = np.flatnonzero(known)
-        chosen = chosen[np.argsort(replies.rows[chosen], kind="stable")]
         if len(chosen) == 0:
             return fates
-        replies = replies.take(chosen)
-        sequences, slots, rows = sequences[chosen], slots[chosen], replies.rows
+        if len(chosen) < len(known) or (replies.rows[1:] < replies.rows[:-1]).any():
+            # by session, and within a session in order of arrival
+            chosen = chosen[np.argsort(replies.rows[chosen], kind="stable")]
+            replies = replies.take(chosen)
+            sequences, slots, state = sequences[chosen], slots[chosen], state[chosen]
+        rows = replies.rows
         rings.stateful[rows[replies.reflected != replies.sequences]] = True
 
         t1_ns = rings.t1_ns[slots]
         stepped = self._steps.crossed(t1_ns, replies.t4_ns)
         # across a step nothing is known of the time but that nobody has given the probe up yet
         in_time = (replies.t4_ns - t1_ns <= rings.timeout_ns[rows]) | stepped
-        ordinary = (
-            in_time & (state[chosen] == _IN_FLIGHT) & self._in_order(rows, sequences, replies.reflected)
-        )
+        ordinary = in_time & (state == _IN_FLIGHT) & self._in_order(rows, sequences, replies.reflected)
         found = np.full(len(chosen), ReplyFate.COUNTED, np.uint8)
         if not ordinary.all():
             unusual = np.isin(rows, rows[~ordinary])

@@ -37,6 +37,8 @@ _FEW: Final = 8
 """Up to so many at a time are read faster one by one than as arrays."""
 
 BATCH: Final = 64
+_NEVER_FRAGMENTED: Final = 512
+"""Octets that pass everywhere with all their headers: 576 do (RFC 791, section 3.1)."""
 
 
 class TimestampedSocket:
@@ -95,6 +97,7 @@ class TimestampedSocket:
                 dscp=dscp,
                 answering=answering,
                 hear_errors=hear_errors,
+                whole=payload_octets <= _NEVER_FRAGMENTED,
             )
             if opened is None:
                 socket_options.bind(self._socket, self._protocol, address or ("", 0))

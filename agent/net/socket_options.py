@@ -12,6 +12,8 @@ from agent.net.protocols import IPV4, IPV6, Protocol
 _SO_RCVBUFFORCE: Final = 33
 _IP_RECVTTL: Final = 12
 _IP_RECVTOS: Final = 13
+_IP_MTU_DISCOVER: Final = 10
+_IP_PMTUDISC_PROBE: Final = 3
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=9I")
 _MEMINFO_DROPS: Final = 8
@@ -22,9 +24,14 @@ _ANSWERING_BUFFER_OCTETS: Final = 16 << 20
 
 
 def configure(
-    socket_: socket.socket, protocol: Protocol, *, dscp: int, answering: bool, hear_errors: bool
+    socket_: socket.socket, protocol: Protocol, *, dscp: int, answering: bool, hear_errors: bool, whole: bool
 ) -> None:
     """Ask for what `agent.net.datagram.TimestampedSocket` says of these arguments.
+
+    Args:
+        socket_, protocol: which.
+        dscp, answering, hear_errors: as there.
+        whole: what is sent is so short that it is never fragmented.
 
     Raises:
         OSError: the kernel refuses something.
@@ -47,6 +54,9 @@ def configure(
     else:
         option(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
         option(socket.IPPROTO_IP, socket.IP_TTL, 255)
+        if whole:
+            # then the kernel need not draw a number for its fragments (RFC 6864, section 4.1)
+            option(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
         if answering:
             option(socket.IPPROTO_IP, _IP_RECVTTL, 1)
             option(socket.IPPROTO_IP, IPV4.packet_info, 1)

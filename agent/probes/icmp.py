@@ -21,7 +21,7 @@ from agent.probes.destinations import Destinations
 from agent.probes.outlet import Outlet, Packets, count_discarded, stamped_arrivals
 from agent.settings import PathSettings
 
-_BATCH: Final = 1024
+_BATCH: Final = 1280
 _LONGEST_ARRIVAL: Final = 128
 _LEAST_IP_HEADER: Final = 20
 _SEQUENCE: Final = 0xFFFF_FFFF

@@ -144,9 +144,9 @@ class Outlet(PlannedOutlet[_Written]):
         """Await the transmit times of what was taken, and use the room of what is done again."""
         self._spare += [plan.packets for plan in done][: max(0, _SPARE - len(self._spare))]
         if taken:
-            ids = np.concatenate(
-                [np.arange(span.result or 0, (span.result or 0) + span.stop - span.first) for span in taken]
-            )
+            counts = np.array([span.stop - span.first for span in taken])
+            numbers = np.array([span.result for span in taken])
+            ids = np.repeat(numbers - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
             places = ids % _AWAITED_STAMPS
             self._awaited_id[places] = ids
             self._last_awaited = int(ids[-1])

@@ -28,7 +28,7 @@ from agent.probes.outlet import Packets, count_discarded
 from agent.probes.stamp_outlet import NOBODY, FollowingUp, Heard, StampOutlet
 from agent.settings import PathSettings
 
-_BATCH: Final = 512
+_BATCH: Final = 1280
 _LONGEST_REPLY: Final = 128
 _REQUEST: Final = np.dtype(
     {

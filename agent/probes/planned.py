@@ -6,6 +6,7 @@ import abc
 import threading
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -198,11 +199,12 @@ class PlannedOutlet(abc.ABC, Generic[PlanT]):
         columns = np.array([(span.sent_ns, span.wall_ns) for span in taken], np.int64)
         sent_ns, wall_ns = np.repeat(columns, counts, axis=0).T
         wire = np.repeat(np.array([span.wire for span in taken], np.uint64), counts)
+        pieces = _pieces(taken)
         probes = Probes(
-            np.concatenate([span.plan.probes.rows[span.first : span.stop] for span in taken]),
-            np.concatenate([span.plan.probes.sequences[span.first : span.stop] for span in taken]),
+            np.concatenate([plan.probes.rows[first:stop] for plan, first, stop in pieces]),
+            np.concatenate([plan.probes.sequences[first:stop] for plan, first, stop in pieces]),
         )
-        due_ns = np.concatenate([span.plan.due[span.first : span.stop] for span in taken])
+        due_ns = np.concatenate([plan.due[first:stop] for plan, first, stop in pieces])
         self.settled(taken, done, probes)
         return Taken(probes, due_ns, sent_ns, wall_ns, wire), not_sent
 
@@ -214,20 +216,37 @@ class PlannedOutlet(abc.ABC, Generic[PlanT]):
         with self.sending:
             return self._plans[0].due_ns[self._plans[0].position] if self._plans else None
 
-    def send_due(self, now_ns: int) -> None:
-        """Send what is due at monotonic time `now_ns`, but for what is overdue."""
+    def send_due(self, now_ns: int) -> int | None:
+        """Send what is due at monotonic time `now_ns`, but for what is overdue; when the next probe is due."""
         with self.sending:
-            while self._plans and self._plans[0].due_ns[self._plans[0].position] <= now_ns:
-                plan = self._plans[0]
-                first = bisect_left(plan.due_ns, now_ns - _OVERDUE_NS, plan.position)
-                if first > plan.position:
-                    self.spans.append(Span(plan, plan.position, first, None, 0, 0, 0))
-                stop = bisect_right(plan.due_ns, now_ns, first)
+            plans = self._plans
+            while plans:
+                plan = plans[0]
+                due_ns, position = plan.due_ns, plan.position
+                if due_ns[position] > now_ns:
+                    return due_ns[position]
+                first = position
+                if due_ns[position] < now_ns - _OVERDUE_NS:
+                    first = bisect_left(due_ns, now_ns - _OVERDUE_NS, position)
+                    self.spans.append(Span(plan, position, first, None, 0, 0, 0))
+                stop = bisect_right(due_ns, now_ns, first)
                 if stop > first:
                     self.depart(plan, first, stop, now_ns)
                 plan.position = stop
-                if plan.position == len(plan.due_ns):
-                    self._plans.popleft()
+                if stop == len(due_ns):
+                    plans.popleft()
+            return None
+
+
+def _pieces(spans: Sequence[Span[PlanT]]) -> list[tuple[PlanT, int, int]]:
+    """What of which plan spans are made of; of those that follow each other in a plan, one piece."""
+    pieces: list[tuple[PlanT, int, int]] = []
+    for span in spans:
+        if pieces and pieces[-1][0] is span.plan and pieces[-1][2] == span.first:
+            pieces[-1] = (span.plan, pieces[-1][1], span.stop)
+        else:
+            pieces.append((span.plan, span.first, span.stop))
+    return pieces
 
 
 _NONE: Final[Integers] = np.zeros(0, np.int64)

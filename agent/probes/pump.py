@@ -27,8 +27,8 @@ class Plan(Protocol):
     def next_due_ns(self) -> int | None:
         """When the next packet is due, monotonic time; None where there is none."""
 
-    def send_due(self, now_ns: int) -> None:
-        """Send what is due."""
+    def send_due(self, now_ns: int) -> int | None:
+        """Send what is due; when the next packet is."""
 
 
 class Pump:
@@ -87,15 +87,19 @@ class Pump:
     def _run(self) -> None:
         try:
             sharpen_timers()
-            while (due_ns := self._wait_for_plan()) is not None:
+            due_ns = self._wait_for_plan()
+            while due_ns is not None:
                 ahead_ns = self._leaves_ns(due_ns) - time.monotonic_ns()
                 if ahead_ns > 0:
                     time.sleep(ahead_ns / _SECOND_NS)
-                now_ns = time.monotonic_ns()
-                for plan in self._plans:
-                    plan.send_due(now_ns)
+                due_ns = self._send_due(time.monotonic_ns())
         except Exception as error:
             self._failed(error)
+
+    def _send_due(self, now_ns: int) -> int | None:
+        """Send what is due; when the next packet is, as soon as there is one; None once stopped."""
+        following = [due_ns for plan in self._plans if (due_ns := plan.send_due(now_ns)) is not None]
+        return min(following) if following and not self._stopped else self._wait_for_plan()
 
     def _leaves_ns(self, due_ns: int) -> int:
         """When a packet that is due leaves with its bunch."""

@@ -31,7 +31,7 @@ periodic path with a timeout of ten intervals needs."""
 MAX_RATE: Final = 100_000
 """Probes a second of one agent."""
 
-LONGEST_BEAT_NS: Final = 50_000_000
+LONGEST_BEAT_NS: Final = 100_000_000
 """The probes of no longer time are planned at once."""
 
 _REMEMBERED_TIMEOUTS: Final = 4

@@ -90,7 +90,7 @@ def test_an_agent_refuses_what_would_take_all_memory() -> None:
     path = "- {{target: t{}, address: a, interval: 1ms, timeout: {}, limits: {{forward: < 1s}}}}\n"
     one = "site: s\npaths:\n" + path.format(0, "60s")
     with pytest.raises(
-        ValueError, match=r"f:3: paths\[0\]\.timeout: .* at most 65536: a timeout of at most 16330ms"
+        ValueError, match=r"f:3: paths\[0\]\.timeout: .* at most 65536: a timeout of at most 16280ms"
     ):
         refuse(one)
     many = "site: s\npaths:\n" + "".join(path.format(number, "16s") for number in range(65))
