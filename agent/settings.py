@@ -18,6 +18,7 @@ from agent.core.schedule import Schedule
 from agent.core.stamp import DEFAULT_PORT, MAX_PAYLOAD
 from agent.credentials import load_credentials
 from agent.runtime.exceptions import ConfigError, UnreadError
+from agent.runtime.label_text import LabelText, NameText
 from agent.runtime.pace import MAX_PATHS, IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import (
@@ -258,9 +259,9 @@ class PathSettings(SessionSettings):
     Beyond the code point, what `SessionSettings` has is for stamp alone.
     """
 
-    target: Annotated[str, Field(min_length=1)]
-    tier: str = ""
-    provider: str = ""
+    target: NameText
+    tier: LabelText = ""
+    provider: LabelText = ""
     kind: ProbeKind = "stamp"
     address: Endpoint
     interval: IntervalNs = 100_000_000
@@ -343,7 +344,7 @@ class AgentSettings(Settings):
         plan_version: which compiled plan this file is.
     """
 
-    site: Annotated[str, Field(min_length=1)]
+    site: NameText
     listen: Endpoint | None = None
     clock: ClockSettings = AutomaticClockSettings()
     reflector: ReflectorSettings | None = None
@@ -351,7 +352,7 @@ class AgentSettings(Settings):
     recorder: RecorderSettings = RecorderSettings()
     api: ApiSettings | None = None
     credentials: Path | None = None
-    plan_version: str = ""
+    plan_version: LabelText = ""
     paths: Annotated[tuple[PathSettings, ...], Field(max_length=MAX_PATHS)] = ()
     throughput_paths: Annotated[tuple[ThroughputPathSettings, ...], Field(max_length=MAX_TESTED)] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

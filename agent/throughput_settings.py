@@ -21,6 +21,7 @@ from agent.core.throughput.lease_book import LeaseRules
 from agent.core.throughput.rates import Layer, Packets
 from agent.core.throughput.result import Floor
 from agent.runtime.exceptions import ConfigError, UnreadError
+from agent.runtime.label_text import LabelText, NameText
 from agent.runtime.quantities import (
     BitRate,
     Endpoint,
@@ -218,9 +219,9 @@ class ThroughputPathSettings(Settings):
         slot: when.
     """
 
-    target: Annotated[str, Field(min_length=1)]
-    tier: str = ""
-    provider: str = ""
+    target: NameText
+    tier: LabelText = ""
+    provider: LabelText = ""
     address: Annotated[Endpoint, AfterValidator(reachable)]
     token_file: Path
     direction: Directions = Directions.BOTH

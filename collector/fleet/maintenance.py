@@ -10,12 +10,13 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from agent.runtime.exceptions import UnreadError
+from agent.runtime.label_text import NameText
 from agent.runtime.moments import TimeNs
 from agent.runtime.quantities import DurationNs, format_duration
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
-from collector.fleet.names import Identifier, Tag, listed
+from collector.fleet.names import Identifier, listed
 from collector.sla.maintenance import (
     DAY_NS,
     Category,
@@ -87,7 +88,7 @@ class SelectorSettings(Settings):
     sites: tuple[Identifier, ...] = ()
     sources: tuple[Identifier, ...] = ()
     targets: tuple[Identifier, ...] = ()
-    tags: tuple[Tag, ...] = ()
+    tags: tuple[NameText, ...] = ()
 
     def selector(self) -> Selector:
         """The same, to be asked."""

@@ -9,19 +9,18 @@ from typing import Annotated, Final, Protocol
 from pydantic import Field
 
 from agent.runtime.exceptions import UnreadError
+from agent.runtime.label_text import NameText
 from agent.runtime.settings import Settings
 from agent.runtime.yaml_lines import Location
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
-Tag = Annotated[str, Field(min_length=1, max_length=64)]
-"""What several paths or sites have in common, such as `direct-link`."""
 
 
 class NameSettings(Settings):
     """What people call a thing."""
 
-    zh: Annotated[str, Field(min_length=1)]
-    en: Annotated[str, Field(min_length=1)]
+    zh: NameText
+    en: NameText
 
 
 _NAMED: Final = 20

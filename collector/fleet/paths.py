@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from agent.core.schedule import Schedule
+from agent.runtime.label_text import LabelText, NameText
 from agent.runtime.pace import IntervalNs, Pace, TimeoutNs, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import Endpoint
 from agent.runtime.session_settings import SessionSettings
 from agent.runtime.yaml_lines import Location
-from collector.fleet.names import Identifier, Tag
+from collector.fleet.names import Identifier
 from collector.fleet.sites import SiteSettings
 
 
@@ -41,10 +42,10 @@ class FleetPathSettings(SessionSettings):
     interval: IntervalNs = 100_000_000
     schedule: Schedule = Schedule.PERIODIC
     timeout: TimeoutNs = 1_000_000_000
-    provider: str | None = None
+    provider: LabelText | None = None
     address: Endpoint | None = None
     fibre_km: Annotated[float, Field(gt=0, le=20_000)] | None = None
-    tags: tuple[Tag, ...] = ()
+    tags: tuple[NameText, ...] = ()
 
     @field_validator("address", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from agent.core.networks import Network
 from agent.core.stamp import DEFAULT_PORT
+from agent.runtime.label_text import LabelText, NameText
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
@@ -19,7 +20,7 @@ from agent.runtime.quantities import (
 )
 from agent.runtime.settings import Settings
 from agent.runtime.yaml_lines import Location
-from collector.fleet.names import Identifier, NameSettings, Tag
+from collector.fleet.names import Identifier, NameSettings
 
 ReflectorAddress = Annotated[Endpoint, endpoint_with_default_port(DEFAULT_PORT), AfterValidator(reachable)]
 
@@ -60,14 +61,14 @@ class SiteSettings(Settings):
     name: NameSettings
     lat: Annotated[float, Field(ge=-90, le=90)]
     lon: Annotated[float, Field(ge=-180, le=180)]
-    provider: str = ""
-    district: str = ""
+    provider: LabelText = ""
+    district: LabelText = ""
     agent: Annotated[Endpoint, AfterValidator(reachable)] | None = None
     reflector: ReflectorAddress | None = None
     probes_from: tuple[NetworkText, ...] = ()
     credentials: Annotated[str, Field(min_length=1)] | None = None
     clock: SiteClockSettings = SiteClockSettings()
-    tags: tuple[Tag, ...] = ()
+    tags: tuple[NameText, ...] = ()
 
     def sources(self) -> tuple[Network, ...]:
         """Networks that its probes come from, as far as they are known."""
