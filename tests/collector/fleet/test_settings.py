@@ -298,7 +298,7 @@ def test_a_page_without_an_address_is_warned_of() -> None:
             "interval: 50ms, timeout: 2s",
             "interval: 1ms, timeout: 1m",
             "paths[1].timeout",
-            "1m with interval 1ms means to remember 262144 probes, at most 65536: a timeout of at most 16330ms",
+            "1m with interval 1ms means to remember 262144 probes, at most 65536: a timeout of at most 16280ms",
         ),
         ("interval: 10s}", "interval: 1ns}", "source.interval", "at least 100ms and at most 1d"),
         ('"127.0.0.1:9462"', '"127.0.0.1:0"', "sites[1].agent", "has port 0"),
