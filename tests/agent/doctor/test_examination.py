@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.cli import main
+from agent.doctor.examination import AgentExamination
 from agent.runtime.lifecycle import ExitStatus
+from agent.runtime.settings import load
+from agent.settings import AgentSettings
 from tests.support.netns import joined_namespaces
 from tests.support.processes import agent_command, eventually, free_port, running
 from tests.support.requirements import require_root
@@ -126,6 +131,23 @@ def test_everything_that_is_wrong_is_found_at_once(tmp_path: Path) -> None:
         one["remedy"]["zh"] and one["remedy"]["en"] for one in found.values() if one["severity"] == "problem"
     )
     assert SECRET not in done.stdout + done.stderr
+
+
+async def test_it_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    """A target that keeps it waiting is given up and said to be; what was found by then is told."""
+    config = tmp_path / "agent.yaml"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        config.write_text(
+            "site: s\nclock: {source: declared, error_bound: 50us}\npaths:\n- {target: t, tier: city, "
+            f"address: '127.0.0.1:{mute.getsockname()[1]}', timeout: 5s, limits: {{forward: '< 1ms'}}}}\n"
+        )
+        begun = time.monotonic()
+        found = await AgentExamination(load(config, AgentSettings), config).run(total_s=0.5)
+        assert time.monotonic() - begun < 5
+    unfinished = {one.subject for one in found if one.id == "doctor.unfinished"}
+    assert unfinished >= {"targets", "clock"}
+    assert any(one.id == "socket.receive_buffer" for one in found)
 
 
 def test_who_lacks_a_privilege_is_told_which(tmp_path: Path) -> None:
