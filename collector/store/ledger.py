@@ -297,21 +297,21 @@ class Ledger:
         found: list[Sums] = []
         async with self._database.reading() as connection:
             for agents in self._agents_of(wanted):
-                for span, starts in ((blocks.DAY, tiles.days), *((blocks.HOUR, one) for one in tiles.hours)):
-                    found.append(await blocks.sums_of(connection, agents, span, starts))
+                for whole, starts in ((blocks.DAY, tiles.days), *((blocks.HOUR, one) for one in tiles.hours)):
+                    found.append(await blocks.sums_of(connection, agents, whole, starts))
             by_minute = [
                 await blocks.minutes_of(connection, None if wanted is None else wanted.tolist(), *edge)
                 for edge in tiles.edges
             ]
             by_minute.append(await self._journal(connection, from_minute, to_minute, self._agents_of(wanted)))
         found.append(Sums.of(Minutes.joined(by_minute).merged(), max(1, span)))
-        whole = Sums.joined(found).merged()
+        sums = Sums.joined(found).merged()
         if wanted is not None:
-            whole = whole.take(np.isin(whole.path, wanted))
+            sums = sums.take(np.isin(sums.path, wanted))
         left_out = await self._left_out(without, tiles, max(1, span))
         if not len(left_out):
-            return whole, left_out
-        return Sums.joined([whole, left_out.negated()]).merged(), left_out
+            return sums, left_out
+        return Sums.joined([sums, left_out.negated()]).merged(), left_out
 
     async def _left_out(self, without: Sequence[LeftOut], tiles: blocks.Tiles, span: int) -> Sums:
         """The sums of minutes that are left out, as parts of the sums that they are in."""

@@ -89,6 +89,7 @@ async def test_the_parts_of_a_window_make_it_up(store: Store) -> None:
         assert not len(left_out)
         assert_equal(parts.starting(first).merged(), whole)
         assert all(minute % span == 0 or minute % HOUR == 0 for minute in parts.minute.tolist())
+        assert any(minute % HOUR for minute in parts.minute.tolist())
         found = block_products(parts, numbers, store.numbers.limits, promised, span)
         for place, number in enumerate(numbers):
             mine = parts.take(parts.path == number)
