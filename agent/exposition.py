@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
@@ -266,13 +266,36 @@ def registry(agent: AgentView) -> CollectorRegistry:
     return made
 
 
-def render(agent: AgentView, own: CollectorRegistry) -> Iterator[str]:
+def render(agent: AgentView, own: CollectorRegistry, wanted: Container[str] | None = None) -> Iterator[str]:
     """Everything, in pieces of the Prometheus text format; what is counted is that of the first piece's moment.
 
     Args:
         agent: what is shown.
         own: the agent's own metrics, as `registry` makes them.
+        wanted: only families that have one of these names, or samples of one; None: all.
     """
     agent.settle()
-    yield from render_paths(agent.paths, agent.monotonic_ns())
+    yield from render_paths(agent.paths, agent.monotonic_ns(), wanted)
+    if wanted is not None:
+        shown = CollectorRegistry(auto_describe=False)
+        shown.register(_Some(own, wanted))
+        own = shown
     yield generate_latest(own).decode()
+
+
+class _Some(Collector):
+    """Those families of a registry that have samples of these names."""
+
+    def __init__(self, of: CollectorRegistry, wanted: Container[str]) -> None:
+        self._of = of
+        self._wanted = wanted
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing, as for the agent's own."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        for family in self._of.collect():
+            if any(sample.name in self._wanted for sample in family.samples):
+                yield family

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from typing import Final
 
 from aiohttp import web
@@ -21,7 +21,7 @@ class HttpBindError(IsochroneError):
 
 
 def create_app(
-    render: Callable[[], Iterator[str]],
+    render: Callable[[Container[str] | None], Iterator[str]],
     give_way: Callable[[], None],
     reload: Callable[[], Awaitable[None]],
     not_ready: Callable[[], str],
@@ -29,7 +29,8 @@ def create_app(
     """The application.
 
     Args:
-        render: what /metrics shows, in pieces, between which probes can be sent.
+        render: what /metrics shows, in pieces, between which probes can be sent; of the metrics of these names alone
+            where a request says so (`name[]`, as other exporters have it).
         give_way: called between pieces, to see to that.
         reload: takes over the settings as they are now; raises IsochroneError where it cannot.
         not_ready: why the agent is not ready yet; empty where it is.
@@ -38,7 +39,8 @@ def create_app(
     async def metrics(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
         await response.prepare(request)
-        for piece in render():
+        names = request.query.getall("name[]", None)
+        for piece in render(None if names is None else frozenset(names)):
             await response.write(piece.encode())
             give_way()
             await asyncio.sleep(0)

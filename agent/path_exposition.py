@@ -7,7 +7,7 @@ copied first, and the text is made of the copy in pieces between which the event
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Protocol
@@ -25,6 +25,9 @@ from agent.core.session_report import SessionReport
 
 _SECOND_NS: Final = 1e9
 _PATHS_PER_PIECE: Final = 32
+_SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
+"""What a sample's name has after that of its family."""
+
 _LABELS: Final = "\0"
 """Stands for a path's labels in a template: no label can contain it."""
 
@@ -79,84 +82,132 @@ class _Moment:
         return cls([_label_text(ledger.labels) for ledger in ledgers], counts, minima_ns, not_sent)
 
 
-def render_paths(paths: Sequence[PathView], now_ns: int) -> Iterator[str]:
-    """The metrics of all paths as they are when the first piece is asked for, at monotonic time `now_ns`."""
+def render_paths(
+    paths: Sequence[PathView], now_ns: int, wanted: Container[str] | None = None
+) -> Iterator[str]:
+    """The metrics of all paths as they are when the first piece is asked for, at monotonic time `now_ns`.
+
+    Args:
+        paths: all.
+        now_ns: by which recent minima are judged.
+        wanted: only families that have one of these names, or samples of one; None: all.
+    """
+    for name, pieces in _families(paths, now_ns):
+        if wanted is None or any(f"{name}{suffix}" in wanted for suffix in _SUFFIXES):
+            yield from pieces
+
+
+def _families(paths: Sequence[PathView], now_ns: int) -> Iterator[tuple[str, Iterator[str]]]:
+    """Each family with its pieces, of which none is made before it is asked for."""
     ledgers = [path.ledger for path in paths]
     moment = _Moment.of(ledgers, now_ns)
-    for name, documentation, which in (
-        (metrics.PROBE_SENT, "Probes that the kernel took.", columns.SENT),
-        (metrics.PROBE_LATE, "Replies after the timeout; their probes are lost.", columns.LATE),
+    for name, kind, documentation, which in (
+        (metrics.PROBE_SENT, "counter", "Probes that the kernel took.", columns.SENT),
+        (metrics.PROBE_LATE, "counter", "Replies after the timeout; their probes are lost.", columns.LATE),
         (
             metrics.CLOCK_CONTRADICTIONS,
+            "counter",
             "Replies that prove a clock wrong by more than it admits.",
             columns.CLOCK_CONTRADICTIONS,
         ),
         (
             metrics.FLOOR_CONTRADICTIONS,
+            "counter",
             "Replies faster than the configured distance allows.",
             columns.FLOOR_CONTRADICTIONS,
         ),
         (
             metrics.CLOCK_STEPPED_REPLIES,
+            "counter",
             "Replies of unknown delay, for this clock was set meanwhile.",
             columns.STEPPED,
         ),
+        (metrics.PROBE_IN_FLIGHT, "gauge", "Probes neither answered nor given up.", columns.IN_FLIGHT),
     ):
-        yield _header(name, "counter", documentation)
-        yield from _counts(moment, f"{name}{{{_LABELS}}} %d\n", [which])
-    yield _header(metrics.PROBE_IN_FLIGHT, "gauge", "Probes neither answered nor given up.")
-    yield from _counts(moment, f"{metrics.PROBE_IN_FLIGHT}{{{_LABELS}}} %d\n", [columns.IN_FLIGHT])
+        yield name, _headed(name, kind, documentation, _counts(moment, f"{name}{{{_LABELS}}} %d\n", [which]))
 
-    yield from _by_direction(
-        moment,
+    yield (
         metrics.PROBE_OUTCOMES,
-        "Probes by what became of them; each counts once per direction.",
-        "".join(
-            f'{metrics.PROBE_OUTCOMES}{{{_LABELS},direction="%s",outcome="{outcome.label}"}} %%d\n'
-            for outcome in Outcome
+        _by_direction(
+            moment,
+            metrics.PROBE_OUTCOMES,
+            "Probes by what became of them; each counts once per direction.",
+            "".join(
+                f'{metrics.PROBE_OUTCOMES}{{{_LABELS},direction="%s",outcome="{outcome.label}"}} %%d\n'
+                for outcome in Outcome
+            ),
+            [columns.OUTCOMES + outcome for outcome in Outcome],
         ),
-        [columns.OUTCOMES + outcome for outcome in Outcome],
     )
     for name, documentation, which in (
         (metrics.PROBE_DUPLICATES, "Replies beyond the first to a probe.", columns.DUPLICATES),
         (metrics.PROBE_REORDERED, "Packets that a later one overtook.", columns.REORDERED),
     ):
-        yield from _by_direction(
-            moment, name, documentation, f'{name}{{{_LABELS},direction="%s"}} %%d\n', [which]
+        yield (
+            name,
+            _by_direction(moment, name, documentation, f'{name}{{{_LABELS},direction="%s"}} %%d\n', [which]),
         )
-    yield from _histograms(moment, metrics.DELAY, "Delay as measured.", columns.DELAY)
-    yield from _histograms(
-        moment, metrics.DELAY_VARIATION, "Delay less the recent minimum (PDV, RFC 5481).", columns.VARIATION
-    )
+    for name, documentation, which in (
+        (metrics.DELAY, "Delay as measured.", columns.DELAY),
+        (metrics.DELAY_VARIATION, "Delay less the recent minimum (PDV, RFC 5481).", columns.VARIATION),
+    ):
+        yield name, _histograms(moment, name, documentation, which)
 
-    yield _header(
-        metrics.INTERPACKET_DELAY_VARIATION,
-        "summary",
-        "By how much packets that follow each other differ in delay (IPDV, RFC 3393), without sign.",
-    )
-    yield from _pieces(moment, functools.partial(_differences, moment.counts))
+    def of_each(
+        kind: str, documentation: str, text_of: Callable[[int], str]
+    ) -> Callable[[str], Iterator[str]]:
+        return lambda name: _headed(name, kind, documentation, _pieces(moment, text_of))
 
-    yield _header(metrics.DELAY_MIN, "gauge", "Least delay of the last one to two minutes.")
-    yield from _pieces(moment, lambda index: _minima(moment.minima_ns[index].tolist()))
-    yield _header(metrics.DELAY_LIMIT, "gauge", "The limit that outcomes are counted against.")
-    yield from _pieces(moment, lambda index: _limits(ledgers[index]))
-    yield _header(metrics.DELAY_FLOOR, "gauge", "The least delay that physics allows.")
-    yield from _pieces(moment, lambda index: _floors(ledgers[index]))
-    yield _header(metrics.TARGET_RESOLVED, "gauge", "1 where the target's address is known.")
-    yield from _pieces(
-        moment, lambda index: f"{metrics.TARGET_RESOLVED}{{{_LABELS}}} {int(paths[index].resolved)}\n"
-    )
-    yield _header(metrics.LOSS_THRESHOLD, "gauge", "After how long a probe is lost (Tmax of RFC 7680).")
-    yield from _pieces(
-        moment,
-        lambda index: f"{metrics.LOSS_THRESHOLD}{{{_LABELS}}} {paths[index].timeout_ns / _SECOND_NS!r}\n",
-    )
-    yield _header(metrics.PATH_START, "gauge", "When the counts of the path were last zero (Unix time).")
-    yield from _pieces(moment, lambda index: _start(ledgers[index]))
-    yield _header(metrics.PROBE_REMARKED, "counter", "Packets whose marking was changed on the way.")
-    yield from _pieces(moment, lambda index: _remarked(paths[index].report))
-    yield _header(metrics.PROBE_NOT_SENT, "counter", "Probes due that were not sent: never loss.")
-    yield from _pieces(moment, lambda index: _not_sent(moment.not_sent[index]))
+    for name, family in {
+        metrics.INTERPACKET_DELAY_VARIATION: of_each(
+            "summary",
+            "By how much packets that follow each other differ in delay (IPDV, RFC 3393), without sign.",
+            functools.partial(_differences, moment.counts),
+        ),
+        metrics.DELAY_MIN: of_each(
+            "gauge",
+            "Least delay of the last one to two minutes.",
+            lambda index: _minima(moment.minima_ns[index].tolist()),
+        ),
+        metrics.DELAY_LIMIT: of_each(
+            "gauge", "The limit that outcomes are counted against.", lambda index: _limits(ledgers[index])
+        ),
+        metrics.DELAY_FLOOR: of_each(
+            "gauge", "The least delay that physics allows.", lambda index: _floors(ledgers[index])
+        ),
+        metrics.TARGET_RESOLVED: of_each(
+            "gauge",
+            "1 where the target's address is known.",
+            lambda index: f"{metrics.TARGET_RESOLVED}{{{_LABELS}}} {int(paths[index].resolved)}\n",
+        ),
+        metrics.LOSS_THRESHOLD: of_each(
+            "gauge",
+            "After how long a probe is lost (Tmax of RFC 7680).",
+            lambda index: f"{metrics.LOSS_THRESHOLD}{{{_LABELS}}} {paths[index].timeout_ns / _SECOND_NS!r}\n",
+        ),
+        metrics.PATH_START: of_each(
+            "gauge",
+            "When the counts of the path were last zero (Unix time).",
+            lambda index: _start(ledgers[index]),
+        ),
+        metrics.PROBE_REMARKED: of_each(
+            "counter",
+            "Packets whose marking was changed on the way.",
+            lambda index: _remarked(paths[index].report),
+        ),
+        metrics.PROBE_NOT_SENT: of_each(
+            "counter",
+            "Probes due that were not sent: never loss.",
+            lambda index: _not_sent(moment.not_sent[index]),
+        ),
+    }.items():
+        yield name, family(name)
+
+
+def _headed(name: str, kind: str, documentation: str, pieces: Iterator[str]) -> Iterator[str]:
+    """A family's pieces after what says of which kind it is."""
+    yield _header(name, kind, documentation)
+    yield from pieces
 
 
 def _header(name: str, kind: str, documentation: str) -> str:

@@ -214,7 +214,7 @@ class Agent:
         follow_routes = asyncio.create_task(self._routes.run(), name="follow routes")
         own = registry(self)
         app = create_app(
-            lambda: render(self, own),
+            lambda names: render(self, own, names),
             self._give_way,
             self.reload,
             lambda: "" if self._ready else "starting",

@@ -88,6 +88,22 @@ def test_all_pieces_are_of_one_moment() -> None:
     assert "".join(render_paths(paths, 0)) != expected
 
 
+def test_only_the_families_that_are_wanted_are_written() -> None:
+    """Whole, as they stand among all others; by their own names or those of their samples."""
+    paths = counted(3, "a", "b")
+    wanted = {metrics.PROBE_SENT, f"{metrics.DELAY}_bucket", metrics.DELAY_LIMIT}
+    text = "".join(render_paths(paths, 0))
+    some = "".join(render_paths(paths, 0, wanted))
+    kept = (metrics.PROBE_SENT, metrics.DELAY, metrics.DELAY_LIMIT)
+    families = text_string_to_metric_families(text)
+    expected = [
+        family for family in families if family.name in (*kept, metrics.PROBE_SENT.removesuffix("_total"))
+    ]
+    assert [*text_string_to_metric_families(some)] == expected
+    assert len(expected) == len(kept)
+    assert "".join(render_paths(paths, 0, ())) == ""
+
+
 def test_without_paths() -> None:
     """An agent that only reflects has families without samples."""
     assert all(line.startswith("#") for line in "".join(render_paths([], 0)).splitlines())

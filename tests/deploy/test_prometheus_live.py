@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ PATH_LABELS = {name: str(getattr(PATH, name)) for name in metrics.PATH_LABELS}
 class ProbingAgent(SimulatedAgent):
     """Sends some probes from scrape to scrape."""
 
-    def exposition(self) -> str:
+    def exposition(self, wanted: Container[str] | None = None) -> str:
         """What it shows, later each time."""
         self.run(200)
-        return super().exposition()
+        return super().exposition(wanted)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -148,12 +148,12 @@ class SimulatedAgent:
         """Time does not pass here."""
         return 0
 
-    def exposition(self) -> str:
-        """What `/metrics` says at this moment."""
+    def exposition(self, wanted: Container[str] | None = None) -> str:
+        """What `/metrics` says at this moment; of families with these names alone, where they are given."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(AgentCollector(self))
         Gauge(metrics.PROCESS_START, "Start time.", registry=registry).set(self.epoch)
-        return "".join(render(self, registry))
+        return "".join(render(self, registry, wanted))
 
 
 @dataclass
@@ -172,10 +172,11 @@ class MetricsServer:
     address: str = ""
     requests: int = 0
 
-    async def answer(self, _: web.Request) -> web.Response:
-        """The exposition."""
+    async def answer(self, request: web.Request) -> web.Response:
+        """The exposition, of the metrics that are asked for."""
         self.requests += 1
-        text = self.text or (self.agent.exposition() if self.agent is not None else "")
+        wanted = request.query.getall("name[]", None)
+        text = self.text or (self.agent.exposition(wanted) if self.agent is not None else "")
         return web.Response(text=text, status=self.status)
 
 
