@@ -69,6 +69,10 @@ class Taken:
     def __len__(self) -> int:
         return len(self.path)
 
+    def take(self, rows: Any) -> Taken:
+        """Some of the rows: a mask."""
+        return Taken(*(getattr(self, one.name)[rows] for one in fields(self)))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:

@@ -9,12 +9,15 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from collector.sources.layout import Layout
 from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
 
 _MAX_OCTETS: Final = 256 << 20
 _CHUNK_OCTETS: Final = 1 << 16
 _AT_A_TIME: Final = 64
+_ASKED: Final = [("name[]", name) for name in NEEDED]
+"""Half of what an agent tells is not needed here; one that does not know this parameter tells it all the same."""
 
 
 class AgentsSource:
@@ -36,6 +39,10 @@ class AgentsSource:
     ) -> None:
         self._agents = agents
         self._now_ns = now_ns
+        self._layouts: dict[str, Layout] = {}
+        self._latest: Layout | None = None
+        # Not left to the connector: who waits for a connection of it is given up as if the agent did not answer.
+        self._turn = asyncio.Semaphore(_AT_A_TIME)
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             connector=aiohttp.TCPConnector(limit=_AT_A_TIME, resolver=resolver),
@@ -43,15 +50,19 @@ class AgentsSource:
 
     async def read(self) -> Sequence[AgentReading]:
         """Scrape every agent."""
-        return await asyncio.gather(*(self._scrape(site, address) for site, address in self._agents.items()))
+        return await asyncio.gather(*(self._in_turn(site, address) for site, address in self._agents.items()))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
+    async def _in_turn(self, site: str, address: str) -> AgentReading:
+        async with self._turn:
+            return await self._scrape(site, address)
+
     async def _scrape(self, site: str, address: str) -> AgentReading:
         try:
-            async with self._session.get(f"http://{address}/metrics") as response:
+            async with self._session.get(f"http://{address}/metrics", params=_ASKED) as response:
                 if response.status != 200:
                     return self._unread(site, f"{address} answers {response.status} {response.reason}")
                 body = bytearray()
@@ -60,8 +71,8 @@ class AgentsSource:
                     if len(body) > _MAX_OCTETS:
                         return self._unread(site, f"{address}: more than {_MAX_OCTETS >> 20} MiB")
             taken_ns = self._now_ns()
-            # A thousand paths take a second: the page and the alerts must not wait for it.
-            return await asyncio.to_thread(_reading, site, body, taken_ns)
+            # A thousand paths take a second where they are new: the page and the alerts must not wait for it.
+            return await asyncio.to_thread(self._reading, site, body, taken_ns)
         except TimeoutError:
             return self._unread(site, f"{address} does not answer in time")
         except (aiohttp.ClientError, OSError) as error:
@@ -73,12 +84,23 @@ class AgentsSource:
     def _unread(self, site: str, reason: str, *, refused: bool = False) -> AgentReading:
         return AgentReading(site, up=False, reason=reason, taken_ns=self._now_ns(), refused=refused)
 
+    def _reading(self, site: str, body: bytearray, taken_ns: int) -> AgentReading:
+        for find in (self._known, self._like_another, Layout.learned):
+            layout = find(site, body)
+            found = None if layout is None else layout.read(body, taken_ns)
+            if layout is not None and found is not None:
+                self._layouts[site] = self._latest = layout
+                return found
+        return agent_reading(site, parse(body.decode(), NEEDED), taken_ns)
+
+    def _known(self, site: str, _: bytearray) -> Layout | None:
+        return self._layouts.get(site)
+
+    def _like_another(self, site: str, body: bytearray) -> Layout | None:
+        return None if self._latest is None else self._latest.of_another(site, body)
+
 
 def _refused(error: Exception) -> bool:
     """Whether the host is there, and nothing listens on it."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     return isinstance(cause, ConnectionRefusedError)
-
-
-def _reading(site: str, body: bytearray, taken_ns: int) -> AgentReading:
-    return agent_reading(site, parse(body.decode(), NEEDED), taken_ns)

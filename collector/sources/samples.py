@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from agent.core import metrics
 from agent.core.histogram import BUCKETS, LE_LABELS
@@ -35,10 +35,10 @@ NEEDED: Final = (
 )
 """The metrics that readings are made of."""
 
-_OUTCOMES: Final = {outcome.label: outcome for outcome in Outcome}
-_BUCKETS: Final = {float(le): index for index, le in enumerate(LE_LABELS)}
+OUTCOME_OF: Final = {outcome.label: outcome for outcome in Outcome}
+BUCKET_OF: Final = {float(le): index for index, le in enumerate(LE_LABELS)}
 _SECOND_NS: Final = 1_000_000_000
-_LATEST_S: Final = 1 << 33
+LATEST_S: Final = 1 << 33
 """In the year 2242; what is beyond is no Unix time, and would not fit where nanoseconds are kept."""
 
 _MOST: Final = 1 << 53
@@ -80,7 +80,7 @@ class AgentReading:
     up: bool
     reason: str
     taken_ns: int
-    readings: tuple[Reading, ...] = field(default=())
+    readings: Sequence[Reading] = field(default=())
     clock_source: str | None = None
     clock_bound_ns: int | None = None
     reflected: int | None = None
@@ -117,30 +117,20 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
     Raises:
         IncompleteError: no start time, a value that no agent exports, or an agent of another site.
     """
-    epoch: float | None = None
-    clock_source: str | None = None
-    clock_bound_ns: int | None = None
-    reflected: int | None = None
+    own: list[Sample] = []
     found: dict[PathKey, _Path] = defaultdict(_Path)
     try:
         for sample in samples:
             match sample.name:
-                case metrics.PROCESS_START:
-                    epoch = _time(sample.value)
-                case metrics.CLOCK_ERROR_BOUND:
-                    clock_source = sample.labels["clock_source"]
-                    clock_bound_ns = _nanoseconds(sample.value) if math.isfinite(sample.value) else None
-                case metrics.REFLECTOR_PACKETS:
-                    if sample.labels["result"] == metrics.REFLECTED:
-                        reflected = _count(sample.value)
+                case metrics.PROCESS_START | metrics.CLOCK_ERROR_BOUND | metrics.REFLECTOR_PACKETS:
+                    own.append(sample)
                 case name if name in NEEDED:
-                    _take(found[_key(sample.labels)], sample)
+                    _take(found[key_of(sample.labels)], sample)
     except KeyError as error:
         raise IncompleteError(f"{sample.name} with an unknown or missing label {error}") from error
     except (ValueError, OverflowError) as error:
         raise IncompleteError(f"{sample.name}: {error}") from error
-    if epoch is None:
-        raise IncompleteError(f"no {metrics.PROCESS_START}: without it a restart cannot be told")
+    told = told_of(own)
     others = sorted({key.source for key in found} - {site})
     if others:
         raise IncompleteError(f"it is the agent of {others[0]}, not of {site}")
@@ -149,11 +139,55 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
         up=True,
         reason="",
         taken_ns=taken_ns,
-        readings=tuple(_reading(key, path, epoch, taken_ns) for key, path in found.items()),
-        clock_source=clock_source,
-        clock_bound_ns=clock_bound_ns,
-        reflected=reflected,
+        readings=tuple(_reading(key, path, told.epoch, taken_ns) for key, path in found.items()),
+        clock_source=told.clock_source,
+        clock_bound_ns=told.clock_bound_ns,
+        reflected=told.reflected,
     )
+
+
+class Told(NamedTuple):
+    """What an agent says of itself.
+
+    Attributes:
+        epoch: when it started, in seconds of its own clock.
+        clock_source, clock_bound_ns, reflected: as of `AgentReading`.
+    """
+
+    epoch: float
+    clock_source: str | None
+    clock_bound_ns: int | None
+    reflected: int | None
+
+
+def told_of(own: Sequence[Sample]) -> Told:
+    """What the samples of an agent as a whole say.
+
+    Raises:
+        IncompleteError: no start time, or something that no agent says.
+    """
+    epoch: float | None = None
+    clock_source: str | None = None
+    clock_bound_ns: int | None = None
+    reflected: int | None = None
+    try:
+        for sample in own:
+            match sample.name:
+                case metrics.PROCESS_START:
+                    epoch = _time(sample.value)
+                case metrics.CLOCK_ERROR_BOUND:
+                    clock_source = sample.labels["clock_source"]
+                    clock_bound_ns = _nanoseconds(sample.value) if math.isfinite(sample.value) else None
+                case _:
+                    if sample.labels["result"] == metrics.REFLECTED:
+                        reflected = _count(sample.value)
+    except KeyError as error:
+        raise IncompleteError(f"{sample.name} without the label {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise IncompleteError(f"{sample.name}: {error}") from error
+    if epoch is None:
+        raise IncompleteError(f"no {metrics.PROCESS_START}: without it a restart cannot be told")
+    return Told(epoch, clock_source, clock_bound_ns, reflected)
 
 
 def _take(path: _Path, sample: Sample) -> None:
@@ -174,16 +208,17 @@ def _take(path: _Path, sample: Sample) -> None:
     match sample.name:
         case metrics.PROBE_OUTCOMES:
             counts = path.outcomes.setdefault(direction, [None] * len(Outcome))
-            counts[_OUTCOMES[labels["outcome"]]] = _count(value)
+            counts[OUTCOME_OF[labels["outcome"]]] = _count(value)
         case metrics.DELAY_LIMIT:
-            path.limits[direction] = Limit(_nanoseconds(value), Operator(labels["operator"]))
+            path.limits[direction] = limit_of(sample)
         case metrics.DELAY_MIN:
-            if abs(value) > _LATEST_S:
+            if abs(value) > LATEST_S:
                 raise ValueError(f"{value} is no delay")
-            path.minima_ns[direction] = _nanoseconds(value)
+            # below 0 where the clocks differ by more than the delay: kept as it was measured
+            path.minima_ns[direction] = round(value * _SECOND_NS)
         case _:
             buckets = path.buckets.setdefault(direction, [None] * BUCKETS)
-            buckets[_BUCKETS[float(labels["le"])]] = _count(value)
+            buckets[BUCKET_OF[float(labels["le"])]] = _count(value)
 
 
 def _reading(key: PathKey, path: _Path, epoch: float, taken_ns: int) -> Reading:
@@ -243,7 +278,13 @@ def _differences(key: PathKey, cumulative: Sequence[int]) -> tuple[int, ...]:
     return counts
 
 
-def _key(labels: Mapping[str, str]) -> PathKey:
+def key_of(labels: Mapping[str, str]) -> PathKey:
+    """The path that labels name.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: one says what no agent says.
+    """
     return PathKey(
         labels["source"],
         labels["target"],
@@ -254,6 +295,15 @@ def _key(labels: Mapping[str, str]) -> PathKey:
     )
 
 
+def limit_of(sample: Sample) -> Limit:
+    """The limit that a sample tells.
+
+    Raises:
+        KeyError, ValueError: it says what no agent says.
+    """
+    return Limit(_nanoseconds(sample.value), Operator(sample.labels["operator"]))
+
+
 def _count(value: float) -> int:
     if value != int(value) or not 0 <= value <= _MOST:
         raise ValueError(f"{value} is no count")
@@ -261,7 +311,7 @@ def _count(value: float) -> int:
 
 
 def _time(value: float) -> float:
-    if not 0 <= value <= _LATEST_S:
+    if not 0 <= value <= LATEST_S:
         raise ValueError(f"{value} is no time")
     return value
 

@@ -22,13 +22,8 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.ledger.codec import QUICKLY, decode, decode_heads, encode, encode_heads
-from collector.ledger.minutes import (
-    DIRECTIONS,
-    NO_MINIMUM,
-    Integers,
-    Minutes,
-    counts_vector,
-)
+from collector.ledger.minutes import NO_MINIMUM, Integers, Minutes
+from collector.ledger.readings import Counted, Readings
 from collector.ledger.recent import Slices
 from collector.ledger.sums import Sums
 from collector.ledger.telescope import Added, Heads, Taken, telescope
@@ -40,7 +35,6 @@ from collector.store.schema import heads, journal
 
 log = logging.getLogger(__name__)
 
-_SECOND_NS: Final = 1_000_000_000
 _US_NS: Final = 1_000
 
 
@@ -70,6 +64,22 @@ class _Done:
     refused: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """The numbers of what an agent counts.
+
+    Attributes:
+        counted: what that is.
+        agent: the agent's number.
+        paths, terms: of its paths (n,).
+    """
+
+    counted: Counted
+    agent: int
+    paths: Integers
+    terms: Integers
+
+
 class LeftOut(NamedTuple):
     """Minutes of a path, [from, to), that a reader leaves out."""
 
@@ -90,28 +100,27 @@ class Ledger:
         self._database = database
         self._numbers = numbers
         self._known: dict[int, _Known] = {}
+        self._numbered_before: dict[str, _Numbered] = {}
 
-    async def ingest(self, readings: Sequence[Reading]) -> Slices:
-        """Take readings into the ledger, in their order.
+    async def ingest(self, *read: Sequence[Reading]) -> Slices:
+        """Take readings into the ledger, in their order, in one transaction.
 
         Args:
-            readings: of any agents; those of one agent with the older ones first. None of them is counted twice,
+            read: readings of any agents; those of one agent with the older ones first. None of them is counted twice,
                 whatever was read before; what comes out of order is counted in the minute in which it was read only as
                 far as nothing newer of the same counters is known.
 
         Returns:
             What each reading has added.
         """
-        if not readings:
+        tables = [table for readings in read if readings for table in _by_agent(Readings.table(readings))]
+        if not tables:
             return Slices.empty()
-        await self._numbers.give(
-            {reading.path for reading in readings},
-            {canonical(reading.limits) for reading in readings},
-            {reading.path.source for reading in readings},
-        )
-        by_agent: dict[int, list[Reading]] = defaultdict(list)
-        for reading in readings:
-            by_agent[self._numbers.agents[reading.path.source]].append(reading)
+        await self._number([table.of for table in tables])
+        by_agent: dict[int, list[Taken]] = defaultdict(list)
+        for table in tables:
+            numbered = self._numbered(table.of)
+            by_agent[numbered.agent] += _batches(_taken(table, numbered))
         done = _Done()
         async with self._database.writing() as connection:
             for agent, known in (await self._held(connection, sorted(by_agent))).items():
@@ -137,13 +146,38 @@ class Ledger:
             log.warning("%s: counters fell, of the same start: not counted", self._numbers.keys[path])
         return Slices.joined(done.slices)
 
-    def _add(self, agent: int, known: _Known, readings: Sequence[Reading], done: _Done) -> None:
+    async def _number(self, counted: Sequence[Counted]) -> None:
+        """See to it that all of these have numbers; what is as at the last time has."""
+        new = [one for one in counted if not self._is_numbered(one)]
+        if new:
+            await self._numbers.give(
+                {path for one in new for path in one.paths},
+                {canonical(limits) for one in new for limits in one.limits},
+                {one.site for one in new},
+            )
+
+    def _is_numbered(self, counted: Counted) -> bool:
+        before = self._numbered_before.get(counted.site)
+        return before is not None and before.counted is counted
+
+    def _numbered(self, counted: Counted) -> _Numbered:
+        """The numbers of an agent's paths."""
+        if not self._is_numbered(counted):
+            numbers = self._numbers
+            self._numbered_before[counted.site] = _Numbered(
+                counted,
+                numbers.agents[counted.site],
+                np.array([numbers.paths[path] for path in counted.paths], np.int64),
+                np.array([numbers.terms[canonical(limits)] for limits in counted.limits], np.int64),
+            )
+        return self._numbered_before[counted.site]
+
+    def _add(self, agent: int, known: _Known, readings: Sequence[Taken], done: _Done) -> None:
         """Add what an agent's readings have above its head."""
         now = known.heads
         told: list[Slices] = []
         parts: list[Minutes] = []
-        for batch in _batches(readings):
-            taken = self._taken(batch)
+        for taken in readings:
             added, now = telescope(now, taken)
             if len(added.rows):
                 told.append(_slices(taken, added))
@@ -153,7 +187,7 @@ class Ledger:
         if not told:
             return
         minutes = Minutes.joined(parts).merged()
-        taken_ns = max(known.taken_ns, *(reading.taken_ns for reading in readings))
+        taken_ns = max(known.taken_ns, *(int(taken.taken_ns.max()) for taken in readings))
         done.known[agent] = _Known(known.revision + 1, taken_ns, now)
         done.slices += told
         done.rows.append(
@@ -196,25 +230,6 @@ class Ledger:
                     row.agent: _Known(row.revision, row.taken_ns, decode_heads(row.body)) for row in rows
                 }
         return held
-
-    def _taken(self, readings: Sequence[Reading]) -> Taken:
-        starts = [reading.epoch if reading.since is None else reading.since for reading in readings]
-        minima = [
-            [
-                NO_MINIMUM if (least := reading.minima_ns.get(direction)) is None else least // _US_NS
-                for direction in DIRECTIONS
-            ]
-            for reading in readings
-        ]
-        return Taken(
-            np.array([self._numbers.paths[reading.path] for reading in readings], np.int64),
-            np.array([self._numbers.terms[canonical(reading.limits)] for reading in readings], np.int64),
-            np.array([round(start * _SECOND_NS) for start in starts], np.int64),
-            np.array([reading.since is not None for reading in readings], np.bool_),
-            np.array([reading.taken_ns for reading in readings], np.int64),
-            np.array(minima, np.int64),
-            np.array([counts_vector(reading.sent, reading.directions) for reading in readings], np.int64),
-        )
 
     async def last_taken_ns(self) -> dict[str, int]:
         """When the latest reading of each site's agent was taken (Unix wall time)."""
@@ -342,15 +357,36 @@ class Ledger:
         return found.take((found.minute >= from_minute) & (found.minute < to_minute))
 
 
-def _batches(readings: Sequence[Reading]) -> Iterable[list[Reading]]:
+def _by_agent(readings: Readings) -> Iterable[Readings]:
+    """Readings in their order, those of each agent together."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, path in enumerate(readings.of.paths):
+        rows[path.source].append(row)
+    return [readings] if len(rows) == 1 else [readings.take(some) for some in rows.values()]
+
+
+def _taken(readings: Readings, numbered: _Numbered) -> Taken:
+    known = readings.minima_ns != NO_MINIMUM
+    return Taken(
+        numbered.paths,
+        numbered.terms,
+        readings.of.start_ns,
+        readings.of.own_start,
+        readings.taken_ns,
+        np.where(known, readings.minima_ns // _US_NS, NO_MINIMUM),
+        readings.counts,
+    )
+
+
+def _batches(taken: Taken) -> list[Taken]:
     """Readings in their order, no path twice in one batch."""
-    batch: dict[object, Reading] = {}
-    for reading in readings:
-        if reading.path in batch:
-            yield [*batch.values()]
-            batch = {}
-        batch[reading.path] = reading
-    yield [*batch.values()]
+    order = np.argsort(taken.path, kind="stable")
+    first = np.flatnonzero(np.diff(taken.path[order], prepend=-1))
+    if len(first) == len(taken):
+        return [taken]
+    time = np.empty(len(taken), np.int64)
+    time[order] = np.arange(len(taken)) - np.repeat(first, np.diff(first, append=len(taken)))
+    return [taken.take(time == one) for one in range(int(time.max()) + 1)]
 
 
 def _slices(taken: Taken, added: Added) -> Slices:

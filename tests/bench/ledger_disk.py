@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from collector.ledger.minutes import minute_of
+from collector.ledger.readings import Readings
 from collector.store.blocks import DAY, day_of
 from collector.store.store import Store
 from tests.bench.report import Row
@@ -59,13 +60,13 @@ async def _filled(file: Path, rate: int, paths: int, days: int) -> tuple[int, in
     store = await Store.open(file)
     empty = _used(file)
     begin_s = _BEGIN * 60
-    waiting = []
+    waiting: list[Readings] = []
     for taken in readings("bench", paths, days * DAY, rate, begin_s):
-        waiting += taken
-        if len(waiting) >= _TOGETHER * paths:
-            await store.ledger.ingest(waiting)
+        waiting.append(taken)
+        if len(waiting) >= _TOGETHER:
+            await store.ledger.ingest(*waiting)
             waiting = []
-    await store.ledger.ingest(waiting)
+    await store.ledger.ingest(*waiting)
     await store.ledger.settle(minute_of(begin_s * 1_000_000_000) + days * DAY + DAY)
     await store.close()
     return empty, _used(file)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.core.outcome import Direction, Outcome
+from collector.sources.layout import Layout
 from collector.sources.prometheus import readings_of
 from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
@@ -18,14 +19,18 @@ _STORABLE: Final = 1 << 63
 
 
 def exposition(data: bytes) -> None:
-    """An exposition is taken whole, and then obeys the law, or it is a `ValueError`."""
+    """An exposition is taken whole, and then obeys the law, or it is a `ValueError`; by its layout none other is."""
+    layout = Layout.learned(_SITE, data)
+    by_layout = None if layout is None else layout.read(data, _TAKEN_NS)
     try:
         samples = parse(data.decode(), NEEDED)
         assert all(sample.name in NEEDED for sample in samples)
         reading = agent_reading(_SITE, samples, _TAKEN_NS)
     except ValueError:
+        assert by_layout is None
         return
     _check([reading])
+    assert by_layout is None or [*by_layout.readings] == [*reading.readings]
 
 
 def prometheus(data: bytes) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from agent.core.histogram import BUCKETS
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from collector.ledger.minutes import WIDTH, Integers, by_direction, direction_counts
-from collector.sla.counts import Reading
+from collector.ledger.minutes import WIDTH, Integers, by_direction
+from collector.ledger.readings import Counted, Readings
 from collector.sla.verdict import PathKey
 
 _SPREAD = (0.75, 0.2, 0.04, 0.01)
@@ -21,20 +21,19 @@ _LIMITS = dict.fromkeys(Direction, Limit(10_000_000, Operator.AT_MOST))
 
 def readings(
     site: str, paths: int, minutes: int, per_minute: int, begin_s: int, seed: int = 1
-) -> Iterator[list[Reading]]:
+) -> Iterator[Readings]:
     """One reading of all paths a minute, of so many packets each."""
     rng = np.random.default_rng(seed)
-    keys = [PathKey(site, f"target{number}", "hub", "telecom", "stamp", 0) for number in range(paths)]
+    keys = tuple(PathKey(site, f"target{number}", "hub", "telecom", "stamp", 0) for number in range(paths))
+    counted = Counted(keys, (_LIMITS,) * paths, (begin_s,) * paths, (begin_s,) * paths)
     first = rng.integers(4, BUCKETS - len(_SPREAD), (paths, len(Direction)))
     counts = np.zeros((paths, WIDTH), np.int64)
     for minute in range(1, minutes + 1):
-        counts += _minute(rng, first, per_minute)
-        taken_ns = (begin_s + 60 * minute) * 1_000_000_000
-        minima = 1_000 * rng.integers(4_000, 4_010, (paths, len(Direction)))
-        yield [
-            _reading(key, begin_s, taken_ns, vector, least)
-            for key, vector, least in zip(keys, counts.tolist(), minima.tolist(), strict=True)
-        ]
+        counts = counts + _minute(rng, first, per_minute)
+        taken_ns = np.full(paths, (begin_s + 60 * minute) * 1_000_000_000)
+        minima_ns = 1_000 * rng.integers(4_000, 4_010, (paths, len(Direction)))
+        nothing = np.zeros(paths, np.int64)
+        yield Readings(counted, taken_ns, nothing, np.ones(paths, np.bool_), minima_ns, counts)
 
 
 def _minute(rng: np.random.Generator, first: Integers, per_minute: int) -> Integers:
@@ -54,18 +53,3 @@ def _minute(rng: np.random.Generator, first: Integers, per_minute: int) -> Integ
             rows = np.arange(len(first))
             directions[rows, place, len(Outcome) + first[:, place] + bucket] = drawn[:, bucket]
     return counts
-
-
-def _reading(key: PathKey, begin_s: int, taken_ns: int, vector: list[int], least: Sequence[int]) -> Reading:
-    minima_ns = dict(zip(Direction, least, strict=True))
-    return Reading(
-        key,
-        begin_s,
-        taken_ns,
-        vector[0],
-        0,
-        direction_counts(vector),
-        _LIMITS,
-        minima_ns=minima_ns,
-        since=begin_s,
-    )

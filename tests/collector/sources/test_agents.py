@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from agent.core.outcome import Direction
 from collector.sources.agents import AgentsSource
-from collector.sources.samples import AgentReading
+from collector.sources.samples import NEEDED, AgentReading, agent_reading
+from collector.sources.text_format import parse
+from tests.support.counting import OTHER_PATH, PATH
 from tests.support.processes import free_port
 from tests.support.receiver import Receiver, receiving
 from tests.support.simulated import MetricsServer, SimulatedAgent, SimulatedPath, showing
@@ -36,6 +39,42 @@ async def test_an_agent_is_read_at_the_time_of_the_collector() -> None:
     assert (one.up, one.reason, one.taken_ns) == (True, "", NOW_NS)
     (reading,) = one.readings
     assert list(reading.directions[Direction.FORWARD].outcomes) == agent.paths[0].ledger.forward.outcomes
+
+
+async def test_an_agent_is_asked_for_no_more_than_is_needed() -> None:
+    """What it tells then is read alike, scrape after scrape, and is less than half of all."""
+    agent = SimulatedAgent([SimulatedPath(late_forward=0.5), SimulatedPath(OTHER_PATH)])
+    async with showing(MetricsServer(agent)) as server:
+        source = AgentsSource({"wuhan": server.address}, 5.0, lambda: NOW_NS)
+        for probes in (10, 100, 1000):
+            agent.run(probes)
+            (one,) = await source.read()
+            text = agent.exposition()
+            assert [*one.readings] == [*agent_reading("wuhan", parse(text, NEEDED), NOW_NS).readings]
+            assert len(agent.exposition(NEEDED)) < 0.6 * len(text)
+        await source.close()
+
+
+async def test_agents_that_count_alike_are_each_read_as_their_own() -> None:
+    """What was learned of one serves the next, and is given up where paths change."""
+    agents = {
+        site: SimulatedAgent([SimulatedPath(replace(PATH, source=site), late_forward=0.2)], seed=seed)
+        for seed, site in enumerate(("wuhan", "beijing"))
+    }
+    async with (
+        showing(MetricsServer(agents["wuhan"])) as one,
+        showing(MetricsServer(agents["beijing"])) as two,
+    ):
+        source = AgentsSource({"wuhan": one.address, "beijing": two.address}, 5.0, lambda: NOW_NS)
+        for turn in range(3):
+            for site, agent in agents.items():
+                if turn == 2:
+                    agent.paths = [*agent.paths, SimulatedPath(replace(OTHER_PATH, source=site))]
+                agent.run(50)
+            for read in await source.read():
+                expected = agent_reading(read.site, parse(agents[read.site].exposition(), NEEDED), NOW_NS)
+                assert [*read.readings] == [*expected.readings]
+        await source.close()
 
 
 async def test_one_agent_that_is_down_hides_no_other() -> None:

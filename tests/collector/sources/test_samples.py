@@ -79,6 +79,12 @@ def test_the_least_delays_and_the_start_of_a_path_are_read_where_the_agent_tells
     assert (second.minima_ns, second.since) == ({}, 1_700_000_050.5)
 
 
+def test_a_least_delay_below_zero_is_kept(text: str) -> None:
+    """Clocks that differ by more than the delay make it so; it is no reason to leave an agent unread."""
+    negative = replaced(r"isochrone_delay_min_seconds\{.*\}", "-0.0002")(text)
+    assert read(negative).readings[0].minima_ns[Direction.FORWARD] == -200_000
+
+
 def test_the_clock_is_read_with_its_source(text: str) -> None:
     """A bound in nanoseconds, or none where the agent says infinity."""
     assert (read(text).clock_source, read(text).clock_bound_ns) == ("declared", 50_000)

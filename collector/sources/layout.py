@@ -1,0 +1,254 @@
+"""The layout of an agent's exposition, learned once: where its counts stand, so that only these are read of the next.
+
+An agent that goes on counting the same paths writes the same lines with other values. So of a scrape that begins line
+for line like the one before, the values alone are parsed, all at once. That it does is not taken for granted: every
+line's name is held against what was learned, and of each line that is needed all that stands before its value. Lines
+of one path share its labels and lines of one kind share the rest, which is all that is kept:
+
+    isochrone_probe_outcomes_total{source="…",target="…",…,dscp="0",direction="forward",outcome="within"} 123
+    |           head              |          labels of a path     |                tail                 |value
+
+What does not follow a layout, or breaks the conservation law, is for `collector.sources.samples` to judge, which reads
+line by line and says what is wrong. What a layout reads, that reads alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.core.outcome import Direction, Limit, Outcome
+from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, WIDTH, Integers, by_direction
+from collector.ledger.readings import Counted, Readings
+from collector.sla.verdict import PathKey
+from collector.sources.learning import (
+    COUNTS,
+    FLOATS,
+    IN_FLIGHT,
+    LONGEST,
+    PATH_LINE,
+    RESOLVED,
+    SINCE,
+    Kind,
+    Learning,
+    path_of,
+)
+from collector.sources.octets import Floats, Octets, Texts, floats_between, numbers_before, window
+from collector.sources.samples import LATEST_S, NEEDED, AgentReading, told_of
+from collector.sources.text_format import parse
+
+_LINES_AT_ONCE: Final = 8192
+"""As many as the processor's cache holds all that is compared of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lines:
+    """The lines of an exposition but for the labels of its paths: all agents with as many of them share these.
+
+    Attributes:
+        heads, tails: of the templates.
+        kinds, places: of the templates.
+        template: the number of each line's (lines,).
+        row: the path of each line (lines,); anything where it is of none.
+        first: the line with which each path comes first (paths,).
+        limits: of each path.
+    """
+
+    heads: Texts
+    tails: Texts
+    kinds: NDArray[np.uint8]
+    places: Integers
+    template: NDArray[np.uint16]
+    row: NDArray[np.uint32]
+    first: Sequence[int]
+    limits: tuple[dict[Direction, Limit], ...]
+
+    @classmethod
+    def of(cls, learning: Learning) -> _Lines:
+        """What was learned, but for the paths."""
+        templates = [*learning.templates]
+        return cls(
+            Texts.of([one.head for one in templates]),
+            Texts.of([one.tail for one in templates], to_the_right=True),
+            np.array([one.kind for one in templates], np.uint8),
+            np.array([one.place for one in templates], np.int64),
+            np.array(learning.template, np.uint16),
+            np.array(learning.row, np.uint32),
+            learning.first,
+            tuple(learning.limits),
+        )
+
+
+class Layout:
+    """The layout of one agent's exposition; use `Layout.learned`.
+
+    Args:
+        site: whose agent it is.
+        lines: what it has in common with others.
+        labels: of each path, as text.
+        paths: what these name, in the same order.
+    """
+
+    def __init__(self, site: str, lines: _Lines, labels: Sequence[bytes], paths: Sequence[PathKey]) -> None:
+        self._site = site
+        self._lines = lines
+        self._labels = Texts.of(labels)
+        self._paths = tuple(paths)
+        self._counted = Counted((), (), (), ())
+
+    @classmethod
+    def learned(cls, site: str, body: bytes | bytearray) -> Layout | None:
+        """The layout of an exposition; None: it has none, or lacks something, or is another site's."""
+        learning = Learning()
+        if not body.endswith(b"\n") or not all(map(learning.line, bytes(body[:-1]).split(b"\n"))):
+            return None
+        if not learning.whole or any(path.source != site for path in learning.paths):
+            return None
+        return cls(site, _Lines.of(learning), [*learning.labels], learning.paths)
+
+    def of_another(self, site: str, body: bytes | bytearray) -> Layout | None:
+        """The layout of another site's agent, should it be the same but for the labels of its paths."""
+        lines = bytes(body).split(b"\n", max(self._lines.first, default=0) + 1)
+        if len(lines) <= max(self._lines.first, default=0):
+            return None
+        labels: dict[bytes, PathKey] = {}
+        for first in self._lines.first:
+            match = PATH_LINE.fullmatch(lines[first])
+            if match is None:
+                return None
+            try:
+                labels[match[2]] = path_of(match[2])
+            except (ValueError, KeyError):
+                return None
+        found = set(labels.values())
+        if len(found) < len(self._lines.first) or any(path.source != site for path in found):
+            return None
+        return Layout(site, self._lines, [*labels], [*labels.values()])
+
+    def read(self, body: bytes | bytearray, taken_ns: int) -> AgentReading | None:
+        """The reading of an exposition that follows the layout; None: it does not, or has counts of no moment."""
+        if not body.endswith(b"\n"):
+            return None
+        octets = np.frombuffer(body, np.uint8)
+        ends = np.flatnonzero(octets == ord("\n"))
+        if len(ends) != len(self._lines.template):
+            return None
+        octets = np.concatenate([np.zeros(LONGEST, np.uint8), octets, np.zeros(LONGEST, np.uint8)])
+        ends += LONGEST
+        starts = np.concatenate([[LONGEST], ends[:-1] + 1])
+        counts = np.zeros((len(self._paths), COUNTS), np.int64)
+        floats = np.full((len(self._paths), FLOATS), np.nan)
+        own: list[bytes] = []
+        for first in range(0, len(ends), _LINES_AT_ONCE):
+            lines = slice(first, first + _LINES_AT_ONCE)
+            if not self._take(octets, starts[lines], ends[lines], lines, counts, floats, own):
+                return None
+        return self._reading(counts, floats, own, taken_ns)
+
+    def _take(
+        self,
+        octets: Octets,
+        starts: Integers,
+        ends: Integers,
+        lines: slice,
+        counts: Integers,
+        floats: Floats,
+        own: list[bytes],
+    ) -> bool:
+        """Take the values of some lines; whether these follow the layout."""
+        known = self._lines
+        template, row = known.template[lines], known.row[lines]
+        if not known.heads.found(window(octets, known.heads.width), starts, template):
+            return False
+        kinds = known.kinds[template]
+        own += [
+            octets[starts[line] : ends[line]].tobytes() for line in np.flatnonzero(kinds == Kind.OWN).tolist()
+        ]
+        of_path = np.flatnonzero((kinds != Kind.OTHER) & (kinds != Kind.OWN))
+        starts, ends = starts[of_path], ends[of_path]
+        template, row, kinds = template[of_path], row[of_path], kinds[of_path]
+        labels = starts + known.heads.lengths[template]
+        values = labels + self._labels.lengths[row] + known.tails.lengths[template]
+        lengths = ends - values
+        tails = values - known.tails.width
+        if (
+            not self._labels.found(window(octets, self._labels.width), labels, row)
+            or not known.tails.found(window(octets, known.tails.width), tails, template)
+            or not np.array_equal(lengths > 0, kinds != Kind.LIMIT)
+            or (lengths < 0).any()
+        ):
+            return False
+        places = known.places[template]
+        seconds = np.flatnonzero(kinds == Kind.SECONDS)
+        if len(seconds):
+            found = floats_between(octets, values[seconds], ends[seconds])
+            if found is None:
+                return False
+            floats[row[seconds], places[seconds]] = found
+        whole = np.flatnonzero(kinds == Kind.COUNT)
+        numbers = numbers_before(octets, lengths[whole], ends[whole])
+        if numbers is None:
+            return False
+        counts[row[whole], places[whole]] = numbers
+        return True
+
+    def _reading(
+        self, counts: Integers, floats: Floats, own: Sequence[bytes], taken_ns: int
+    ) -> AgentReading | None:
+        vectors = counts[:, :WIDTH].copy()
+        delays = by_direction(vectors)[:, :, len(Outcome) :]
+        delays[:, :, 1:] -= delays[:, :, :-1].copy()
+        minima = floats[:, : len(DIRECTIONS)]
+        known = ~np.isnan(minima)
+        since = floats[:, SINCE]
+        if (
+            not _lawful(vectors, counts[:, IN_FLIGHT])
+            or (np.abs(floats) > LATEST_S).any()
+            or (since < 0).any()
+        ):
+            return None
+        try:
+            told = told_of(parse(b"\n".join(own).decode(), NEEDED))
+        except ValueError:
+            return None
+        minima_ns = np.where(known, np.rint(np.where(known, minima, 0) * 1e9), 0).astype(np.int64)
+        readings = Readings(
+            self._counted_since(told.epoch, since),
+            np.full(len(self._paths), taken_ns),
+            counts[:, IN_FLIGHT],
+            counts[:, RESOLVED] != 0,
+            np.where(known, minima_ns, NO_MINIMUM),
+            vectors,
+        )
+        return AgentReading(
+            self._site, True, "", taken_ns, readings, told.clock_source, told.clock_bound_ns, told.reflected
+        )
+
+    def _counted_since(self, epoch: float, since: Floats) -> Counted:
+        """The same object as long as nothing has begun anew."""
+        epochs = (epoch,) * len(self._paths)
+        starts = tuple(None if math.isnan(one) else one for one in since.tolist())
+        if (self._counted.epochs, self._counted.since, len(self._counted.paths)) != (
+            epochs,
+            starts,
+            len(epochs),
+        ):
+            self._counted = Counted(self._paths, self._lines.limits, epochs, starts)
+        return self._counted
+
+
+def _lawful(vectors: Integers, in_flight: Integers) -> bool:
+    """Whether counts are of one moment: delays of no bucket below 0, and the conservation law."""
+    directions = by_direction(vectors)
+    packets = directions[:, :, : len(Outcome)].sum(axis=2)
+    resolved = vectors[:, SENT] - in_flight
+    reached = resolved - directions[:, DIRECTIONS.index(Direction.FORWARD), Outcome.LOST]
+    expected = {Direction.FORWARD: resolved, Direction.REVERSE: reached, Direction.ROUND_TRIP: resolved}
+    return bool(vectors.min(initial=0) >= 0) and all(
+        np.array_equal(packets[:, DIRECTIONS.index(direction)], one) for direction, one in expected.items()
+    )
