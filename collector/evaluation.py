@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from collector.fleet.plan import Plan
 from collector.ledger.minutes import Integers
+from collector.sla.breach import BreachKey
 from collector.sla.budget import burn, remaining, windows_of
-from collector.sla.counts import Reading
 from collector.sla.judge import Evidence, Flags, Question, judge
 from collector.sla.measure import SHARES, Measure
 from collector.sla.reasons import AgentFacts
@@ -38,7 +38,7 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         now_ns: Unix wall time up to which the windows of silent agents reach.
     """
     ends_ns = _ends_ns(plan, state, now_ns)
-    facts = _Facts(state.sources, dict(state.latest))
+    facts = _Facts(state.sources, frozenset(state.unresolved))
     others = dict(state.other_limits)
     answers = []
     for question in plan.questions:
@@ -55,7 +55,7 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         before = None
         if question.objective.window.longest_ns < _HISTORY.longest_ns:
             before = await windows.observe(_HISTORY, ends_ns, now_ns)
-        judged = judge(question, observed, before, _counted_otherwise(question, relevant))
+        judged = judge(question, observed, before, _counted_otherwise(plan, question, relevant))
         evidence, unread = _as_far_as_read(question, judged, plan, state)
         left = None
         if question.objective.measure in SHARES:
@@ -91,26 +91,29 @@ def _as_far_as_read(
     return replace(evidence, codes=codes), unread
 
 
-def _counted_otherwise(question: Question, others: OtherLimits) -> NDArray[np.bool_]:
+def _counted_otherwise(plan: Plan, question: Question, others: OtherLimits) -> NDArray[np.bool_]:
     """Of which targets the agent counts against another limit than the promised one."""
-    if not others:
-        return np.zeros(len(question.targets), np.bool_)
-    return np.array([(target.path, target.direction) in others for target in question.targets], np.bool_)
+    found = np.zeros(len(question.targets), np.bool_)
+    if others and question.targets:
+        one = question.targets[0]
+        first = plan.places[BreachKey(one.path, one.direction, question.objective.id)]
+        asked = (BreachKey(path, direction, question.objective.id) for path, direction in others)
+        found[[plan.places[key] - first for key in asked if key in plan.places]] = True
+    return found
 
 
 class _Facts:
     """What the agents say of themselves, as it was when the evaluation began."""
 
-    def __init__(self, sources: Mapping[str, SourceStatus], latest: Mapping[PathKey, Reading]) -> None:
+    def __init__(self, sources: Mapping[str, SourceStatus], unresolved: frozenset[PathKey]) -> None:
         self._sources = dict(sources)
-        self._latest = latest
+        self._unresolved = unresolved
 
     def __call__(self, path: PathKey) -> AgentFacts:
         status = self._sources.get(path.source, NEVER_READ)
-        latest = self._latest.get(path)
         return AgentFacts(
             up=status.up,
             silence=status.reason,
             clock_bound_ns=status.clock_bound_ns,
-            resolved=latest is None or latest.resolved,
+            resolved=path not in self._unresolved,
         )

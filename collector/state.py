@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.outcome import Direction, Limit
+from collector.ledger.readings import Counted, Readings
 from collector.sla.breach import Breach, BreachKey, Watch
 from collector.sla.counts import Reading
 from collector.sla.fault_watch import Standing
@@ -58,8 +59,9 @@ class CollectorState:
         watches: open breaches and the runs that lead to the next change.
         breaches: all that are open, and those that closed lately.
         sources: agents by site.
-        latest: each path's last reading, for what its agent says of itself; empty after a start.
+        unresolved: paths whose agents do not know the target's address.
         other_limits: what is counted against another limit than the promised one, as far as it was read.
+        noted: what the agents counted when they were read last, by site.
         standing: what is known to be broken.
         said: the `Verdict` of everything that is judged, as it was said last, by objective.
         evaluated_ns: when the last evaluation ended (Unix wall time); None: none has.
@@ -70,8 +72,9 @@ class CollectorState:
     watches: dict[BreachKey, Watch] = field(default_factory=dict)
     breaches: Sequence[Breach] = ()
     sources: dict[str, SourceStatus] = field(default_factory=dict)
-    latest: dict[PathKey, Reading] = field(default_factory=dict)
+    unresolved: set[PathKey] = field(default_factory=set)
     other_limits: dict[tuple[PathKey, Direction], Limit] = field(default_factory=dict)
+    noted: dict[str, Counted] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
     said: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     evaluated_ns: int | None = None
@@ -82,10 +85,18 @@ class CollectorState:
         self, readings: Sequence[Reading], promised: Mapping[PathKey, Mapping[Direction, Limit]]
     ) -> None:
         """Take in what agents say of themselves; `promised` is what is held against their paths."""
-        for reading in readings:
-            self.latest[reading.path] = reading
-            for direction, limit in promised.get(reading.path, {}).items():
-                if reading.limits.get(direction, limit) != limit:
-                    self.other_limits[reading.path, direction] = reading.limits[direction]
+        if not readings:
+            return
+        table = Readings.table(readings)
+        if self.unresolved:
+            self.unresolved.difference_update(table.of.paths)
+        self.unresolved.update(table.of.paths[row] for row in np.flatnonzero(~table.resolved).tolist())
+        if self.noted.get(table.of.site) is table.of:
+            return
+        self.noted[table.of.site] = table.of
+        for path, limits in zip(table.of.paths, table.of.limits, strict=True):
+            for direction, limit in promised.get(path, {}).items():
+                if limits.get(direction, limit) != limit:
+                    self.other_limits[path, direction] = limits[direction]
                 elif self.other_limits:
-                    self.other_limits.pop((reading.path, direction), None)
+                    self.other_limits.pop((path, direction), None)

@@ -14,6 +14,7 @@ import numpy as np
 
 from agent.core.outcome import Direction, Limit
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, minute_of
+from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
 from collector.ledger.sums import Totals, block_products, totals
 from collector.sla.effective import block_minutes
@@ -59,7 +60,9 @@ class Windows:
         self._numbers = numbers
         self._recent = recent
         self._paths = paths
-        self._promised = promised
+        self._promised = Promises(promised)
+        self._found_of = -1
+        self._found: tuple[Integers, Integers, Promises]
         self._facts = facts
         self._calendar = calendar
         self._known: dict[Window, tuple[int, MaintenanceCalendar, Observation]] = {}
@@ -129,15 +132,15 @@ class Windows:
         found = {row: touched_minutes(dropped.of(facts)) for row, facts in enumerate(self._facts)}
         return {row: minutes for row, minutes in found.items() if minutes}
 
-    def _numbered(self) -> tuple[Integers, Integers, list[Mapping[Direction, Limit]]]:
+    def _numbered(self) -> tuple[Integers, Integers, Promises]:
         """Which paths were ever read, their numbers, and what is held against them."""
         numbers = self._numbers.paths
-        rows = [row for row, path in enumerate(self._paths) if path in numbers]
-        return (
-            np.array(rows, np.int64),
-            np.array([numbers[self._paths[row]] for row in rows], np.int64),
-            [self._promised[row] for row in rows],
-        )
+        if self._found_of != len(numbers):
+            known = [(row, numbers[path]) for row, path in enumerate(self._paths) if path in numbers]
+            rows, found = np.array(known, np.int64).reshape(-1, 2).T
+            self._found = rows, np.ascontiguousarray(found), self._promised.take(rows)
+            self._found_of = len(numbers)
+        return self._found
 
     def _observed(
         self,
@@ -150,6 +153,8 @@ class Windows:
         ends_ns: Integers,
     ) -> Observation:
         def spread(values: Integers, missing: int = 0) -> Integers:
+            if len(rows) == len(self._paths):
+                return values
             whole: Integers = np.full((len(self._paths), *values.shape[1:]), missing, np.int64)
             whole[rows] = values
             return whole

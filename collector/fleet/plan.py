@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -90,7 +91,9 @@ class Plan:
 def compile_plan(fleet: FleetSettings) -> Plan:
     """Compile a fleet file that has no problems."""
     keys = [fleet.key(path) for path in fleet.paths]
-    questions = [_question(fleet, keys, objective) for objective in fleet.objectives]
+    facts = [fleet.facts(path) for path in fleet.paths]
+    floors_ns = [fibre_floor_ns(fleet.kilometres(path)) for path in fleet.paths]
+    questions = [_question(fleet, keys, facts, floors_ns, objective) for objective in fleet.objectives]
     budgets = [_budget(question) for question in questions if _has_budget(question.objective)]
     return Plan(
         version=plan_version(fleet),
@@ -98,7 +101,7 @@ def compile_plan(fleet: FleetSettings) -> Plan:
         sites=[site.id for site in fleet.sites],
         clockless=frozenset(site.id for site in fleet.sites if site.clock.source == "unsynchronised"),
         paths=keys,
-        facts=[fleet.facts(path) for path in fleet.paths],
+        facts=facts,
         promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},
         questions=questions + budgets,
         hysteresis={
@@ -114,15 +117,33 @@ def agent_config(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
 
     Limits are the tiers', floors follow from the distances, and the clock is the site's.
     """
-    config = _agent_work(fleet, site)
+    config = _agent_work(fleet, site, _Ends.of(fleet))
     config["plan_version"] = plan_version(fleet)
     return config
 
 
 def plan_version(fleet: FleetSettings) -> str:
     """A short hash of all that the agents are told."""
-    work = [_agent_work(fleet, site) for site in fleet.sites]
+    ends = _Ends.of(fleet)
+    work = [_agent_work(fleet, site, ends) for site in fleet.sites]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Paths by the sites at their ends."""
+
+    sources: Mapping[str, Sequence[FleetPathSettings]]
+    targets: Mapping[str, Sequence[FleetPathSettings]]
+
+    @classmethod
+    def of(cls, fleet: FleetSettings) -> _Ends:
+        """All paths of a fleet."""
+        sources, targets = defaultdict(list), defaultdict(list)
+        for path in fleet.paths:
+            sources[path.source].append(path)
+            targets[path.target].append(path)
+        return cls(sources, targets)
 
 
 def _has_budget(objective: Objective) -> bool:
@@ -147,23 +168,30 @@ def _promised(fleet: FleetSettings, path: FleetPathSettings) -> Mapping[Directio
     return dict.fromkeys(_directions(fleet, path), fleet.tiers[path.tier].limit)
 
 
-def _question(fleet: FleetSettings, keys: Sequence[PathKey], settings: ObjectiveSettings) -> Question:
+def _question(
+    fleet: FleetSettings,
+    keys: Sequence[PathKey],
+    facts: Sequence[PathFacts],
+    floors_ns: Sequence[int],
+    settings: ObjectiveSettings,
+) -> Question:
     """An objective, asked of all directions of the paths that it is for."""
     objective = settings.objective()
     selector = settings.selector()
     targets, rows = [], []
     for row, (key, path) in enumerate(zip(keys, fleet.paths, strict=True)):
-        if not selector.matches(fleet.facts(path)):
+        if not selector.matches(facts[row]):
             continue
-        floor_ns = fibre_floor_ns(fleet.kilometres(path))
         for direction in _directions(fleet, path):
             times = 2 if direction is Direction.ROUND_TRIP else 1
-            targets.append(Target(key, direction, objective, fleet.tiers[path.tier].limit, times * floor_ns))
+            targets.append(
+                Target(key, direction, objective, fleet.tiers[path.tier].limit, times * floors_ns[row])
+            )
             rows.append(row)
     return Question.of(objective, targets, rows)
 
 
-def _agent_work(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
+def _agent_work(fleet: FleetSettings, site: SiteSettings, ends: _Ends) -> dict[str, Any]:
     config: dict[str, Any] = {"site": site.id}
     if site.agent is not None:
         config["listen"] = str(site.agent)
@@ -172,23 +200,24 @@ def _agent_work(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
         config["clock"]["error_bound"] = format_duration(site.clock.error_bound)
     if site.clock.ptp_domain is not None:
         config["clock"]["ptp_domain"] = site.clock.ptp_domain
-    if site.reflector is not None and (reflector := _reflector(fleet, site)):
+    if site.reflector is not None and (reflector := _reflector(fleet, site, ends)):
         config["reflector"] = {"listen": [str(site.reflector)], **reflector}
-    paths = [path for path in fleet.paths if path.source == site.id]
+    paths = ends.sources.get(site.id, ())
     if site.credentials is not None and any(path.signed for path in paths):
         config["credentials"] = site.credentials
     config["paths"] = [_agent_path(fleet, path) for path in paths]
     return config
 
 
-def _reflector(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:
+def _reflector(fleet: FleetSettings, site: SiteSettings, ends: _Ends) -> dict[str, Any]:
     """Whom a site's reflector answers and how often; nothing where that is nobody, and the reflector stays off.
 
     What is planned must never be what it refuses: its limits are at least twice the planned rate, from a single source
     too, for several agents may share an address.
     """
-    paths = [path for path in fleet.paths if path.target == site.id]
-    sources = [source for path in paths if (source := fleet.site(path.source)) is not None]
+    paths = ends.targets.get(site.id, ())
+    probing = dict.fromkeys(path.source for path in paths)
+    sources = [source for one in probing if (source := fleet.site(one)) is not None]
     allowed = {*fleet.reflector_allow, *(network for source in sources for network in source.sources())}
     if not allowed and site.credentials is None:
         return {}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.core.outcome import Direction, Limit
-from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, WIDTH, Integers, Minutes
-from collector.ledger.sums import Sums, Totals, totals
+from collector.ledger.minutes import MINUTE_NS, WIDTH, Integers, Minutes, by_direction
+from collector.ledger.promises import Promises, Terms
+from collector.ledger.sums import Totals
 
 _MS_NS = 1_000_000
 
@@ -63,15 +64,19 @@ class Slices:
 
 
 class RecentSlices:
-    """The slices of all paths within the longest of the short windows."""
+    """The slices of all paths within the longest of the short windows.
+
+    Counts of seconds are small, and are kept in as few octets as they need.
+    """
 
     def __init__(self) -> None:
         self._slices: deque[Slices] = deque()
 
     def add(self, slices: Slices) -> None:
-        """Take in what a reading has added."""
+        """Take in what readings have added, in the order of when they were taken."""
         if len(slices):
-            self._slices.append(slices)
+            narrow = np.min_scalar_type(int(slices.counts.max()))
+            self._slices.append(replace(slices, counts=slices.counts.astype(narrow)))
 
     def forget(self, before_ns: int) -> None:
         """Let go of what was read before this time."""
@@ -84,8 +89,8 @@ class RecentSlices:
         begin_ns: Integers,
         end_ns: Integers,
         without: Mapping[int, Sequence[tuple[int, int]]],
-        terms: Mapping[int, Mapping[Direction, Limit]],
-        promised: Sequence[Mapping[Direction, Limit]],
+        terms: Terms,
+        promised: Promises,
     ) -> tuple[Totals, Totals]:
         """What paths counted, each in a window of its own, and what of it is left out.
 
@@ -99,40 +104,58 @@ class RecentSlices:
             terms, promised: as of `totals`.
 
         Returns:
-            Both with products of no meaning, for there are no minutes.
+            Both without products, for there are no minutes.
         """
-        everything = Slices.joined(self._slices)
-        if not len(everything) or not len(paths):
-            nothing = totals(Sums.empty(), paths, terms, promised)
-            return nothing, nothing
+        kept, left_out = Totals.empty(len(paths)), Totals.empty(len(paths))
+        if not len(paths):
+            return kept, left_out
         order = np.argsort(paths)
-        row = order[np.minimum(np.searchsorted(paths, everything.path, sorter=order), len(paths) - 1)]
-        asked = paths[row] == everything.path
-        everything, row = everything.take(asked), row[asked]
-        twice_middle = everything.begun_ns + everything.taken_ns
-        within = (twice_middle > 2 * begin_ns[row]) & (twice_middle <= 2 * end_ns[row])
-        out = np.zeros(len(everything), np.bool_)
-        for place, intervals in without.items():
-            for begun_ns, ended_ns in intervals:
-                touched = (everything.begun_ns < ended_ns) & (everything.taken_ns > begun_ns)
-                out |= (row == place) & touched
-        kept, left_out = (
-            totals(
-                _sums(everything.take(chosen), begin_ns[row[chosen]], end_ns[row[chosen]]),
-                paths,
-                terms,
-                promised,
-            )
-            for chosen in (within & ~out, within & out)
-        )
+        for slices in self._slices:
+            place = np.searchsorted(paths, slices.path, sorter=order)
+            row = order[np.minimum(place, len(paths) - 1)]
+            twice_middle = slices.begun_ns + slices.taken_ns
+            within = paths[row] == slices.path
+            within &= (twice_middle > 2 * begin_ns[row]) & (twice_middle <= 2 * end_ns[row])
+            if not within.any():
+                continue
+            out = _touching(slices, row, without)
+            for to, chosen in ((kept, within & ~out), (left_out, within & out)):
+                some = slices if chosen.all() else slices.take(chosen)
+                if len(some):
+                    mine = row if some is slices else row[chosen]
+                    _add(
+                        to,
+                        some,
+                        mine,
+                        begin_ns[mine],
+                        end_ns[mine],
+                        promised.fitting(terms, some.terms, mine),
+                    )
         return kept, left_out
 
 
-def _sums(slices: Slices, begin_ns: Integers, end_ns: Integers) -> Sums:
-    """The sums of slices, each of a window (n,); with products of no meaning, for there are no minutes."""
+def _touching(
+    slices: Slices, row: Integers, without: Mapping[int, Sequence[tuple[int, int]]]
+) -> NDArray[np.bool_]:
+    """Which slices touch one of the times that are left out of their path's window."""
+    out = np.zeros(len(slices), np.bool_)
+    if not without:
+        return out
+    for mine in np.flatnonzero(np.isin(row, list(without))).tolist():
+        begun_ns, taken_ns = int(slices.begun_ns[mine]), int(slices.taken_ns[mine])
+        out[mine] = any(begun_ns < ended and taken_ns > begun for begun, ended in without[int(row[mine])])
+    return out
+
+
+def _add(
+    to: Totals,
+    slices: Slices,
+    row: Integers,
+    begin_ns: Integers,
+    end_ns: Integers,
+    fitting: NDArray[np.bool_],
+) -> None:
+    """Add slices to what their paths (n,) have counted, each of a window (n,)."""
     covered_ns = np.minimum(slices.taken_ns, end_ns) - np.maximum(slices.begun_ns, begin_ns)
     nothing = np.zeros(len(slices), np.int64)
-    minima = np.full((len(slices), len(Direction)), NO_MINIMUM)
-    return Sums.of(
-        Minutes(slices.path, slices.terms, nothing, covered_ns // _MS_NS, nothing, minima, slices.counts)
-    )
+    to.add(row, fitting, by_direction(slices.counts), covered_ns // _MS_NS, nothing, slices.counts[:, 0])

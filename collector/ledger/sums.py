@@ -7,18 +7,22 @@ a minute that are in S and n all of them, Σ(x - pn)² = Σx² - 2pΣxn + p²Σn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.core.histogram import BUCKETS
-from agent.core.outcome import Direction, Limit, Outcome
+from agent.core.outcome import Outcome
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, Integers, Minutes, by_direction, groups
+from collector.ledger.promises import Promises, Terms
 
 PRODUCTS: Final = tuple((one, other) for one in Outcome for other in Outcome if one <= other)
 """Which outcomes are multiplied."""
+
+Flags = NDArray[np.bool_]
 
 PRODUCT_WIDTH: Final = len(DIRECTIONS) * len(PRODUCTS)
 _ONE: Final = np.array([one for one, _ in PRODUCTS])
@@ -141,8 +145,8 @@ class Sums:
 def block_products(
     parts: Sums,
     paths: Sequence[int] | Integers,
-    terms: Mapping[int, Mapping[Direction, Limit]],
-    promised: Sequence[Mapping[Direction, Limit]],
+    terms: Terms,
+    promised: Promises,
     span: int,
 ) -> Integers:
     """Sums, over blocks of so many minutes, of the products of what outcomes each block has.
@@ -163,7 +167,7 @@ def block_products(
     block = rows.minute // span
     block -= block.min()
     blocks = np.zeros((len(paths), int(block.max()) + 1, len(DIRECTIONS), len(Outcome)), np.int64)
-    np.add.at(blocks, (row, block), outcomes * fitting[:, :, None])
+    add_rows(blocks.reshape(-1, *blocks.shape[2:]), row * blocks.shape[1] + block, _where(outcomes, fitting))
     products: Integers = np.einsum("nkda,nkdb->ndab", blocks, blocks)
     return products
 
@@ -191,12 +195,54 @@ class Totals:
     minima_us: Integers
     products: Integers
 
+    @classmethod
+    def empty(cls, paths: int) -> Self:
+        """Of so many paths nothing."""
+        of_each = paths, len(DIRECTIONS)
+        return cls(
+            np.zeros(of_each, np.int64),
+            np.zeros(paths, np.int64),
+            np.zeros(paths, np.int64),
+            np.zeros((*of_each, len(Outcome)), np.int64),
+            np.zeros((*of_each, BUCKETS), np.int64),
+            np.full(of_each, NO_MINIMUM, np.int64),
+            np.zeros((*of_each, len(Outcome), len(Outcome)), np.int64),
+        )
+
+    def add(
+        self,
+        row: Integers,
+        fitting: Flags,
+        counted: Integers,
+        covered_ms: Integers,
+        reach_s: Integers,
+        sent: Integers,
+        minima_us: Integers | None = None,
+    ) -> None:
+        """Add what was counted once more, but for the products.
+
+        Args:
+            row: of which path (n,).
+            fitting: whether it was counted against the limit of the direction (n, directions).
+            counted: outcomes and delays (n, directions, outcomes and then buckets).
+            covered_ms, reach_s, sent: (n,).
+            minima_us: (n, directions); None: none is known.
+        """
+        counted = _where(counted, fitting)
+        add_rows(self.outcomes, row, counted[:, :, : len(Outcome)])
+        add_rows(self.delays, row, counted[:, :, len(Outcome) :])
+        add_rows(self.covered_ms, row, covered_ms[:, None] * fitting)
+        add_rows(self.sent, row, sent)
+        np.maximum.at(self.reach_s, row, reach_s)
+        if minima_us is not None:
+            np.minimum.at(self.minima_us, row, minima_us)
+
 
 def totals(
     sums: Sums,
     paths: Sequence[int] | Integers,
-    terms: Mapping[int, Mapping[Direction, Limit]],
-    promised: Sequence[Mapping[Direction, Limit]] | None = None,
+    terms: Terms,
+    promised: Promises | None = None,
 ) -> Totals:
     """Sums as arrays over paths.
 
@@ -205,29 +251,25 @@ def totals(
         paths: numbers of the paths asked for, none twice.
         terms: the limits of each number of terms.
         promised: what each of the paths is held against. What a direction counted against another limit says nothing
-            of it, and is left out; a direction that is not in the mapping takes all, and so does None.
+            of it, and is left out; None: nothing is.
     """
     sums, row = _asked(sums, np.asarray(paths, np.int64))
-    count = len(paths)
-    fitting = _fitting(sums.terms, row, terms, promised)
-    counted = by_direction(sums.counts) * fitting[:, :, None]
-    found = np.zeros((count, len(DIRECTIONS), len(Outcome) + BUCKETS), np.int64)
-    np.add.at(found, row, counted)
-    covered_ms = np.zeros((count, len(DIRECTIONS)), np.int64)
-    np.add.at(covered_ms, row, sums.covered_ms[:, None] * fitting)
-    products = np.zeros((count, len(DIRECTIONS), len(PRODUCTS)), np.int64)
-    np.add.at(products, row, sums.products.reshape(-1, len(DIRECTIONS), len(PRODUCTS)) * fitting[:, :, None])
-    square = np.zeros((count, len(DIRECTIONS), len(Outcome), len(Outcome)), np.int64)
-    square[:, :, _ONE, _OTHER] = products
-    square[:, :, _OTHER, _ONE] = products
-    sent, reach_s = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    np.add.at(sent, row, sums.counts[:, 0])
-    np.maximum.at(reach_s, row, sums.reach_s)
-    minima_us = np.full((count, len(DIRECTIONS)), NO_MINIMUM, np.int64)
-    np.minimum.at(minima_us, row, sums.minima_us)
-    return Totals(
-        covered_ms, reach_s, sent, found[:, :, : len(Outcome)], found[:, :, len(Outcome) :], minima_us, square
+    found = Totals.empty(len(paths))
+    found.add(
+        row,
+        _fitting(sums.terms, row, terms, promised),
+        by_direction(sums.counts),
+        sums.covered_ms,
+        sums.reach_s,
+        sums.counts[:, 0],
+        sums.minima_us,
     )
+    products = np.zeros((len(paths), len(DIRECTIONS), len(PRODUCTS)), np.int64)
+    told = sums.products.reshape(-1, len(DIRECTIONS), len(PRODUCTS))
+    add_rows(products, row, _where(told, _fitting(sums.terms, row, terms, promised)))
+    found.products[:, :, _ONE, _OTHER] = products
+    found.products[:, :, _OTHER, _ONE] = products
+    return found
 
 
 def _asked(sums: Sums, paths: Integers) -> tuple[Sums, Integers]:
@@ -241,27 +283,21 @@ def _asked(sums: Sums, paths: Integers) -> tuple[Sums, Integers]:
     return sums.take(asked), row[asked]
 
 
-def _fitting(
-    number: Integers,
-    row: Integers,
-    terms: Mapping[int, Mapping[Direction, Limit]],
-    promised: Sequence[Mapping[Direction, Limit]] | None,
-) -> Integers:
-    """Whether each row's limits are those that its path is held against (n, directions), as 0 or 1."""
+def _fitting(number: Integers, row: Integers, terms: Terms, promised: Promises | None) -> Flags:
+    """Whether each row's limits are those that its path is held against (n, directions)."""
     if promised is None:
-        return np.ones((len(number), len(DIRECTIONS)), np.int64)
-    known: dict[Limit, int] = {}
+        return np.ones((len(number), len(DIRECTIONS)), np.bool_)
+    return promised.fitting(terms, number, row)
 
-    def coded(limits: Mapping[Direction, Limit]) -> list[int]:
-        return [
-            -1 if direction not in limits else known.setdefault(limits[direction], len(known))
-            for direction in DIRECTIONS
-        ]
 
-    wanted = np.array([coded(limits) for limits in promised], np.int64).reshape(-1, len(DIRECTIONS))
-    rows_of = {one: place for place, one in enumerate(sorted(terms))}
-    given = np.array([coded(terms[one]) for one in rows_of], np.int64).reshape(-1, len(DIRECTIONS))
-    numbers = np.fromiter(rows_of, np.int64, len(rows_of))
-    mine, theirs = wanted[row], given[np.searchsorted(numbers, number)]
-    fitting: Integers = ((mine < 0) | (mine == theirs)).astype(np.int64)
-    return fitting
+def _where(values: Integers, fitting: Flags) -> Integers:
+    """Values (n, directions, …) where they fit, else 0; the same array where all do."""
+    return values if fitting.all() else values * fitting[:, :, None]
+
+
+def add_rows(to: Integers, row: Integers, values: Integers) -> None:
+    """Add values to these rows, of which some may come more than once."""
+    if np.bincount(row, minlength=1).max(initial=0) <= 1:
+        to[row] += values
+    else:
+        np.add.at(to, row, values)

@@ -143,29 +143,31 @@ def advance(
             watched.append(places[key])
     for place in sorted({*failed, *watched}):
         key = keys[place]
-        watch, event = _step(watches.get(key, Watch()), key, judged[place], hysteresis[key.objective], now_ns)
+        verdict = Verdict(int(judged.codes[place]))
+        watch, changes = _step(watches.get(key, Watch()), verdict, hysteresis[key.objective])
+        if changes:
+            # The judgement is put together for these alone: many paths may fail at once, for long.
+            watch, event = _changed(watch, key, judged[place], now_ns)
+            events.append(event)
         if watch != Watch():
             after[key] = watch
-        if event is not None:
-            events.append(event)
     for key, watch in watches.items():
         if key not in places and watch.open is not None:
             events.append(BreachClosed(replace(watch.open, closed_ns=now_ns)))
     return after, events
 
 
-def _step(
-    watch: Watch, key: BreachKey, judgement: Judgement, needed: Hysteresis, now_ns: int
-) -> tuple[Watch, BreachEvent | None]:
-    speaks_for_change = Verdict.FAIL if watch.open is None else Verdict.PASS
-    if judgement.verdict is not speaks_for_change:
-        return Watch(watch.open, 0), None
+def _step(watch: Watch, verdict: Verdict, needed: Hysteresis) -> tuple[Watch, bool]:
+    """What is remembered after one more verdict, and whether that opens or closes a breach."""
+    if verdict is not (Verdict.FAIL if watch.open is None else Verdict.PASS):
+        return Watch(watch.open, 0), False
     run = watch.run + 1
+    return Watch(watch.open, run), run >= (needed.open_after if watch.open is None else needed.close_after)
+
+
+def _changed(watch: Watch, key: BreachKey, judgement: Judgement, now_ns: int) -> tuple[Watch, BreachEvent]:
+    """What is opened, or closed."""
     if watch.open is None:
-        if run < needed.open_after:
-            return Watch(None, run), None
         opened = Breach(breach_id(key, now_ns), key, now_ns, judgement)
         return Watch(opened, 0), BreachOpened(opened)
-    if run < needed.close_after:
-        return Watch(watch.open, run), None
-    return Watch(None, 0), BreachClosed(replace(watch.open, closed_ns=now_ns, closing=judgement))
+    return Watch(), BreachClosed(replace(watch.open, closed_ns=now_ns, closing=judgement))

@@ -44,7 +44,7 @@ def upper_bounds(events: ArrayLike, trials: ArrayLike) -> NDArray[np.float64]:
     counted, of = _floats(events, trials)
     bounds = np.ones(counted.shape)
     none = (counted <= 0) & (of > 0)
-    bounds[none] = -np.expm1(math.log(1 - CONFIDENCE) / of[none])
+    bounds[none] = _clean_bounds(of[none])
     some = (counted > 0) & (counted < of)
     bounds[some] = betaincinv(counted[some] + 1, of[some] - counted[some], CONFIDENCE)
     return bounds
@@ -64,7 +64,10 @@ def meets(events: ArrayLike, trials: ArrayLike, threshold: ArrayLike) -> NDArray
     counted, of, most = _floats(events, trials, threshold)
     proven = np.ones(counted.shape, np.bool_)
     proven[most < 1] = False
-    some = (counted < of) & (most < 1)
+    open_ = (counted < of) & (most < 1)
+    none = open_ & (counted <= 0)
+    proven[none] = _clean_bounds(of[none]) <= most[none]
+    some = open_ & (counted > 0)
     proven[some] = betainc(counted[some] + 1, of[some] - counted[some], most[some]) >= CONFIDENCE
     return proven
 
@@ -76,6 +79,12 @@ def exceeds(events: ArrayLike, trials: ArrayLike, threshold: ArrayLike) -> NDArr
     proven = np.zeros(counted.shape, np.bool_)
     proven[some] = betainc(counted[some], of[some] - counted[some] + 1, most[some]) < 1 - CONFIDENCE
     return proven
+
+
+def _clean_bounds(trials: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The upper bounds where there is no event: an inversion in closed form."""
+    bounds: NDArray[np.float64] = -np.expm1(math.log(1 - CONFIDENCE) / trials)
+    return bounds
 
 
 def _floats(*values: ArrayLike) -> tuple[NDArray[np.float64], ...]:

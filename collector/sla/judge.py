@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from agent.core.histogram import EDGES_NS
 from agent.core.outcome import Operator, Outcome
 from collector.sla.confidence import exceeds, lower_bounds, meets, upper_bounds
-from collector.sla.effective import Blocks, EffectiveSamples, Side, effective_samples
+from collector.sla.effective import Blocks, Side, effective_samples
 from collector.sla.measure import SHARES, Measure
 from collector.sla.objective import Objective, Target
 from collector.sla.observation import DIRECTIONS, NOT_MEASURED, Integers, Observation
@@ -113,8 +114,10 @@ def judge(
     else:
         trials = observed.outcomes[rows, places].sum(axis=1)
         shares = SHARES[objective.measure]
-        surely, least = _share(shares.surely, Side.LOWER, question, observed, history)
-        possibly, most = _share(shares.possibly, Side.UPPER, question, observed, history)
+        prior: Floats | float = 1.0 if history is None else _prior(shares.possibly, question, history)
+        # a lower bound errs to the safe side where bursts were missed
+        asked = ((shares.surely, Side.LOWER, 1.0), (shares.possibly, Side.UPPER, prior))
+        (surely, least), (possibly, most) = _effective(asked, question, observed)
     codes = np.full(len(rows), Verdict.INDETERMINATE, np.int8)
     codes[meets(_worth(possibly, trials, most), most, objective.threshold)] = Verdict.PASS
     codes[exceeds(_worth(surely, trials, least), least, objective.threshold)] = Verdict.FAIL
@@ -122,32 +125,42 @@ def judge(
     return Evidence(trials, surely, possibly, least, most, coverage, codes)
 
 
-def _share(
-    which: frozenset[Outcome],
-    side: Side,
-    question: Question,
-    observed: Observation,
-    history: Observation | None,
-) -> tuple[Integers, Floats]:
-    """How many packets have one of these outcomes, and how many independent ones all of them are worth for that."""
-    prior: Floats | float = 1.0
-    # a lower bound errs to the safe side where bursts were missed
-    if history is not None and side is Side.UPPER:
-        prior = _effective(which, side, question, history, 1.0)[1].design_effect
-    events, found = _effective(which, side, question, observed, prior)
-    return events, found.samples
+_PRIORS: Final[WeakKeyDictionary[Observation, dict[Question, Floats]]] = WeakKeyDictionary()
+"""What histories have told: they stay the same for many evaluations."""
+
+
+def _prior(which: frozenset[Outcome], question: Question, history: Observation) -> Floats:
+    """How many packets were worth one in a longer time (n,)."""
+    known = _PRIORS.setdefault(history, {})
+    if question not in known:
+        outcomes = history.outcomes[question.rows, question.places]
+        ((_, samples),) = _effective([(which, Side.UPPER, 1.0)], question, history)
+        trials = outcomes.sum(axis=1)
+        known[question] = np.divide(trials, samples, out=np.ones(len(trials)), where=samples > 0)
+    return known[question]
 
 
 def _effective(
-    which: frozenset[Outcome], side: Side, question: Question, observed: Observation, prior: Floats | float
-) -> tuple[Integers, EffectiveSamples]:
-    chosen = sorted(which)
+    asked: Sequence[tuple[frozenset[Outcome], Side, Floats | float]],
+    question: Question,
+    observed: Observation,
+) -> list[tuple[Integers, Floats]]:
+    """For each share that is asked for, how many packets have one of its outcomes, and how many independent ones all of
+    them are worth for that."""
     outcomes = observed.outcomes[question.rows, question.places]
-    events = outcomes[:, chosen].sum(axis=1)
-    blocks = [
-        Blocks.of_products(products[question.rows, question.places], chosen) for products in observed.products
-    ]
-    return events, effective_samples(events, outcomes.sum(axis=1), blocks, side, prior)
+    trials = outcomes.sum(axis=1)
+    events = [outcomes[:, sorted(which)].sum(axis=1) for which, _, _ in asked]
+    # Of what always happens, or never does, the blocks tell nothing.
+    varied = np.flatnonzero(np.any([(one > 0) & (one < trials) for one in events], axis=0))
+    products = [one[question.rows[varied], question.places[varied]] for one in observed.products]
+    found = []
+    for (which, side, prior), happened in zip(asked, events, strict=True):
+        samples = trials / np.maximum(prior, 1.0)
+        blocks = [Blocks.of_products(one, sorted(which)) for one in products]
+        assumed = prior[varied] if isinstance(prior, np.ndarray) else prior
+        samples[varied] = effective_samples(happened[varied], trials[varied], blocks, side, assumed).samples
+        found.append((happened, samples))
+    return found
 
 
 def _worth(events: Integers, trials: Integers, effective: Floats) -> Floats:

@@ -17,7 +17,7 @@ NOT_MEASURED: Final = int(np.iinfo(np.int64).max)
 _MS_NS: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Observation:
     """Counts of a window, a row for each path; directions in the order of `DIRECTIONS`.
 

@@ -193,8 +193,11 @@ async def test_a_target_that_is_not_found_is_named(store: Store) -> None:
     """Where the agent sends nothing for it does not know whither."""
     life = Life(store)
     await life.count(NOW_NS, all=counts())
-    life.state.latest[HUB] = replace(life.state.latest[HUB], resolved=False)
+    lost = replace(reading(NOW_NS / SECOND_NS, path=HUB), resolved=False)
+    life.state.note([lost], life.plan.promised)
     assert (await life.judged())[Direction.FORWARD].reason.code == "target_unresolved"
+    life.state.note([replace(lost, resolved=True)], life.plan.promised)
+    assert (await life.judged())[Direction.FORWARD].reason.code == "no_packets"
 
 
 async def test_directions_are_judged_apart(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import socket
 import sqlite3
@@ -164,16 +165,14 @@ async def test_the_store_holds_what_the_agent_counted_over_its_restart(scene: Sc
     async with scene.collecting() as collector:
         await scene.until(collector, Direction.FORWARD, Verdict.PASS)
 
-        async def read_all() -> bool:
-            latest = collector.state.latest.get(PATH)
-            ledger = scene.agent.paths[0].ledger
-            return latest is not None and (latest.epoch, latest.sent) == (scene.agent.epoch, ledger.sent)
+        async def read_since(now_ns: int) -> bool:
+            return (collector.state.sources[PATH.source].seen_ns or 0) > now_ns
 
-        await eventually(read_all, "all that was counted is read")
+        await eventually(functools.partial(read_since, time.time_ns()), "all that was counted is read")
         first = scene.agent.paths[0].ledger.sent
         scene.agent.restart(time.time())
         scene.agent.run(100)
-        await eventually(read_all, "the new run is read")
+        await eventually(functools.partial(read_since, time.time_ns()), "the new run is read")
     store = await Store.open(scene.folder / "state.sqlite")
     ((sent, _),) = (await totals(store)).values()
     await store.close()

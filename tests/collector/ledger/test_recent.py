@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.outcome import Direction, Outcome
+from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices, Slices
 from collector.ledger.sums import Totals
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT, SECOND_NS, Block, block, counts, slices_of
@@ -30,7 +31,7 @@ def observed(
     end_ns = np.full(2, int(end_s * SECOND_NS))
     begin_ns = end_ns - int(length_s * SECOND_NS)
     found, left_out = recent.totals(
-        PATHS, begin_ns, end_ns, without or {}, dict(enumerate(TERMS)), [TERMS[0]] * 2
+        PATHS, begin_ns, end_ns, without or {}, dict(enumerate(TERMS)), Promises([TERMS[0]] * 2)
     )
     assert without or not left_out.outcomes.any()
     return found
@@ -67,7 +68,7 @@ def test_an_empty_window_covers_nothing() -> None:
     """Nothing is neither good nor bad."""
     assert total([], 100, 10) == (0, 0)
     nobody = np.empty(0, np.int64)
-    found, _ = RecentSlices().totals(nobody, nobody, nobody, {}, {}, [])
+    found, _ = RecentSlices().totals(nobody, nobody, nobody, {}, {}, Promises([]))
     assert len(found.outcomes) == 0
 
 
@@ -105,7 +106,7 @@ def test_memory_forgets_what_no_window_needs() -> None:
     recent.add(Slices.empty())
     recent.forget(20 * SECOND_NS)
     end_ns = np.full(2, 30 * SECOND_NS)
-    found, _ = recent.totals(PATHS, end_ns * 0, end_ns, {}, {0: TERMS[0]}, [TERMS[0]] * 2)
+    found, _ = recent.totals(PATHS, end_ns * 0, end_ns, {}, {0: TERMS[0]}, Promises([TERMS[0]] * 2))
     assert found.covered_ms[1].tolist() == [20_000] * 3
 
 

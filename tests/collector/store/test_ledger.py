@@ -13,6 +13,7 @@ from sqlalchemy import URL, func, select
 
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.ledger.minutes import NO_MINIMUM, by_direction
+from collector.ledger.promises import Promises
 from collector.ledger.sums import Sums, block_products, totals
 from collector.sla.counts import Reading
 from collector.store import schema
@@ -90,7 +91,7 @@ async def test_the_parts_of_a_window_make_it_up(store: Store) -> None:
         assert_equal(parts.starting(first).merged(), whole)
         assert all(minute % span == 0 or minute % HOUR == 0 for minute in parts.minute.tolist())
         assert any(minute % HOUR for minute in parts.minute.tolist())
-        found = block_products(parts, numbers, store.numbers.limits, promised, span)
+        found = block_products(parts, numbers, store.numbers.limits, Promises(promised), span)
         for place, number in enumerate(numbers):
             mine = parts.take(parts.path == number)
             blocks: dict[int, Any] = {}
@@ -159,7 +160,7 @@ async def test_arrays_are_in_the_order_of_the_paths_and_hold_what_counts_against
     numbers = [store.numbers.paths[OTHER_PATH], unknown, store.numbers.paths[PATH]]
     sums = await store.ledger.sums(BEGIN, BEGIN + 400)
     promised = [dict.fromkeys((Direction.FORWARD, Direction.REVERSE), CITY_LIMIT), {}, {}]
-    found = totals(sums, numbers, store.numbers.limits, promised)
+    found = totals(sums, numbers, store.numbers.limits, Promises(promised))
     everything = totals(sums, numbers, store.numbers.limits)
     assert found.outcomes.shape == (3, 3, len(Outcome))
     assert found.outcomes[1].sum() == found.delays[1].sum() == found.covered_ms[1].sum() == 0

@@ -1,0 +1,126 @@
+"""How long one evaluation takes of very many paths, two directions each, against three objectives.
+
+A ledger is filled with readings of all paths over some minutes, drawn at random with losses and late packets. The
+first evaluation has to read all windows from it; the ones that are timed find them held, as they are between two
+readings of a window from the ledger, but for the shortest, which is made anew of the latest readings each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import numpy as np
+
+from collector.evaluation import evaluate
+from collector.fleet.plan import Plan, compile_plan
+from collector.fleet.settings import FleetSettings
+from collector.ledger.recent import RecentSlices
+from collector.sla.breach import advance
+from collector.sla.maintenance import MaintenanceCalendar
+from collector.sla.verdict import Verdict
+from collector.state import CollectorState, SourceStatus
+from collector.store.store import Store
+from collector.windows import Windows
+from tests.bench.report import Row
+from tests.support.traffic import readings
+
+SIZES: Final = (1_000, 10_000, 100_000)
+PATHS_OF_AGENT: Final = 100
+_BAR_S: Final = 1.0
+_MINUTES: Final = 3
+_TIMES: Final = 5
+_SECOND_NS: Final = 1_000_000_000
+_BEGIN_S: Final = 1_788_000_000
+_TOGETHER: Final = 100
+
+
+def run(seconds: float, sizes: tuple[int, ...] = SIZES) -> list[Row]:
+    """Measure and give the rows; how long it takes is given by the number of paths, not by `seconds`."""
+    del seconds
+    rows = []
+    for paths in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(asyncio.run(_evaluated(Path(folder) / "state.sqlite", paths, paths == max(sizes))))
+    return rows
+
+
+async def _evaluated(file: Path, paths: int, barred: bool) -> Row:
+    plan = compile_plan(_fleet(-(-paths // PATHS_OF_AGENT), min(paths, PATHS_OF_AGENT)))
+    store = await Store.open(file)
+    recent = RecentSlices()
+    await _filled(store, recent, plan)
+    state = CollectorState()
+    now_ns = (_BEGIN_S + 60 * _MINUTES) * _SECOND_NS
+    state.sources = {site: SourceStatus(True, "", now_ns, "ptp", 1_000) for site in plan.sources}
+    promised = [plan.promised[path] for path in plan.paths]
+    calendar = MaintenanceCalendar()
+    windows = Windows(store.ledger, store.numbers, recent, plan.paths, promised, plan.facts, lambda: calendar)
+    begun = time.perf_counter()
+    verdicts = await evaluate(plan, windows, state, now_ns)
+    first_s = time.perf_counter() - begun
+    watches, _ = advance({}, verdicts, plan.keys, plan.places, plan.hysteresis, now_ns)
+    took_s = []
+    for _ in range(_TIMES):
+        cpu = time.process_time()
+        verdicts = await evaluate(plan, windows, state, now_ns)
+        watches, _ = advance(watches, verdicts, plan.keys, plan.places, plan.hysteresis, now_ns)
+        took_s.append(time.process_time() - cpu)
+    await store.close()
+    assert set(np.unique(verdicts.codes).tolist()) >= {Verdict.PASS, Verdict.FAIL}
+    assert len(watches) >= np.count_nonzero(verdicts.codes == Verdict.FAIL)
+    named = {verdict.name: int((verdicts.codes == verdict).sum()) for verdict in Verdict}
+    told = ", ".join(f"{count} {name}" for name, count in named.items())
+    return Row(
+        f"collector: evaluation of {len(plan.paths)} paths",
+        median(took_s),
+        "s",
+        _BAR_S if barred else None,
+        note=f"CPU time of {_TIMES}, {min(took_s):.3f}..{max(took_s):.3f} s; 2 directions, {len(plan.questions)} "
+        f"questions: {told}; the first one, which reads the windows, {first_s:.1f} s",
+    )
+
+
+def _fleet(agents: int, paths: int) -> FleetSettings:
+    """As many agents, each of which probes as many targets."""
+    name = {"zh": "站点", "en": "site"}
+    place = {"name": name, "lat": 30.6, "lon": 114.3}
+    return FleetSettings.model_validate(
+        {
+            "listen": "127.0.0.1:9460",
+            "sites": [
+                *({"id": f"site{one}", "agent": f"127.0.0.1:{one + 1}", **place} for one in range(agents)),
+                *({"id": f"target{one}", "reflector": "127.0.0.1", **place} for one in range(paths)),
+            ],
+            "tiers": {"hub": {"name": name, "limit": "<= 10ms"}},
+            "paths": [
+                {"source": f"site{agent}", "target": f"target{path}", "tier": "hub", "provider": "telecom"}
+                for agent in range(agents)
+                for path in range(paths)
+            ],
+            "objectives": [
+                {"id": "detection", "percentile": 99, "window": "1m"},
+                {"id": "hourly", "percentile": 99.9, "window": "1h", "min_coverage": 0.01},
+                {
+                    "id": "monthly",
+                    "measure": "loss",
+                    "loss_ratio": 0.001,
+                    "window": "month",
+                    "min_coverage": 1e-5,
+                },
+            ],
+        }
+    )
+
+
+async def _filled(store: Store, recent: RecentSlices, plan: Plan) -> None:
+    """Take in readings of all agents, a minute apart."""
+    paths = len(plan.paths) // len(plan.sources)
+    agents = [readings(site, paths, _MINUTES, 600, _BEGIN_S, seed) for seed, site in enumerate(plan.sources)]
+    for _ in range(_MINUTES):
+        for first in range(0, len(agents), _TOGETHER):
+            recent.add(await store.ledger.ingest(*(next(one) for one in agents[first : first + _TOGETHER])))
