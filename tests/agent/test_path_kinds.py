@@ -83,8 +83,8 @@ async def test_one_agent_probes_by_every_kind() -> None:
     """Kinds go on side by side under one law, each under its own label; a reload adds a kind and takes one away."""
     require_root()
     udp = free_port(socket.SOCK_DGRAM)
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as service:
-        path = "{{target: t, kind: {}, address: '{}', interval: 5ms, timeout: 200ms, limits: {{forward: '< 100ms'}}}}"
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as service:
+        path = "{{target: t, kind: {}, address: '{}', interval: 5ms, timeout: 1s, limits: {{forward: '< 100ms'}}}}"
         written = {
             "stamp": path.format("stamp", f"127.0.0.1:{udp}"),
             "icmp": path.format("icmp", "127.0.0.1"),
@@ -123,7 +123,11 @@ async def test_one_agent_probes_by_every_kind() -> None:
         assert await running
     text = exposition(agent)
     assert_law(text)
-    assert total(text, metrics.PROBE_OUTCOMES, direction="round_trip", outcome="lost") == 0
+    lost = {
+        kind: total(text, metrics.PROBE_OUTCOMES, kind=kind, direction="round_trip", outcome="lost")
+        for kind in KINDS
+    }
+    assert lost == dict.fromkeys(KINDS, 0)
     assert total(text, metrics.PROBE_IN_FLIGHT) == 0
 
 
@@ -143,7 +147,7 @@ def test_a_single_run_says_what_the_round_trip_proves(kind: str) -> None:
     """`probe` prints, for people and as JSON, the round trip and the bounds of both directions, and judges by them."""
     if kind == "icmp":
         require_root()
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as service:
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as service:
         target = "127.0.0.1" if kind == "icmp" else f"127.0.0.1:{service.getsockname()[1]}"
         quick = (target, "--count", "20", "--interval", "2ms")
         document = command(kind, *quick, "--limit", "< 100ms", "--json")

@@ -81,8 +81,8 @@ async def test_connections_are_bounded() -> None:
         await measure(prober)
     sent = sum(probed.ledger.sent for probed in prober.paths)
     refused = sum(probed.ledger.not_sent["emfile"] for probed in prober.paths)
-    overdue = sum(probed.ledger.not_sent["overdue"] for probed in prober.paths)
-    assert sent + refused + overdue == 200
+    # what is overdue on a busy machine is made up for, beside these
+    assert sent + refused == 200
     assert refused > 0
     assert sum(sum(probed.ledger.round_trip.outcomes[:3]) for probed in prober.paths) == sent > 0
 
