@@ -1,8 +1,9 @@
-"""The agent's HTTP server: metrics and health."""
+"""The agent's HTTP server: metrics, health, and who may have the settings read anew."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Awaitable, Callable, Container, Iterator
 from typing import Final
 
@@ -11,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
+from agent.runtime.secret_files import bears
 
 _LINGERING_S: Final = 1.0
 """How long is listened to the rest of a request that was answered before it was read; aiohttp's 10 s serve a flood."""
@@ -25,6 +27,7 @@ def create_app(
     give_way: Callable[[], None],
     reload: Callable[[], Awaitable[None]],
     not_ready: Callable[[], str],
+    token: str | None = None,
 ) -> web.Application:
     """The application.
 
@@ -34,6 +37,7 @@ def create_app(
         give_way: called between pieces, to see to that.
         reload: takes over the settings as they are now; raises IsochroneError where it cannot.
         not_ready: why the agent is not ready yet; empty where it is.
+        token: of the API; who bears it may ask for a reload from elsewhere than this host.
     """
 
     async def metrics(request: web.Request) -> web.StreamResponse:
@@ -46,7 +50,12 @@ def create_app(
             await asyncio.sleep(0)
         return response
 
-    async def reloaded(_: web.Request) -> web.Response:
+    async def reloaded(request: web.Request) -> web.Response:
+        # what is read is this host's own file, but to read it costs time, and what is wrong with it is told
+        if not _is_local(request.remote):
+            authorization = request.headers.get("Authorization", "")
+            if token is None or not bears(authorization, token):
+                return web.Response(text="from this host, or with the API's token\n", status=403)
         try:
             await reload()
         except IsochroneError as error:
@@ -66,6 +75,11 @@ def create_app(
     app.router.add_get("/-/ready", ready)
     app.router.add_post("/-/reload", reloaded)
     return app
+
+
+def _is_local(remote: str | None) -> bool:
+    """Whether a request comes from a loopback address of this host."""
+    return remote is not None and ipaddress.ip_address(remote).is_loopback
 
 
 async def serve(app: web.Application, endpoint: Endpoint) -> web.AppRunner:
