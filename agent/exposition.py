@@ -62,11 +62,11 @@ class AgentView(Protocol):
 
     @property
     def transmit_stamps(self) -> str:
-        """Where transmit times come from: kernel or user."""
+        """Where transmit times come from: hardware, kernel or user."""
 
     @property
     def receive_stamps(self) -> str:
-        """Where receive times come from: kernel or user."""
+        """Where receive times come from: hardware, kernel or user."""
 
     @property
     def plan_version(self) -> str:

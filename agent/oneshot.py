@@ -15,8 +15,10 @@ from typing import Any, Final
 from agent.core.authentication import KeyRing
 from agent.core.measurement import Measurement, Measurements
 from agent.core.outcome import Direction, Limit, Operator, Outcome
+from agent.net.card_stamps import least_method
 from agent.net.clock import Clock, DeclaredClock
 from agent.net.clocks.automatic import AutomaticClock
+from agent.net.clocks.card import choose_card
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
 from agent.probes.icmp import IcmpProbes
@@ -88,7 +90,8 @@ async def probe(shot: OneShot) -> int:
     source: Clock = (
         AutomaticClock.usual() if shot.clock_error_ns is None else DeclaredClock(shot.clock_error_ns)
     )
-    clock = LocalClock(source)
+    card = choose_card()
+    clock = LocalClock(source, card=card.clock)
     await clock.refresh()
     measurements: list[Measurement] = []
 
@@ -115,9 +118,12 @@ async def probe(shot: OneShot) -> int:
         for task in waiting:
             task.cancel()
         await prober.close()
+        if card.clock is not None:
+            card.clock.close()
 
     path = prober.paths[0]
     summary = summarise(shot, prober, clock, measurements)
+    summary["timestamps"] |= {"card": card.explanation}
     if hearing is not None:
         for traits in hearing.traits():
             summary["reflector"] |= {**traits.document(), "remarks": traits.sentences()}
@@ -185,6 +191,7 @@ def summarise(
             "error_bound_seconds": _seconds(clock.quality.error_bound_ns),
             "explanation": clock.quality.explanation,
         },
+        "timestamps": _methods(shot, prober),
         "uncertainty_seconds": _seconds(
             max((measured.uncertainty_ns or 0 for measured in trusted), default=None)
         ),
@@ -195,6 +202,17 @@ def summarise(
     if shot.kind == "stamp":
         summary["reflector"] = {"stateful": prober.sessions.reflector_is_stateful(ledger.row)}
     return summary
+
+
+def _methods(shot: OneShot, prober: Prober) -> dict[str, str]:
+    """Who took the times: hardware, kernel or user."""
+    if shot.kind == "tcp":
+        return {"transmit": "kernel", "receive": "kernel"}
+    sockets = prober.sockets
+    return {
+        "transmit": least_method(one.transmit_method for one in sockets),
+        "receive": least_method(one.receive_method for one in sockets),
+    }
 
 
 def _statistics(delays_ns: Sequence[int]) -> dict[str, float] | None:

@@ -20,9 +20,11 @@ from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
 from agent.exposition import registry, render
 from agent.http import create_app, serve
+from agent.net.card_stamps import least_method
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
 from agent.net.clocks.adjtimex import AdjtimexClock
 from agent.net.clocks.automatic import AutomaticClock
+from agent.net.clocks.card import CardChoice, choose_card
 from agent.net.clocks.chrony import ChronyClock
 from agent.net.clocks.ptp import PtpClock
 from agent.net.datagram import TimestampedSocket
@@ -56,7 +58,7 @@ from agent.throughput_settings import ThroughputServerSettings
 log = logging.getLogger(__name__)
 
 
-_FIXED: Final = ("site", "listen", "clock", "recorder", "api")
+_FIXED: Final = ("site", "listen", "clock", "hardware_timestamps", "recorder", "api")
 _FIXED_OF_REFLECTOR: Final = ("listen", "sessions", "max_sessions", "cpu")
 
 
@@ -123,7 +125,10 @@ class Agent:
         self._read = read or (lambda: settings)
         self._supervision = supervision or Supervision()
         longest_ns = max((path.timeout for path in settings.paths), default=0)
-        self.clock = LocalClock(clock_of(settings.clock), longest_sample_ns=2 * longest_ns)
+        self.card = choose_card() if settings.hardware_timestamps else CardChoice(None, "switched off")
+        self.clock = LocalClock(
+            clock_of(settings.clock), longest_sample_ns=2 * longest_ns, card=self.card.clock
+        )
         rng = rng or random.Random()
         self._stamp = StampProbes(settings.keys(folder))
         outlets: dict[ProbeKind, OutletKind] = {
@@ -162,6 +167,8 @@ class Agent:
         self._follow_routes()
         self._ready = False
         self._reloading: set[asyncio.Task[None]] = set()
+        # one after the other: of two at a time neither would be swapped at once
+        self._taking_over = asyncio.Lock()
 
     async def reload(self) -> None:
         """Read the settings anew and go on under them; paths that stay keep their counts and their sessions.
@@ -170,11 +177,12 @@ class Agent:
             IsochroneError: the settings are no good, or something has changed that only a restart can change
                 (RestartNeeded); nothing is taken over then.
         """
-        self._supervision.reloading()
-        try:
-            await self._take_over(await asyncio.to_thread(self._read))
-        finally:
-            self._supervision.ready(self._in_short)
+        async with self._taking_over:
+            self._supervision.reloading()
+            try:
+                await self._take_over(await asyncio.to_thread(self._read))
+            finally:
+                self._supervision.ready(self._in_short)
 
     async def _take_over(self, settings: AgentSettings) -> None:
         changed = _changed(self.settings, settings)
@@ -213,13 +221,15 @@ class Agent:
         forget = asyncio.create_task(self._forget(), name="forget old packets")
         follow_routes = asyncio.create_task(self._routes.run(), name="follow routes")
         own = registry(self)
+        token = self.settings.token(self._folder)
         app = create_app(
             lambda names: render(self, own, names),
             self._give_way,
             self.reload,
             lambda: "" if self._ready else "starting",
+            token,
         )
-        add_api(app, self, self.settings.token(self._folder))
+        add_api(app, self, token)
         watch_leases = None
         if self.throughput is not None:
             self.throughput.serve(app)
@@ -234,6 +244,7 @@ class Agent:
             self._supervision.ready(self._in_short)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_soon)
             log.info("%s, clock %s", self._in_short, self.clock.quality.source)
+            log.info("hardware timestamps: %s", self.card.explanation)
             async with self._supervision.kept_alive():
                 await self._until(stop)
             self._ready = False
@@ -255,6 +266,8 @@ class Agent:
             if watch_leases is not None and self.throughput is not None:
                 watch_leases.cancel()
                 await self.throughput.desk.close()
+            if self.card.clock is not None:
+                self.card.clock.close()
 
     @property
     def _in_short(self) -> str:
@@ -388,12 +401,12 @@ class Agent:
     @property
     def transmit_stamps(self) -> str:
         """Where transmit times come from."""
-        return _origin([one.kernel_transmit_stamps for one in self._sockets])
+        return least_method(one.transmit_method for one in self._sockets)
 
     @property
     def receive_stamps(self) -> str:
         """Where receive times come from."""
-        return _origin([one.kernel_receive_stamps for one in self._sockets])
+        return least_method(one.receive_method for one in self._sockets)
 
     @property
     def plan_version(self) -> str:
@@ -442,7 +455,3 @@ def _changed(before: AgentSettings, after: AgentSettings) -> list[str]:
 
 def _of_kind(kind: ProbeKind, settings: AgentSettings) -> list[PathSettings]:
     return [path for path in settings.paths if path.kind == kind]
-
-
-def _origin(kernel: list[bool]) -> str:
-    return "kernel" if all(kernel) else "user"

@@ -339,6 +339,7 @@ class AgentSettings(Settings):
         site: this node's name, the label `source`.
         listen: where /metrics and the health checks are served; none: nowhere.
         throughput: whose throughput tests are granted; none: nobody's.
+        hardware_timestamps: use the times of a network card that stamps, where there is one.
         credentials: file of keys, with which authenticated paths are signed.
         throughput_paths: lines whose throughput is tested from here.
         plan_version: which compiled plan this file is.
@@ -347,6 +348,7 @@ class AgentSettings(Settings):
     site: NameText
     listen: Endpoint | None = None
     clock: ClockSettings = AutomaticClockSettings()
+    hardware_timestamps: bool = True
     reflector: ReflectorSettings | None = None
     throughput: ThroughputServerSettings | None = None
     recorder: RecorderSettings = RecorderSettings()

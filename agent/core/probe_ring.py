@@ -19,9 +19,10 @@ from agent.core.interval import Flags, Integers
 from agent.core.outcome import Direction
 
 OMITTED_SEQUENCE: Final = 1
+UNSTAMPED: Final = 0xFFFF_FFFF
 _SEQUENCE_SPACE: Final = 1 << 32
 _LEAST_WINDOW: Final = 16
-_PER_SLOT: Final = ("state", "sequence", "t1_ns", "wire", "stamped", "first_reflected", "last_reflected")
+_PER_SLOT: Final = ("state", "sequence", "t1_ns", "wire", "departure_ns", "first_reflected", "last_reflected")
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -47,7 +48,9 @@ class ProbeRings:
     Attributes, one element per slot:
         state: `ProbeState`.
         sequence: whose slot it is, not wrapped.
-        t1_ns: when it was sent (Unix wall time): the kernel's time once `stamped`, before that user space's.
+        t1_ns: when it was sent (Unix wall time): the kernel's time or a card's once that has come, before that user
+            space's.
+        departure_ns: how much later that may really have been: 0 for the kernel's time; `UNSTAMPED` for user space's.
         wire: the 64-bit timestamp that the packet carries.
         first_reflected, last_reflected: the least and greatest number under which the reflector answered it.
 
@@ -63,7 +66,7 @@ class ProbeRings:
         self.sequence: Integers = np.zeros(0, np.int64)
         self.t1_ns: Integers = np.zeros(0, np.int64)
         self.wire: NDArray[np.uint64] = np.zeros(0, np.uint64)
-        self.stamped: Flags = np.zeros(0, np.bool_)
+        self.departure_ns: NDArray[np.uint32] = np.zeros(0, np.uint32)
         self.first_reflected: NDArray[np.uint32] = np.zeros(0, np.uint32)
         self.last_reflected: NDArray[np.uint32] = np.zeros(0, np.uint32)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agent.core.remembered import Remembered
+from agent.core.tlv_values import TimestampMethod
 
 NOT_KNOWN: Final = 0
 """Stands for a transmit time that is not known."""
@@ -16,15 +17,17 @@ class ReflectedSession:
     Attributes:
         next_sequence: of the next reply; how many requests were answered, modulo nothing.
         unsent: replies that the kernel did not take.
+        left_by: a `TimestampMethod`, of the transmit time that is known.
     """
 
-    __slots__ = ("_left_ns", "_left_sequence", "next_sequence", "unsent")
+    __slots__ = ("_left_ns", "_left_sequence", "left_by", "next_sequence", "unsent")
 
     def __init__(self) -> None:
         self.next_sequence = 0
         self.unsent = 0
         self._left_sequence = -1
         self._left_ns = NOT_KNOWN
+        self.left_by = TimestampMethod.UNKNOWN
 
     def count(self) -> int:
         """The number of one more reply."""
@@ -32,11 +35,14 @@ class ReflectedSession:
         self.next_sequence = own + 1
         return own
 
-    def left(self, sequence: int, transmitted_ns: int) -> None:
+    def left(
+        self, sequence: int, transmitted_ns: int, method: TimestampMethod = TimestampMethod.SOFTWARE
+    ) -> None:
         """Learn when a reply left; of an older one than is known nothing is learnt."""
         if sequence > self._left_sequence:
             self._left_sequence = sequence
             self._left_ns = transmitted_ns
+            self.left_by = method
 
     def left_before(self, sequence: int) -> int:
         """When the reply before the one of this number left (ns); `NOT_KNOWN`."""

@@ -4,7 +4,7 @@ RFC 8972)."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +28,7 @@ from agent.core.stamp import (
 from agent.core.timestamps import ntp_from_ns
 from agent.core.tlv_columns import ColumnsAbout, TlvLayouts
 from agent.core.tlv_reflection import Circumstances, reflect
-from agent.core.tlv_values import FollowUpTelemetry, TimestampInformation, TimestampMethod
+from agent.core.tlv_values import FollowUpTelemetry, TimestampInformation
 
 _SSID: Final = Struct(">H")
 SSID_COLUMN: Final = slice(14, 16)
@@ -67,16 +67,20 @@ class ReflectionResult(StrEnum):
     SEND_FAILED = "send_failed"
 
 
-class Timestamping(NamedTuple):
-    """How T2 and T3 are taken.
+class Taker(IntEnum):
+    """Who took a receive time."""
 
-    Attributes:
-        by_program: where the kernel gave no receive time.
-        by_kernel: where it did.
-    """
+    PROGRAM = 0
+    KERNEL = 1
+    CARD = 2
+
+
+class Timestamping(NamedTuple):
+    """How T2 and T3 are taken, by the `Taker` of T2."""
 
     by_program: TimestampInformation = TimestampInformation()
     by_kernel: TimestampInformation = TimestampInformation()
+    by_card: TimestampInformation = TimestampInformation()
 
 
 class Request(NamedTuple):
@@ -90,7 +94,7 @@ class Request(NamedTuple):
         traffic_class: DSCP and ECN with which it arrived.
         received: T2, in the format that the error estimate tells.
         error_estimate: the 16 bits for the reply.
-        stamped: T2 is the kernel's.
+        taker: of T2.
         light: a peer of TWAMP Light, whose requests may be shorter than the reply, and have no TLVs.
         signed: what `agent.core.claims` has verified; None in unauthenticated mode.
     """
@@ -103,7 +107,7 @@ class Request(NamedTuple):
     traffic_class: int
     received: int
     error_estimate: int
-    stamped: bool = True
+    taker: Taker = Taker.KERNEL
     light: bool = False
     signed: Signed | None = None
 
@@ -143,7 +147,7 @@ class RequestColumns(NamedTuple):
     traffic_classes: Integers
     received: NDArray[np.uint64]
     error_estimates: NDArray[np.uint16]
-    stamped: Flags
+    takers: Integers
 
 
 class ReplyColumns(NamedTuple):
@@ -241,7 +245,7 @@ class Reflection:
                 own,
                 request.address,
                 request.traffic_class,
-                stamped=request.stamped,
+                taker=request.taker,
                 key=key,
             )
             tlvs = reflect(payload[len(reply) :], about)
@@ -298,7 +302,7 @@ class Reflection:
             requests.traffic_classes >> 2,
             requests.traffic_classes & 0x3,
             self._markable_column,
-            requests.stamped,
+            requests.takers,
             self.timestamping,
         )
         followed = np.zeros(len(packets), np.bool_)
@@ -318,7 +322,7 @@ class Reflection:
                     int(sequences[row]),
                     requests.addresses[row].tobytes(),
                     int(requests.traffic_classes[row]),
-                    stamped=bool(requests.stamped[row]),
+                    taker=int(requests.takers[row]),
                 )
                 tlvs = reflect(whole[BASE_OCTETS:].tobytes(), circumstances)
                 whole[BASE_OCTETS:] = np.frombuffer(tlvs.octets, np.uint8)
@@ -339,7 +343,7 @@ class Reflection:
         address: bytes,
         traffic_class: int,
         *,
-        stamped: bool,
+        taker: int,
         key: Key | None = None,
     ) -> Circumstances:
         """What the TLVs of one reply depend on; its request is number `asked` of its sender's, itself it is `own`."""
@@ -348,9 +352,7 @@ class Reflection:
             counters = own + 1, session.sent(own)
             left_ns = session.left_before(own)
             if left_ns != NOT_KNOWN:
-                previous = FollowUpTelemetry(
-                    (own - 1) & _LOW_32, ntp_from_ns(left_ns), TimestampMethod.SOFTWARE
-                )
+                previous = FollowUpTelemetry((own - 1) & _LOW_32, ntp_from_ns(left_ns), session.left_by)
         keys: Keys = () if self.keys is None else self.keys.keys(ssid)
         return Circumstances(
             address,
@@ -359,7 +361,7 @@ class Reflection:
             traffic_class >> 2,
             traffic_class & 0x3,
             self._markable,
-            self.timestamping.by_kernel if stamped else self.timestamping.by_program,
+            self.timestamping[taker],
             counters,
             previous,
             keys if key is None else (key,),

@@ -32,7 +32,7 @@ from agent.core.interval import (
 from agent.core.ledger import Ledgers, PathLedger, Promise
 from agent.core.measurement import NO_OUTCOME, Measurements, Probes
 from agent.core.outcome import Outcome, classify_arrived
-from agent.core.probe_ring import OMITTED_SEQUENCE, REPLIED, ProbeRings, ProbeState
+from agent.core.probe_ring import OMITTED_SEQUENCE, REPLIED, UNSTAMPED, ProbeRings, ProbeState
 from agent.core.steps import ClockSteps
 
 _IN_FLIGHT: Final = np.uint8(ProbeState.IN_FLIGHT)
@@ -57,7 +57,8 @@ class Replies(NamedTuple):
         reflected: the reply's own number.
         t2_ns, t3_ns: the reflector's receive and transmit times, by its clock.
         t4_ns: the receive time here.
-        arrival_ns: how far `t4_ns` may be off: 0 for the kernel's time, `UNKNOWN_NS` for user space's.
+        arrival_ns: how much earlier than `t4_ns` it may really have come: 0 for the kernel's time, a card's own bound,
+            `UNKNOWN_NS` for user space's.
         clocks_ns: both clocks' error bounds in sum; `UNKNOWN_NS`: at least one vouches for nothing.
     """
 
@@ -157,7 +158,7 @@ class SenderSessions:
         rings.next[rows] = sequences + 1 + (sequences == OMITTED_SEQUENCE - 1)
         rings.state[slots] = ProbeState.VOID
         rings.sequence[slots] = sequences
-        rings.stamped[slots] = False
+        rings.departure_ns[slots] = UNSTAMPED
         return Probes(rows, sequences)
 
     def sent(self, probes: Probes, wall_ns: Integers, wire: NDArray[np.uint64]) -> None:
@@ -174,20 +175,30 @@ class SenderSessions:
         rings.wire[slots] = wire
         self._ledgers.add(probes.rows, _SENT_AND_IN_FLIGHT, 1)
 
-    def transmitted(self, probes: Probes, kernel_ns: Integers) -> Integers:
-        """The kernel's transmit stamps of probes have come.
+    def transmitted(self, probes: Probes, kernel_ns: Integers, bounds_ns: Integers | None = None) -> Integers:
+        """The kernel's transmit stamps of probes have come, or a network card's.
+
+        Args:
+            probes: which.
+            kernel_ns: (n,), when they left (Unix wall time).
+            bounds_ns: (n,), how much later that may really have been, below 4 s; None: not at all.
 
         Returns:
-            How much later than the user-space time each is (ns), of those that belong to a probe in flight and are not
-            earlier than the user-space time: the others are not used.
+            How much later than the user-space time each probe left at most (ns), of those that belong to a probe in
+            flight and are not earlier than the user-space time: the others are not used.
         """
         rings, slots = self.rings, self.rings.slots(*probes)
-        lags = kernel_ns - rings.t1_ns[slots]
-        useful = self._in_flight(probes, slots) & ~rings.stamped[slots] & (lags >= 0)
+        lags: Integers = kernel_ns - rings.t1_ns[slots]
+        useful = self._in_flight(probes, slots) & (rings.departure_ns[slots] == UNSTAMPED) & (lags >= 0)
         slots = slots[useful]
         rings.t1_ns[slots] = kernel_ns[useful]
-        rings.stamped[slots] = True
-        return lags[useful]
+        lags = lags[useful]
+        if bounds_ns is None:
+            rings.departure_ns[slots] = 0
+        else:
+            rings.departure_ns[slots] = bounds_ns[useful]
+            lags += bounds_ns[useful]
+        return lags
 
     def expired(self, probes: Probes) -> int:
         """The timeout of probes is over: those without a reply are counted as lost.
@@ -255,8 +266,8 @@ class SenderSessions:
 
         Args:
             replies: in order of arrival.
-            stamping_ns: how far a user-space T1 may lie before the kernel's; used where the kernel's stamp did not
-                come; `UNKNOWN_NS`: not known.
+            stamping_ns: how far a user-space T1 may lie before the true one; used where no stamp of the kernel or a
+                card came; `UNKNOWN_NS`: not known.
             now_ns: monotonic time.
 
         Returns:
@@ -355,7 +366,8 @@ class SenderSessions:
         """Count the delays of first replies in time, ordered by row, and their outcomes in all three directions."""
         rows, ledgers = replies.rows, self._ledgers
         t1_ns = self.rings.t1_ns[slots]
-        departure = np.where(self.rings.stamped[slots], 0, stamping_ns)
+        stamped = self.rings.departure_ns[slots].astype(np.int64)
+        departure = np.where(stamped == UNSTAMPED, stamping_ns, stamped)
         stamping = sum_of_uncertainties(departure, replies.arrival_ns)
         uncertainty = sum_of_uncertainties(replies.clocks_ns, stamping)
         t2_ns, t3_ns = replies.t2_ns, replies.t3_ns

@@ -52,8 +52,8 @@ class ColumnsAbout(NamedTuple):
         sessions: of the replies; None if stateless.
         dscps, ecns: with which the requests arrived.
         markable: (64,), whether a reply may carry a DSCP.
-        stamped: whether the request's receive time is the kernel's.
-        timestamping: how T2 and T3 are taken, where it is not and where it is.
+        takers: who took the request's receive time, as `agent.core.reflection.Taker`.
+        timestamping: how T2 and T3 are taken, by that.
     """
 
     sequences: Integers
@@ -61,8 +61,8 @@ class ColumnsAbout(NamedTuple):
     dscps: Integers
     ecns: Integers
     markable: Flags
-    stamped: Flags
-    timestamping: tuple[TimestampInformation, TimestampInformation]
+    takers: Integers
+    timestamping: tuple[TimestampInformation, ...]
 
 
 class _Group(NamedTuple):
@@ -206,9 +206,9 @@ def _copied(group: _Group, at: int) -> bool:
 
 def _timestamping(group: _Group, at: int) -> bool:
     about = group.about
-    both = np.frombuffer(b"".join(one.serialise() for one in about.timestamping), np.uint8).reshape(2, -1)
-    stamped = about.stamped[group.rows].astype(np.int64)
-    group.packets[group.rows, at : at + TimestampInformation.OCTETS] = both[stamped]
+    each = np.frombuffer(b"".join(one.serialise() for one in about.timestamping), np.uint8)
+    by_taker = each.reshape(len(about.timestamping), -1)
+    group.packets[group.rows, at : at + TimestampInformation.OCTETS] = by_taker[about.takers[group.rows]]
     return True
 
 
@@ -254,7 +254,8 @@ def _follow_up(group: _Group, at: int) -> bool:
         known = left_ns != NOT_KNOWN
         values["sequence"] = np.where(known, (sequences - 1) & _LOW_32, 0)
         values["timestamp"] = np.where(known, ntp_from_ns_of(left_ns), 0)
-        values["method"] = np.where(known, TimestampMethod.SOFTWARE, TimestampMethod.UNKNOWN)
+        methods = [sessions[row].left_by for row in rows.tolist()]
+        values["method"] = np.where(known, methods, TimestampMethod.UNKNOWN)
     group.packets[rows, at : at + FollowUpTelemetry.OCTETS] = values.view(np.uint8).reshape(len(rows), -1)
     return True
 

@@ -23,6 +23,7 @@ class Datagram(NamedTuple):
             asked for.
         truncated: whether the payload was longer than what fits.
         traffic_class: TOS or traffic class with which it arrived, DSCP and ECN; None where not asked for.
+        by_card: whether `received_ns` was taken by the network card.
     """
 
     payload: memoryview
@@ -32,6 +33,7 @@ class Datagram(NamedTuple):
     local: bytes
     truncated: bool
     traffic_class: int | None = None
+    by_card: bool = False
 
 
 class Arrivals(NamedTuple):
@@ -44,6 +46,8 @@ class Arrivals(NamedTuple):
         received_ns: (n,), the kernel's receive time (Unix wall time); 0 where it gave none.
         traffic_classes: (n,), TOS or traffic class with which each arrived, -1 where not known; None where not asked
             for.
+        bounds_ns: (n,), how much earlier each may really have come: above 0 where the network card took the time; None
+            where it took none.
     """
 
     payloads: NDArray[np.uint8]
@@ -51,6 +55,7 @@ class Arrivals(NamedTuple):
     sources: NDArray[np.uint8]
     received_ns: Integers
     traffic_classes: Integers | None = None
+    bounds_ns: Integers | None = None
 
 
 class Requests(NamedTuple):
@@ -62,6 +67,7 @@ class Requests(NamedTuple):
         answers: (n, octets of a control message), where to answer from, as `Datagram.local` has it.
         truncated: (n,), whether a payload was longer than what fits.
         traffic_classes: (n,), TOS or traffic class with which each arrived, -1 where not known.
+        bounds_ns: as of `Arrivals`.
     """
 
     payloads: NDArray[np.uint8]
@@ -72,3 +78,4 @@ class Requests(NamedTuple):
     answers: NDArray[np.uint8]
     truncated: NDArray[np.bool_]
     traffic_classes: Integers
+    bounds_ns: Integers | None = None

@@ -28,7 +28,11 @@ SECOND_NS: Final = 1_000_000_000
 
 _SCM_TS_OPT_ID: Final = 81
 _TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE, _OPT_ID, _OPT_TSONLY = 2, 8, 16, 128, 2048
+_TX_HARDWARE, _RX_HARDWARE, _RAW_HARDWARE = 1, 4, 64
 STAMPING_FLAGS: Final = _TX_SOFTWARE | _RX_SOFTWARE | _SOFTWARE | _OPT_ID | _OPT_TSONLY
+CARD_STAMPING_FLAGS: Final = _TX_HARDWARE | _RX_HARDWARE | _RAW_HARDWARE
+"""With these too the kernel gives a card's transmit time instead of its own, where the card takes one, and both of what
+is received."""
 
 CONTROL_OCTETS: Final = 192
 """Room for all control messages of one received datagram or transmit time, and the length of every layout."""

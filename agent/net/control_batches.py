@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.interval import Flags
 from agent.net.control import (
     CONTROL_OCTETS,
     INT,
@@ -27,14 +28,26 @@ from agent.net.control import (
 from agent.net.protocols import ANY_STAMP, STAMP_OCTETS, Protocol
 
 _TIMESPEC: Final = struct.Struct("=qq")
+_CARD_TIMESPEC_AT: Final = 2 * _TIMESPEC.size
 _EXTENDED_ERROR: Final = struct.Struct("=4xB7xI")
 _RECEIVE_STAMP: Final = struct.Struct(ANY_STAMP + "128x")
 
 _STAMP_COLUMNS: Final = np.dtype(
     {
-        "names": ["level", "kind", "seconds", "nanos", "error_level", "error_kind", "origin", "wire"],
-        "formats": ["=i4", "=i4", "=i8", "=i8", "=i4", "=i4", "u1", "=u4"],
-        "offsets": [8, 12, 16, 24, 72, 76, 84, 92],
+        "names": [
+            "level",
+            "kind",
+            "seconds",
+            "nanos",
+            "card_seconds",
+            "card_nanos",
+            "error_level",
+            "error_kind",
+            "origin",
+            "wire",
+        ],
+        "formats": ["=i4", "=i4", "=i8", "=i8", "=i8", "=i8", "=i4", "=i4", "u1", "=u4"],
+        "offsets": [8, 12, 16, 24, 48, 56, 72, 76, 84, 92],
         "itemsize": CONTROL_OCTETS,
     }
 )
@@ -166,6 +179,59 @@ def arrivals_of(
     return received_ns, ttls, classes, infos
 
 
+def card_stamps_of(control: bytearray, results: NDArray[Any]) -> Integers:
+    """The times (ns, by its own clock) at which a card received each datagram of a batch; 0 where it took none.
+
+    The arguments are as for `receive_stamps_of`.
+    """
+    rows = np.frombuffer(control, _STAMP_COLUMNS, len(results))
+    usual = (
+        (results["control_octets"] >= STAMP_OCTETS)
+        & (rows["kind"] == SO_TIMESTAMPING)
+        & (rows["level"] == SOL_SOCKET)
+    )
+    stamps = np.where(rows["card_seconds"] != 0, rows["card_seconds"] * SECOND_NS + rows["card_nanos"], 0)
+    for at in np.flatnonzero(~usual).tolist():
+        octets = int(results["control_octets"][at])
+        stamps[at] = max(
+            (
+                _card_ns(data) or 0
+                for level, kind, data in messages(control, at * CONTROL_OCTETS, octets)
+                if (level, kind) == (SOL_SOCKET, SO_TIMESTAMPING)
+            ),
+            default=0,
+        )
+    return stamps
+
+
+def all_transmit_stamps_of(
+    protocol: Protocol, control: bytearray, results: NDArray[Any]
+) -> tuple[Integers, Integers, Flags]:
+    """As `transmit_stamps_of`, where a card may have taken the times.
+
+    Returns:
+        (n,) numbers, (n,) times (ns), and (n,) whether each is by the card's clock.
+    """
+    rows = np.frombuffer(control, _STAMP_COLUMNS, len(results))
+    by_kernel, by_card = rows["seconds"] != 0, rows["card_seconds"] != 0
+    expected = _is_transmit_stamp(protocol, results, rows) & (by_kernel | by_card)
+    if expected.all():
+        kernel_ns = rows["seconds"] * SECOND_NS + rows["nanos"]
+        card_ns = rows["card_seconds"] * SECOND_NS + rows["card_nanos"]
+        return rows["wire"].astype(np.int64), np.where(by_card, card_ns, kernel_ns), by_card
+    walked = (
+        _walk_any_stamp(protocol, control, position * CONTROL_OCTETS, octets)
+        for position, octets in enumerate(results["control_octets"].tolist())
+    )
+    found = [
+        (wire, kernel_ns if card_ns is None else card_ns, card_ns is not None)
+        for wire, kernel_ns, card_ns in walked
+        if wire is not None and (kernel_ns is not None or card_ns is not None)
+    ]
+    each = np.array(found, np.int64).reshape(-1, 3)
+    return each[:, 0], each[:, 1], each[:, 2] != 0
+
+
 def transmit_stamps_of(
     protocol: Protocol, control: bytearray, results: NDArray[Any]
 ) -> tuple[Integers, Integers]:
@@ -174,15 +240,7 @@ def transmit_stamps_of(
     The other arguments are as for `receive_stamps_of`.
     """
     rows = np.frombuffer(control, _STAMP_COLUMNS, len(results))
-    expected = (
-        (results["control_octets"] == protocol.stamp_octets)
-        & (rows["kind"] == SO_TIMESTAMPING)
-        & (rows["level"] == SOL_SOCKET)
-        & (rows["error_level"] == protocol.level)
-        & (rows["error_kind"] == protocol.error)
-        & (rows["origin"] == ORIGIN_TIMESTAMPING)
-        & (rows["seconds"] != 0)
-    )
+    expected = _is_transmit_stamp(protocol, results, rows) & (rows["seconds"] != 0)
     wire, stamped_ns = rows["wire"].astype(np.int64), rows["seconds"] * SECOND_NS + rows["nanos"]
     if expected.all():
         return wire, stamped_ns
@@ -193,6 +251,19 @@ def transmit_stamps_of(
     ]
     both = np.array(found, np.int64).reshape(-1, 2)
     return both[:, 0], both[:, 1]
+
+
+def _is_transmit_stamp(protocol: Protocol, results: NDArray[Any], rows: NDArray[Any]) -> Flags:
+    """Which messages from the error queue are transmit times, in the kernel's usual order."""
+    usual: Flags = (
+        (results["control_octets"] == protocol.stamp_octets)
+        & (rows["kind"] == SO_TIMESTAMPING)
+        & (rows["level"] == SOL_SOCKET)
+        & (rows["error_level"] == protocol.level)
+        & (rows["error_kind"] == protocol.error)
+        & (rows["origin"] == ORIGIN_TIMESTAMPING)
+    )
+    return usual
 
 
 def _walk_arrival(
@@ -215,15 +286,31 @@ def _walk_arrival(
 
 
 def _walk_stamp(protocol: Protocol, control: bytearray, at: int, octets: int) -> list[tuple[int, int]]:
-    stamped_ns: int | None = None
+    wire, kernel_ns, _ = _walk_any_stamp(protocol, control, at, octets)
+    return [] if wire is None or kernel_ns is None else [(wire, kernel_ns)]
+
+
+def _walk_any_stamp(
+    protocol: Protocol, control: bytearray, at: int, octets: int
+) -> tuple[int | None, int | None, int | None]:
+    """The number of a transmit time, the kernel's time and the card's: each None where a message has none."""
+    kernel_ns: int | None = None
+    card_ns: int | None = None
     wire: int | None = None
     for level, kind, data in messages(control, at, octets):
         if (level, kind) == (SOL_SOCKET, SO_TIMESTAMPING) and len(data) >= _TIMESPEC.size:
-            stamped_ns = _software_ns(data)
+            kernel_ns, card_ns = _software_ns(data), _card_ns(data)
         elif (level, kind) == (protocol.level, protocol.error) and len(data) >= _EXTENDED_ERROR.size:
             origin, number = _EXTENDED_ERROR.unpack_from(data)
             wire = number if origin == ORIGIN_TIMESTAMPING else None
-    return [] if stamped_ns is None or wire is None else [(wire, stamped_ns)]
+    return wire, kernel_ns, card_ns
+
+
+def _card_ns(data: bytes) -> int | None:
+    if len(data) < _CARD_TIMESPEC_AT + _TIMESPEC.size:
+        return None
+    seconds, nanos = _TIMESPEC.unpack_from(data, _CARD_TIMESPEC_AT)
+    return seconds * SECOND_NS + nanos if seconds else None
 
 
 def _software_ns(data: bytes) -> int | None:

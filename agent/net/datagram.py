@@ -12,9 +12,6 @@ import errno
 import functools
 import itertools
 import socket
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -23,18 +20,16 @@ import numpy as np
 from agent.core.stamp import MAX_PAYLOAD
 from agent.net import control, control_batches, socket_options
 from agent.net.arrivals import Arrivals, Datagram, Requests
-from agent.net.control import CONTROL_OCTETS, SO_TIMESTAMPING, SOL_SOCKET, Integers
-from agent.net.departures import IcmpAnswer, Sending, TransmitStamp
+from agent.net.card_stamps import CardStamps, stamping_method
+from agent.net.clocks.card import CardClock
+from agent.net.control import CONTROL_OCTETS
+from agent.net.departures import Sending, TransmitStamp, TransmitStamps
 from agent.net.mmsg import IncomingBatch, OutgoingBatch
 from agent.net.protocols import IPV4, IPV6
-from agent.net.transmit_ids import TransmitIds
+from agent.net.transmit_times import TransmitTimes
 
 _FULL: Final = (errno.EAGAIN, errno.ENOBUFS)
 _ATTEMPTS: Final = 3
-_DIFFERENT_ANSWERS: Final = 256
-
-_FEW: Final = 8
-"""Up to so many at a time are read faster one by one than as arrays."""
 
 BATCH: Final = 64
 _NEVER_FRAGMENTED: Final = 512
@@ -55,11 +50,11 @@ class TimestampedSocket:
         opened: the socket to be used, non-blocking and as it is bound; none: a UDP socket of its own.
         hear_errors: take note of ICMP errors (IP_RECVERR, `man 7 ip`). Each costs a system call that fails in its
             stead, so this is for few packets.
+        card: the clock of the network card whose times are used where it takes them; None: only the kernel's.
 
     Attributes:
         batch, payload_octets: the same.
         icmp_answers: how often each ICMP error came, where they are heard, of not too many different ones.
-        transmit_times: how many have come.
         any_source: as `Datagram.local`, the routing's choice.
         id_message_octets: how much of an outgoing datagram's control data chooses its number.
         source_message_at: where in it the source address is chosen, behind the traffic class.
@@ -79,6 +74,7 @@ class TimestampedSocket:
         payload_octets: int = MAX_PAYLOAD,
         opened: socket.socket | None = None,
         hear_errors: bool = False,
+        card: CardClock | None = None,
     ) -> None:
         self.batch = batch
         self.payload_octets = payload_octets
@@ -87,8 +83,6 @@ class TimestampedSocket:
         self._answering = answering
         self._dscp = dscp
         self._hear_errors = hear_errors
-        self.icmp_answers: Counter[IcmpAnswer] = Counter()
-        self.transmit_times = 0
         self._socket = opened or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             socket_options.configure(
@@ -104,33 +98,29 @@ class TimestampedSocket:
         except OSError:
             self._socket.close()
             raise
-        self._stamping = self._enable_stamping()
-        self._chosen_ids = self._stamping and control.kernel_takes_transmit_ids()
-        self._ids = TransmitIds(counted=not self._chosen_ids)
-        # one thread may send while another takes transmit times
-        self._counting = threading.Lock()
-        self._last_sent = -1
-        self._last_stamped = -1
-        self._last_arrival_stamped = self._stamping
-        self._stray: list[TransmitStamp] = []
+        self._card = None if card is None else CardStamps(card)
+        self._times = TransmitTimes(
+            self._socket, self._protocol, self.batch, hear_errors=hear_errors, card=self._card
+        )
+        self.icmp_answers = self._times.icmp_answers
+        self._last_arrival_stamped = self._times.agreed
         self._load_buffers()
 
     def _load_buffers(self) -> None:
         protocol = self._protocol
         self.any_source = protocol.any_source if self._answering else b""
         self._class_message = protocol.class_message(self._dscp << 2) if self._answering else b""
-        self.id_message_octets = control.TRANSMIT_ID_OCTETS if self._chosen_ids else 0
+        self.id_message_octets = control.TRANSMIT_ID_OCTETS if self._times.chosen_ids else 0
         self.source_message_at = self.id_message_octets + len(self._class_message)
         self._outgoing = self.outgoing(self.batch, self.payload_octets)
         self._incoming = IncomingBatch(self.batch, protocol.name_octets, self.payload_octets, CONTROL_OCTETS)
-        self._errors = IncomingBatch(self.batch, protocol.name_octets, 0, CONTROL_OCTETS)
         self._received = memoryview(self._incoming.payload)
         self._fetched = 0
         self._answer = functools.lru_cache(maxsize=256)(protocol.answer)
 
     def outgoing(self, size: int, payload_octets: int) -> OutgoingBatch:
         """Room for datagrams to be sent by `send_loaded`."""
-        number = control.transmit_id_message(0) if self._chosen_ids else b""
+        number = control.transmit_id_message(0) if self._times.chosen_ids else b""
         message = number + self._class_message + self.any_source
         batch = OutgoingBatch(size, self._protocol.name_octets, payload_octets, len(message))
         batch.control[: size * len(message)] = message * size
@@ -149,12 +139,34 @@ class TimestampedSocket:
     @property
     def kernel_transmit_stamps(self) -> bool:
         """Whether the kernel gives transmit times: it agreed to, and they keep up with what is sent."""
-        return self._stamping and self._last_sent - self._last_stamped <= 2 * self.batch
+        return self._times.keep_up
 
     @property
     def kernel_receive_stamps(self) -> bool:
         """Whether the kernel gives receive times: the last datagram had one, or none came and it agreed to."""
         return self._last_arrival_stamped
+
+    @property
+    def transmit_method(self) -> str:
+        """Who takes transmit times: user, kernel or hardware; by the latest one."""
+        by_card = self._card is not None and self._card.transmits
+        return stamping_method(by_kernel=self.kernel_transmit_stamps, by_card=by_card)
+
+    @property
+    def transmit_times(self) -> int:
+        """How many transmit times have come."""
+        return self._times.came
+
+    @property
+    def receive_method(self) -> str:
+        """The same of receive times."""
+        by_card = self._card is not None and self._card.receives
+        return stamping_method(by_kernel=self.kernel_receive_stamps, by_card=by_card)
+
+    @property
+    def card_bound_ns(self) -> int:
+        """How much a card's time of late may be off; 0 where there is none."""
+        return 0 if self._card is None else self._card.bound_ns
 
     @property
     def dropped(self) -> int:
@@ -215,6 +227,7 @@ class TimestampedSocket:
         ttls: Iterable[int | None] = itertools.repeat(None)
         classes: Iterable[int | None] = itertools.repeat(None)
         answers: Iterable[bytes] = itertools.repeat(b"")
+        by_card: Iterable[bool] = itertools.repeat(False)
         if not sizes:
             return []
         if self._answering:
@@ -224,6 +237,11 @@ class TimestampedSocket:
             answers = map(self._answer, infos)
         else:
             stamps = control_batches.read_receive_stamps(batch.control, sizes)
+        if self._card is not None:
+            kernel_ns = np.array([stamp or 0 for stamp in stamps], np.int64)
+            came = self._card.arrivals(batch.control, batch.results[: self._fetched], kernel_ns)
+            stamps = [stamp or None for stamp in came.times_ns.tolist()]
+            by_card = (came.bounds_ns > 0).tolist()
         self._last_arrival_stamped = stamps[-1] is not None
         return [
             Datagram(
@@ -234,9 +252,10 @@ class TimestampedSocket:
                 answer,
                 flags & control.MSG_TRUNC != 0,
                 traffic_class,
+                carded,
             )
-            for at, (_, _, flags, octets), stamp, ttl, traffic_class, answer in zip(
-                range(self.batch), sizes, stamps, ttls, classes, answers, strict=False
+            for at, (_, _, flags, octets), stamp, ttl, traffic_class, answer, carded in zip(
+                range(self.batch), sizes, stamps, ttls, classes, answers, by_card, strict=False
             )
         ]
 
@@ -245,20 +264,39 @@ class TimestampedSocket:
         if self._answering:
             self.fetch()
             came = self.fetched_requests()
-            return Arrivals(came.payloads, came.octets, came.sources, came.received_ns, came.traffic_classes)
+            return Arrivals(
+                came.payloads,
+                came.octets,
+                came.sources,
+                came.received_ns,
+                came.traffic_classes,
+                came.bounds_ns,
+            )
         batch = self._incoming
         results = batch.results[: self._fill_incoming()]
         stamps = control_batches.receive_stamps_of(batch.control, results)
+        bounds_ns = None
+        if self._card is not None:
+            stamps, bounds_ns = self._card.arrivals(batch.control, results, stamps)
         if len(stamps):
             self._last_arrival_stamped = bool(stamps[-1])
         count = len(results)
-        return Arrivals(batch.payload_rows[:count], results["octets"], batch.name_rows[:count], stamps)
+        return Arrivals(
+            batch.payload_rows[:count],
+            results["octets"],
+            batch.name_rows[:count],
+            stamps,
+            bounds_ns=bounds_ns,
+        )
 
     def fetched_requests(self) -> Requests:
         """What the last `fetch` took, as arrays, on a socket that answers."""
         batch, count = self._incoming, self._fetched
         results = batch.results[:count]
         stamps, ttls, classes, infos = control_batches.arrivals_of(self._protocol, batch.control, results)
+        bounds_ns = None
+        if self._card is not None:
+            stamps, bounds_ns = self._card.arrivals(batch.control, results, stamps)
         if count:
             self._last_arrival_stamped = bool(stamps[-1])
         return Requests(
@@ -270,69 +308,16 @@ class TimestampedSocket:
             self._protocol.answers(infos),
             results["flags"] & control.MSG_TRUNC != 0,
             classes,
+            bounds_ns,
         )
 
-    def transmit_stamp_arrays(self) -> tuple[Integers, Integers]:
-        """The same as `transmit_stamps`, as arrays of numbers and of times."""
-        if not self._chosen_ids:
-            stamps = np.array(self.transmit_stamps(), np.int64).reshape(-1, 2)
-            return stamps[:, 0], stamps[:, 1]
-        batch = self._errors
-        results = batch.results[: self._fill_errors()]
-        wire, stamped_ns = control_batches.transmit_stamps_of(self._protocol, batch.control, results)
-        ids = self._ids.unfold(wire)
-        if len(ids):
-            self._last_stamped = int(ids[-1])
-            self.transmit_times += len(ids)
-        return ids, stamped_ns
+    def transmit_stamp_arrays(self) -> TransmitStamps:
+        """The same as `transmit_stamps`, as arrays."""
+        return self._times.take_arrays()
 
     def transmit_stamps(self) -> list[TransmitStamp]:
         """Take up to `batch` transmit times, after a refusal more; what else is in the error queue is thrown away."""
-        with self._counting:
-            stamps, self._stray = self._stray, []
-            stamps += self._take_stamps()
-        if stamps:
-            self._last_stamped = stamps[-1][0]
-            self.transmit_times += len(stamps)
-        return stamps
-
-    def _take_stamps(self) -> list[TransmitStamp]:
-        batch = self._errors
-        count = self._fill_errors()
-        if count > _FEW and self._chosen_ids:
-            wires, times = control_batches.transmit_stamps_of(
-                self._protocol, batch.control, batch.results[:count]
-            )
-            return list(map(TransmitStamp, self._ids.unfold(wires).tolist(), times.tolist()))
-        number_of, now_ns = self._ids.stamped, time.monotonic_ns()
-        return [
-            TransmitStamp(number, stamped_ns)
-            for wire, stamped_ns in control_batches.read_transmit_stamps(
-                self._protocol, batch.control, batch.read(count)
-            )
-            if (number := number_of(wire, now_ns)) is not None
-        ]
-
-    def _fill_errors(self) -> int:
-        batch = self._errors
-        count = batch.fill(self._socket.fileno(), control.MSG_ERRQUEUE)
-        if self._hear_errors:
-            for at, octets in enumerate(batch.results["control_octets"][:count].tolist()):
-                said = control.messages(batch.control, at * CONTROL_OCTETS, octets)
-                for kind, code, sender in control.icmp_errors_among(said):
-                    answer = IcmpAnswer(batch.name_rows[at].tobytes(), kind, code, sender)
-                    if answer in self.icmp_answers or len(self.icmp_answers) < _DIFFERENT_ANSWERS:
-                        self.icmp_answers[answer] += 1
-        return count
-
-    def _enable_stamping(self) -> bool:
-        """Turn stamping on anew, which lets the kernel count from 0 again; whether it agrees."""
-        try:
-            self._socket.setsockopt(SOL_SOCKET, SO_TIMESTAMPING, 0)
-            self._socket.setsockopt(SOL_SOCKET, SO_TIMESTAMPING, control.STAMPING_FLAGS)
-        except OSError:
-            return False
-        return True
+        return self._times.take()
 
     def _send_batch(
         self, datagrams: Sequence[tuple[bytes | bytearray, bytes, bytes]], results: list[int]
@@ -352,13 +337,7 @@ class TimestampedSocket:
         Returns:
             The first of them; it means nothing where the kernel counts.
         """
-        if self._chosen_ids:
-            words = np.frombuffer(batch.control, np.uint32)
-            step = batch.control_octets // 4
-            wire = (np.arange(count) + self._ids.next_wire) & 0xFFFF_FFFF
-            words[control.TRANSMIT_ID_VALUE_AT // 4 : count * step : step] = wire
-            return self._ids.take(count).start
-        return self._ids.next
+        return self._times.number(batch, count)
 
     def send_loaded(self, batch: OutgoingBatch, numbers: int, first: int, stop: int) -> list[Sending]:
         """Send those datagrams of a batch that lie between two indices; `numbers` is what `number` gave."""
@@ -368,17 +347,16 @@ class TimestampedSocket:
             asked = stop - position
             taken = self._send_some(batch, position, asked)
             if taken > 0:
-                number = numbers + position if self._chosen_ids else self._count(taken)
+                number = self._times.sent(numbers + position, taken)
                 sendings.append(Sending(position, position + taken, number))
                 position += taken
-                self._last_sent = number + taken - 1
             else:
                 refused = asked if -taken in _FULL else 1
                 sendings.append(Sending(position, position + refused, taken))
                 position += refused
             if taken != asked:
                 # Fewer than asked for: one was refused, whether or not it will be again.
-                self._renumber()
+                self._times.begin_anew()
         return sendings
 
     def _send_some(self, batch: OutgoingBatch, position: int, count: int) -> int:
@@ -387,24 +365,9 @@ class TimestampedSocket:
         for _ in range(_ATTEMPTS if self._hear_errors else 0):
             if taken > 0 or -taken in _FULL:
                 break
-            self._renumber()
+            self._times.begin_anew()
             taken = batch.send(self._socket.fileno(), position, count)
         return taken
-
-    def _count(self, datagrams: int) -> int:
-        """The number of the first of so many that the kernel has counted."""
-        with self._counting:
-            return self._ids.take(datagrams).start
-
-    def _renumber(self) -> None:
-        """After a refusal, nobody knows what the kernel has counted, unless it was told the numbers: begin anew."""
-        if self._chosen_ids or not self._stamping:
-            return
-        with self._counting:
-            while found := self._take_stamps():
-                self._stray += found
-            self._stamping = self._enable_stamping()
-            self._ids.begin_anew(time.monotonic_ns())
 
     def _answer_from(self, sources: Sequence[bytes]) -> None:
         """Write the control messages that choose the source addresses of the outgoing datagrams."""

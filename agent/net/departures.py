@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from agent.core.interval import Integers
+
 
 class Sending(NamedTuple):
     """What became of neighbouring datagrams of a prepared batch.
@@ -23,11 +25,21 @@ class TransmitStamp(NamedTuple):
 
     Attributes:
         transmit_id: what `send` gave for it.
-        transmitted_ns: the kernel's transmit time (Unix wall time).
+        transmitted_ns: the kernel's transmit time (Unix wall time), or the card's.
+        bound_ns: how much later that may really have been: 0 for the kernel's time, above 0 for a card's.
     """
 
     transmit_id: int
     transmitted_ns: int
+    bound_ns: int = 0
+
+
+class TransmitStamps(NamedTuple):
+    """The same of many, (n,) each."""
+
+    transmit_ids: Integers
+    transmitted_ns: Integers
+    bounds_ns: Integers
 
 
 class IcmpAnswer(NamedTuple):

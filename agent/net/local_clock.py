@@ -11,6 +11,7 @@ from typing import Final
 from agent.core.steps import ClockPair, ClockSteps
 from agent.core.timestamps import ErrorEstimate
 from agent.net.clock import Clock, ClockQuality
+from agent.net.clocks.card import CardClock
 from agent.net.clocks.pair import read_pair
 
 _ASK_AGAIN_S: Final = 1.0
@@ -27,8 +28,10 @@ class LocalClock:
         longest_sample_ns: how long a sample may take whose crossing of a step matters: the longest timeout.
         read: reads wall and monotonic clock together.
         monotonic_ns: monotonic clock.
+        card: the clock of the network card that stamps; None: none does, or none is to be used.
 
     Attributes:
+        card: the same.
         quality: what the clock vouched for.
         steps: the steps of the wall clock; up to date after `watch`.
     """
@@ -40,7 +43,9 @@ class LocalClock:
         longest_sample_ns: int = _LONGEST_SAMPLE_NS,
         read: Callable[[], ClockPair] = read_pair,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        card: CardClock | None = None,
     ) -> None:
+        self.card = card
         self._clock = clock
         self._read = read
         self._monotonic_ns = monotonic_ns
@@ -68,6 +73,8 @@ class LocalClock:
         Returns:
             Whether there was one.
         """
+        if self.card is not None:
+            self.card.keep_compared()
         step = self.steps.observe(self._read())
         if step is None:
             return False

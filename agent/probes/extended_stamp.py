@@ -59,7 +59,12 @@ class ExtendedStampOutlet(StampOutlet):
         hear_errors: bool = False,
     ) -> None:
         socket_ = TimestampedSocket(
-            family, answering=True, batch=_BATCH, payload_octets=MAX_PAYLOAD, hear_errors=hear_errors
+            family,
+            answering=True,
+            batch=_BATCH,
+            payload_octets=MAX_PAYLOAD,
+            hear_errors=hear_errors,
+            card=clock.card,
         )
         super().__init__(socket_, _REQUEST, destinations, clock, describe=hear_errors)
         self._keys = keys
@@ -132,7 +137,8 @@ class ExtendedStampOutlet(StampOutlet):
             np.array([one.sequence for one in told], np.int64),
             np.array([one.timestamp for one in told], np.uint64),
         )
-        heard = _heard(np.array(rows), packets, arrivals.received_ns[list(places)])
+        bounds_ns = None if arrivals.bounds_ns is None else arrivals.bounds_ns[list(places)]
+        heard = _heard(np.array(rows), packets, arrivals.received_ns[list(places)], bounds_ns)
         if self.traits is not None:
             self.traits.observe(
                 np.array(octets_of),
@@ -154,7 +160,9 @@ class ExtendedStampOutlet(StampOutlet):
         return self._known.get((source, int.from_bytes(reply[_SIGNED_SSID], "big"), True), plain)
 
 
-def _heard(rows: Integers, packets: Sequence[ReflectorPacket], received_ns: Integers) -> Heard:
+def _heard(
+    rows: Integers, packets: Sequence[ReflectorPacket], received_ns: Integers, bounds_ns: Integers | None
+) -> Heard:
     """The packets column by column."""
     return Heard(
         rows,
@@ -165,4 +173,5 @@ def _heard(rows: Integers, packets: Sequence[ReflectorPacket], received_ns: Inte
         np.array([packet.timestamp for packet in packets], np.uint64),
         np.array([packet.error_estimate for packet in packets], np.uint16),
         received_ns,
+        bounds_ns,
     )

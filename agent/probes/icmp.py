@@ -14,6 +14,7 @@ from agent.core.interval import UNKNOWN_NS, Flags, Integers
 from agent.core.measurement import Probes
 from agent.core.session import Replies
 from agent.net.arrivals import Arrivals
+from agent.net.clocks.card import CardClock
 from agent.net.datagram import TimestampedSocket
 from agent.net.echo_socket import open_echo_socket, protocol_of
 from agent.net.local_clock import LocalClock
@@ -43,8 +44,8 @@ class IcmpProbes:
         destinations: Destinations,
         clock: LocalClock,
     ) -> IcmpOutlet:
-        """An outlet; see `IcmpOutlet`. No clock is needed: a round trip is measured by one, whatever its error."""
-        return IcmpOutlet(family, settings.dscp, destinations)
+        """An outlet; see `IcmpOutlet`. No synchronised clock is needed: a round trip is measured by one."""
+        return IcmpOutlet(family, settings.dscp, destinations, clock.card)
 
 
 class IcmpOutlet(Outlet):
@@ -56,6 +57,7 @@ class IcmpOutlet(Outlet):
     Args:
         family, dscp: of the socket.
         destinations: where the rows are sent to.
+        card: the clock of the network card that stamps; None: only the kernel does.
 
     Raises:
         EchoNotPermitted: the program may open neither kind of socket.
@@ -64,13 +66,24 @@ class IcmpOutlet(Outlet):
 
     one_way: ClassVar = False
 
-    def __init__(self, family: socket.AddressFamily, dscp: int, destinations: Destinations) -> None:
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        dscp: int,
+        destinations: Destinations,
+        card: CardClock | None = None,
+    ) -> None:
         self._echo = open_echo_socket(family)
         self._protocol = protocol_of(family)
         # a raw IPv4 socket shows the IP header and leaves the checksum to its owner
         self._raw_ipv4 = self._echo.raw and family == socket.AF_INET
         stamped = TimestampedSocket(
-            family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_ARRIVAL, opened=self._echo.socket
+            family,
+            dscp=dscp,
+            batch=_BATCH,
+            payload_octets=_LONGEST_ARRIVAL,
+            opened=self._echo.socket,
+            card=card,
         )
         super().__init__(stamped, ECHO_COLUMNS, destinations)
 
@@ -110,13 +123,14 @@ class IcmpOutlet(Outlet):
             & (packets["complement"] == ~packets["timestamp"])
             & self._destinations.match(rows, arrivals.sources)
         )
-        received_ns = arrivals.received_ns
+        received_ns, bounds_ns = arrivals.received_ns, arrivals.bounds_ns
         if not known.all():
             self._count_others(packets["type"], octets, echoes, known, discarded)
             packets, rows, received_ns = packets[known], rows[known], received_ns[known]
+            bounds_ns = None if bounds_ns is None else bounds_ns[known]
 
         sequences = packets["sequence"].astype(np.int64)
-        t4_ns, arrival_ns = stamped_arrivals(received_ns)
+        t4_ns, arrival_ns = stamped_arrivals(received_ns, bounds_ns)
         return Replies(
             rows,
             sequences,

@@ -22,6 +22,7 @@ from agent.core.session import Replies, SenderSessions
 from agent.core.timestamps import ntp_from_ns
 from agent.net.arrivals import Arrivals
 from agent.net.datagram import TimestampedSocket
+from agent.net.departures import TransmitStamps
 from agent.net.prepared import Prepared
 from agent.probes.destinations import Destinations
 from agent.probes.planned import Plan, PlannedOutlet, Span
@@ -85,7 +86,7 @@ class Outlet(PlannedOutlet[_Written]):
         self._awaited = Probes(np.zeros(_AWAITED_STAMPS, np.int64), np.zeros(_AWAITED_STAMPS, np.int64))
         # transmit times of packets that left after what was taken was last settled
         self._last_awaited = -1
-        self._early: tuple[Integers, Integers] = (_NOTHING, _NOTHING)
+        self._early = TransmitStamps(_NOTHING, _NOTHING, _NOTHING)
 
     @abc.abstractmethod
     def write(self, packets: Packets, probes: Probes) -> None:
@@ -167,24 +168,32 @@ class Outlet(PlannedOutlet[_Written]):
         came = self.socket.batch
         while came >= self.socket.batch:
             fresh = self.socket.transmit_stamp_arrays()
-            came = len(fresh[0])
-            ids, transmitted_ns = (np.concatenate(both) for both in zip(self._early, fresh, strict=True))
+            came = len(fresh.transmit_ids)
+            ids, transmitted_ns, bounds_ns = (
+                np.concatenate(both) for both in zip(self._early, fresh, strict=True)
+            )
             early = ids > self._last_awaited
-            self._early = ids[early], transmitted_ns[early]
+            self._early = TransmitStamps(ids[early], transmitted_ns[early], bounds_ns[early])
             places = ids % _AWAITED_STAMPS
             awaited = self._awaited_id[places] == ids
             places = places[awaited]
             if len(places):
                 probes = Probes(self._awaited.rows[places], self._awaited.sequences[places])
-                self.lags.observe(*sessions.transmitted(probes, transmitted_ns[awaited]).tolist())
+                lags_ns = sessions.transmitted(probes, transmitted_ns[awaited], bounds_ns[awaited])
+                self.lags.observe(*lags_ns.tolist())
 
 
-def stamped_arrivals(received_ns: Integers) -> tuple[Integers, Integers]:
-    """The kernel's receive times, and how far they may be off: user space's now, and unknown, where there is none."""
+def stamped_arrivals(received_ns: Integers, bounds_ns: Integers | None = None) -> tuple[Integers, Integers]:
+    """When datagrams came, and how much earlier that may really have been, of the times that `Arrivals` has.
+
+    Where there is none it is user space's now, and how far that is off is not known.
+    """
+    if bounds_ns is None:
+        bounds_ns = np.zeros_like(received_ns)
     unstamped = received_ns == 0
     if not unstamped.any():
-        return received_ns, np.zeros_like(received_ns)
-    return np.where(unstamped, time.time_ns(), received_ns), np.where(unstamped, UNKNOWN_NS, 0)
+        return received_ns, bounds_ns
+    return np.where(unstamped, time.time_ns(), received_ns), np.where(unstamped, UNKNOWN_NS, bounds_ns)
 
 
 def count_discarded(discarded: Counter[str], reason: str, number: int) -> None:

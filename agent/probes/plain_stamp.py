@@ -74,7 +74,12 @@ class PlainStampOutlet(StampOutlet):
         hear_errors: bool = False,
     ) -> None:
         socket_ = TimestampedSocket(
-            family, dscp=dscp, batch=_BATCH, payload_octets=_LONGEST_REPLY, hear_errors=hear_errors
+            family,
+            dscp=dscp,
+            batch=_BATCH,
+            payload_octets=_LONGEST_REPLY,
+            hear_errors=hear_errors,
+            card=clock.card,
         )
         super().__init__(socket_, _REQUEST, destinations, clock, describe=hear_errors)
         # for replies without SSID: who is the only one at an address, or `NOBODY`
@@ -110,13 +115,14 @@ class PlainStampOutlet(StampOutlet):
         for index in np.flatnonzero(rows < 0).tolist():
             rows[index] = self._alone_at.get(arrivals.sources[index].tobytes(), NOBODY)
         known = long_enough & self._destinations.match(rows, arrivals.sources)
-        received_ns = arrivals.received_ns
+        received_ns, bounds_ns = arrivals.received_ns, arrivals.bounds_ns
         if not known.all():
             malformed = int(np.count_nonzero(~long_enough))
             count_discarded(discarded, "malformed", malformed)
             count_discarded(discarded, "unknown", int(np.count_nonzero(~known)) - malformed)
             packets, rows, received_ns = packets[known], rows[known], received_ns[known]
             octets, payloads = octets[known], payloads[known]
+            bounds_ns = None if bounds_ns is None else bounds_ns[known]
 
         heard = Heard(
             rows,
@@ -127,6 +133,7 @@ class PlainStampOutlet(StampOutlet):
             packets["timestamp"].astype(np.uint64),
             packets["error_estimate"].astype(np.uint16),
             received_ns,
+            bounds_ns,
         )
         if self.traits is None and not self.asks(rows).any():
             return self.judged_by_clocks(heard, None)

@@ -33,7 +33,7 @@ class Heard(NamedTuple):
         reflected: the reply's own number.
         receive, transmit: T2 and T3.
         estimates: 16 bits each.
-        received_ns: the kernel's receive time; 0 where it gave none.
+        received_ns, bounds_ns: as of `Arrivals`.
     """
 
     rows: Integers
@@ -44,6 +44,7 @@ class Heard(NamedTuple):
     transmit: NDArray[np.uint64]
     estimates: NDArray[np.uint16]
     received_ns: Integers
+    bounds_ns: Integers | None
 
 
 class FollowingUp(NamedTuple):
@@ -117,7 +118,7 @@ class StampOutlet(Outlet):
             heard: in order of arrival.
             following: what they say of the ones before; None: nobody asked.
         """
-        t4_ns, arrival_ns = stamped_arrivals(heard.received_ns)
+        t4_ns, arrival_ns = stamped_arrivals(heard.received_ns, heard.bounds_ns)
         remote_ns, ptp = self._read_estimates(heard.estimates)
         bound_ns = self.clock.bound_ns
         local_ns = np.full(len(heard.rows), UNKNOWN_NS if bound_ns is None else bound_ns, np.int64)

@@ -18,6 +18,8 @@ from agent.core.reflected_sessions import ReflectedSession
 from agent.core.reflection import Reply, ReplyColumns
 from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS
 from agent.core.timestamps import ntp_from_ns
+from agent.core.tlv_values import TimestampMethod
+from agent.net.clocks.card import CardClock
 from agent.net.datagram import TimestampedSocket
 from agent.net.prepared import Prepared
 from agent.reflector.lookout import Lookout
@@ -30,6 +32,8 @@ _TOGETHER: Final = 4
 """How many replies share one T3: where sending one takes 3 µs, the last leaves some 10 µs after it."""
 _AWAITED_STAMPS: Final = 1 << 13
 _LAG_QUANTILE: Final = 0.99
+_BY_KERNEL: Final = TimestampMethod.SOFTWARE
+_BY_CARD: Final = TimestampMethod.HARDWARE
 _DSCP_SHIFT: Final = 2
 """Below the DSCP stands the ECN: replies are of no transport that reacts to congestion, and do not claim to be."""
 
@@ -54,6 +58,7 @@ class Outlet:
 
     Args:
         endpoint: an address, not a name, and a port.
+        card: as of `TimestampedSocket`.
 
     Attributes:
         lags: from T3 to the kernel's transmit time.
@@ -63,10 +68,12 @@ class Outlet:
         OSError, ValueError: it cannot be listened on.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, card: CardClock | None = None) -> None:
         version = ipaddress.ip_address(endpoint.host).version
         family = socket.AF_INET6 if version == 6 else socket.AF_INET
-        self.socket = TimestampedSocket(family, (endpoint.host, endpoint.port), answering=True, batch=BATCH)
+        self.socket = TimestampedSocket(
+            family, (endpoint.host, endpoint.port), answering=True, batch=BATCH, card=card
+        )
         self.lookout = Lookout(self.socket, BATCH)
         self.lags = RecentLags(quantile=_LAG_QUANTILE)
         self.address = slice(8, 24) if version == 6 else slice(4, 8)
@@ -94,13 +101,13 @@ class Outlet:
         awaited = self._awaited
         lags = []
         number = self._last_stamped
-        for number, transmitted_ns in self.socket.transmit_stamps():
+        for number, transmitted_ns, bound_ns in self.socket.transmit_stamps():
             expected, t3_ns, session, sequence = awaited[number % _AWAITED_STAMPS]
             # earlier than T3 it can only seem where the clock was stepped
             if expected == number and transmitted_ns >= t3_ns:
-                lags.append(transmitted_ns - t3_ns)
+                lags.append(transmitted_ns + bound_ns - t3_ns)
                 if session is not None:
-                    session.left(sequence, transmitted_ns)
+                    session.left(sequence, transmitted_ns, _BY_CARD if bound_ns else _BY_KERNEL)
         if lags:
             self._last_stamped = number
             self.lags.observe(*lags)

@@ -29,6 +29,7 @@ from agent.core.reflection import (
     ReflectorMode,
     Request,
     RequestColumns,
+    Taker,
 )
 from agent.core.rounds import in_rounds
 from agent.core.stamp import BASE_OCTETS
@@ -99,7 +100,7 @@ class StampReflector:
         self._resting: asyncio.TimerHandle | None = None
         for endpoint in endpoints:
             try:
-                self._outlets.append(Outlet(endpoint))
+                self._outlets.append(Outlet(endpoint, clock.card))
             except (OSError, ValueError) as error:
                 self._close_sockets()
                 raise ReflectorBindError(f"reflector: cannot listen on {endpoint}: {error}") from error
@@ -256,10 +257,10 @@ class StampReflector:
 
     def _reflect(self, outlet: Outlet, datagram: Datagram, signed: Signed | None, estimate: int) -> Outgoing:
         address, received_ns = datagram.source[outlet.address], datagram.received_ns
-        stamped = received_ns is not None
+        taker = Taker.CARD if datagram.by_card else Taker.KERNEL
         if received_ns is None:
             # Without the kernel's stamp T2 is only as good as this program is quick: it vouches for nothing.
-            received_ns, estimate = time.time_ns(), _UNSYNCHRONISED
+            received_ns, estimate, taker = time.time_ns(), _UNSYNCHRONISED, Taker.PROGRAM
         request = Request(
             datagram.payload,
             datagram.source,
@@ -269,7 +270,7 @@ class StampReflector:
             datagram.traffic_class or _UNMARKED,
             ntp_from_ns(received_ns),
             estimate,
-            stamped,
+            taker,
             signed is None and self._admission.is_twamp_light(address),
             signed,
         )
@@ -348,10 +349,14 @@ class StampReflector:
         sources, answers = requests.sources[which], requests.answers[which]
         received_ns = requests.received_ns[which]
         estimates = np.full(len(which), self._estimate(outlet), np.uint16)
-        stamped = received_ns != 0
-        if not stamped.all():
-            estimates[~stamped] = _UNSYNCHRONISED
-            received_ns[~stamped] = time.time_ns()
+        takers = np.full(len(which), Taker.KERNEL, np.int64)
+        if requests.bounds_ns is not None:
+            takers[requests.bounds_ns[which] > 0] = Taker.CARD
+        unstamped = received_ns == 0
+        if unstamped.any():
+            takers[unstamped] = Taker.PROGRAM
+            estimates[unstamped] = _UNSYNCHRONISED
+            received_ns[unstamped] = time.time_ns()
         replies = self._reflection.reply_all(
             RequestColumns(
                 outlet.packets[: len(which)],
@@ -363,7 +368,7 @@ class StampReflector:
                 np.maximum(requests.traffic_classes[which], _UNMARKED),
                 ntp_from_ns_of(received_ns),
                 estimates,
-                stamped,
+                takers,
             )
         )
         self._count(len(which), outlet.send_loaded(sources, answers, replies))
@@ -373,9 +378,12 @@ class StampReflector:
         self._results[ReflectionResult.SEND_FAILED] += replies - taken
 
     def _estimate(self, outlet: Outlet) -> int:
-        """The Error Estimate for now: the clock's error and how late replies leave after T3; unknown if either is."""
+        """The Error Estimate for now: the clock's error, how late replies leave after T3, and how well the card's times
+        are known where it takes them; unknown if either of the former is."""
         clock_ns, lag_ns = self._clock.bound_ns, outlet.lags.bound_ns
-        return _error_estimate(None if clock_ns is None or lag_ns is None else clock_ns + lag_ns)
+        if clock_ns is None or lag_ns is None:
+            return _error_estimate(None)
+        return _error_estimate(clock_ns + lag_ns + outlet.socket.card_bound_ns)
 
 
 @functools.lru_cache(maxsize=256)

@@ -256,7 +256,7 @@ class Relay:
     def _take_stamps(self, outlet: TimestampedSocket) -> None:
         """Learn from the transmit stamps what sending costs, and how late packets really left."""
         accuracy = self.accuracy
-        for transmit_id, left_ns in outlet.transmit_stamps():
+        for transmit_id, left_ns, _ in outlet.transmit_stamps():
             times = self._unstamped.pop((outlet.fileno(), transmit_id), None)
             if times is not None:
                 due_ns, called_ns = times

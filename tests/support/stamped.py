@@ -54,7 +54,7 @@ def stamps_of(sender: TimestampedSocket) -> dict[int, int]:
     found: dict[int, int] = {}
     while taken := sender.transmit_stamps():
         assert not found.keys() & {one.transmit_id for one in taken}
-        found.update(taken)
+        found.update({one.transmit_id: one.transmitted_ns for one in taken})
     return found
 
 

@@ -6,22 +6,12 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+from agent.core.card_time import Comparison
 
 _ATTEMPTS: Final = 5
 _CLOCKFD: Final = 3
-
-
-class Comparison(NamedTuple):
-    """Two clocks compared.
-
-    Attributes:
-        offset_ns: system clock less the other.
-        uncertainty_ns: by how much that may be wrong, for the two cannot be read at the same instant.
-    """
-
-    offset_ns: int
-    uncertainty_ns: int
 
 
 def card_clock(interface: str, network: Path = Path("/sys/class/net")) -> Path:
@@ -38,19 +28,46 @@ def card_clock(interface: str, network: Path = Path("/sys/class/net")) -> Path:
     return Path("/dev", found[0])
 
 
+class OpenClock:
+    """A card's clock, kept open to be read often.
+
+    Args:
+        device: such as /dev/ptp0.
+
+    Raises:
+        OSError: it is not there, or reading it is not permitted.
+    """
+
+    def __init__(self, device: Path) -> None:
+        self.device = device
+        self._descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+
+    def compare(self) -> Comparison:
+        """Compare the system clock with it, whatever epoch it counts from.
+
+        Raises:
+            OSError: it cannot be read, as that of a card that is gone.
+        """
+        # FD_TO_CLOCKID of the kernel's testptp.c
+        clock = ~self._descriptor << 3 | _CLOCKFD
+        return compare(lambda: time.clock_gettime_ns(clock))
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)
+
+
 def compare_with_card(interface: str) -> Comparison:
-    """Compare the system clock with the clock of a network interface, whatever epoch that counts from.
+    """Compare the system clock with the clock of a network interface.
 
     Raises:
         OSError: the interface has no clock, or reading it is not permitted.
     """
-    descriptor = os.open(card_clock(interface), os.O_RDONLY | os.O_CLOEXEC)
+    clock = OpenClock(card_clock(interface))
     try:
-        # FD_TO_CLOCKID of the kernel's testptp.c
-        clock = ~descriptor << 3 | _CLOCKFD
-        return compare(lambda: time.clock_gettime_ns(clock))
+        return clock.compare()
     finally:
-        os.close(descriptor)
+        clock.close()
 
 
 def compare(read_ns: Callable[[], int]) -> Comparison:
@@ -61,5 +78,5 @@ def compare(read_ns: Callable[[], int]) -> Comparison:
         other_ns = read_ns()
         width_ns = time.time_ns() - before_ns
         half_ns = (abs(width_ns) + 1) // 2
-        found.append(Comparison(before_ns + half_ns - other_ns, half_ns))
+        found.append(Comparison(before_ns + half_ns - other_ns, half_ns, other_ns))
     return min(found, key=lambda comparison: comparison.uncertainty_ns)

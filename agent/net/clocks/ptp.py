@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from agent.core.card_time import Comparison
 from agent.net.clock import MAX_FREQUENCY_PPB, PHI_PPB, ClockQuality, vouched
-from agent.net.clocks.phc import Comparison, compare_with_card
+from agent.net.clocks.phc import compare_with_card
 from agent.net.clocks.pmc import FOLLOWING, LOCKED, QUESTIONS, PtpStatus, Unanswered
 
 SERVERS: Final = (Path("/run/ptp4lro"), Path("/run/ptp4l"))

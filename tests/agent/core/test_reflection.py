@@ -23,6 +23,7 @@ from agent.core.reflection import (
     Reply,
     Request,
     RequestColumns,
+    Taker,
     Timestamping,
 )
 from agent.core.stamp import BASE_OCTETS, Octets, ReflectorPacket, SenderPacket
@@ -223,13 +224,12 @@ def test_replies_are_marked_as_policy_allows(
 
 
 def test_timestamping_is_told_as_it_is() -> None:
-    """Another method of T2 where the kernel gave no receive time."""
+    """Another method of T2 where the kernel gave no receive time, and where a network card took it."""
     reflection = Reflection(ReflectorMode.STATEFUL)
-    by_program, by_kernel = TimestampInformation(1, 3, 1, 3), TimestampInformation(1, 2, 1, 3)
-    reflection.timestamping = Timestamping(by_program, by_kernel)
+    reflection.timestamping = Timestamping(*(TimestampInformation(1, method, 1, 3) for method in (3, 2, 1)))
     request = REQUEST.serialise() + serialise_request(TimestampInformation())
-    for stamped, expected in ((True, by_kernel), (False, by_program)):
-        reply = reflection.reply(Request(request, b"a", b"r", SOURCE, 1, 0, 1, 1, stamped))
+    for taker, expected in zip(Taker, reflection.timestamping, strict=True):
+        reply = reflection.reply(Request(request, b"a", b"r", SOURCE, 1, 0, 1, 1, taker))
         assert receive(reply.octets[BASE_OCTETS:], 0).values == (expected,)
 
 
@@ -298,7 +298,7 @@ _requests = st.lists(
         st.integers(0, 255),
         st.integers(0, 2**64 - 1),
         st.integers(0, 0xFFFF),
-        st.booleans(),
+        st.sampled_from(Taker),
     ),
     min_size=1,
     max_size=10,
@@ -309,23 +309,23 @@ def _reflection(mode: ReflectorMode) -> Reflection:
     made = Reflection(mode)
     made.allow_markings([46, 10])
     made.keys = KeyRing({1: (OTHER_KEY, KEY)})
-    made.timestamping = Timestamping(TimestampInformation(5, 3, 5, 3), TimestampInformation(1, 2, 1, 3))
+    made.timestamping = Timestamping(*(TimestampInformation(5, method, 5, 3) for method in (3, 2, 1)))
     return made
 
 
 @given(st.sampled_from(ReflectorMode), st.lists(_requests, min_size=1, max_size=3))
 def test_batches_are_answered_like_their_packets(
-    mode: ReflectorMode, batches: list[list[tuple[bytes, bytes, bytes, int, int, int, int, bool]]]
+    mode: ReflectorMode, batches: list[list[tuple[bytes, bytes, bytes, int, int, int, int, Taker]]]
 ) -> None:
     """As columns, replies are octet by octet those that each request gets by itself, of the same sessions, with the
     same marking; also when it is known between the batches when some of them left, and that others did not."""
     one_by_one, at_once = _reflection(mode), _reflection(mode)
     for requests in batches:
         expected = [
-            one_by_one.reply(Request(data, source, destination, source, ttl, marking, t2, estimate, stamped))
-            for source, destination, data, ttl, marking, t2, estimate, stamped in requests
+            one_by_one.reply(Request(data, source, destination, source, ttl, marking, t2, estimate, taker))
+            for source, destination, data, ttl, marking, t2, estimate, taker in requests
         ]
-        sources, destinations, data, ttls, markings, t2, estimates, stamped = zip(*requests, strict=True)
+        sources, destinations, data, ttls, markings, t2, estimates, takers = zip(*requests, strict=True)
         longest = max(map(len, data)) + 3
         packets = np.frombuffer(b"".join(one.ljust(longest, b"*") for one in data), np.uint8)
         packets = packets.reshape(-1, longest).copy()
@@ -341,7 +341,7 @@ def test_batches_are_answered_like_their_packets(
                 np.array(markings),
                 np.array(t2, np.uint64),
                 np.array(estimates, np.uint16),
-                np.array(stamped),
+                np.array(takers),
             )
         )
         assert [packet.tobytes()[: len(one)] for packet, one in zip(packets, data, strict=True)] == [

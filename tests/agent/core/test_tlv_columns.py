@@ -20,13 +20,14 @@ from agent.core.tlv_values import (
     FollowUpTelemetry,
     Hmac,
     TimestampInformation,
+    TimestampMethod,
     serialise_request,
 )
 from tests.support.tlvs import SOURCE, mutated
 
 BASE = 4
 MARKABLE = (0, 10, 46)
-TIMESTAMPING = TimestampInformation(0, 3, 0, 3), TimestampInformation(1, 2, 1, 3)
+TIMESTAMPING = tuple(TimestampInformation(1, method, 1, 3) for method in (3, 2, 1))
 LENGTHS = {
     TlvType.EXTRA_PADDING: 7,
     TlvType.TIMESTAMP_INFORMATION: 4,
@@ -63,14 +64,19 @@ def test_columns_give_what_each_gets_by_itself(
         for session, own, left_ns in zip(sessions, sequences, lefts, strict=True):
             session.unsent = rng.randrange(2)
             if left_ns:
-                session.left(own - rng.randrange(1, 3), left_ns)
+                method = rng.choice((TimestampMethod.SOFTWARE, TimestampMethod.HARDWARE))
+                session.left(own - rng.randrange(1, 3), left_ns, method)
         markings = [rng.randrange(256) for _ in data]
-        stamped = [rng.random() < 0.5 for _ in data]
+        takers = [rng.randrange(3) for _ in data]
         expected = []
         for row, octets in enumerate(data):
             own, session = sequences[row], sessions[row]
             left_ns = session.left_before(own)
-            previous = FollowUpTelemetry((own - 1) % 2**32, ntp_from_ns(left_ns), 2) if left_ns else None
+            previous = (
+                FollowUpTelemetry((own - 1) % 2**32, ntp_from_ns(left_ns), session.left_by)
+                if left_ns
+                else None
+            )
             expected.append(
                 reflect(
                     octets,
@@ -81,7 +87,7 @@ def test_columns_give_what_each_gets_by_itself(
                         markings[row] >> 2,
                         markings[row] & 3,
                         MARKABLE,
-                        TIMESTAMPING[stamped[row]],
+                        TIMESTAMPING[takers[row]],
                         (own + 1, session.sent(own)) if stateful else None,
                         previous if stateful else None,
                     ),
@@ -96,7 +102,7 @@ def test_columns_give_what_each_gets_by_itself(
             np.array(markings) >> 2,
             np.array(markings) & 3,
             np.isin(np.arange(64), MARKABLE),
-            np.array(stamped),
+            np.array(takers),
             TIMESTAMPING,
         )
         by_itself: set[int] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +121,49 @@ def test_transmit_times_are_read_and_errors_passed_by(protocol: Protocol) -> Non
         (5, STAMP_NS),
         (0xFFFF_FFFF, STAMP_NS),
         (10, STAMP_NS),
+    ]
+
+
+def card_stamps(seconds: int, card_seconds: int) -> bytes:
+    """Three timespecs, the kernel's and a card's."""
+    return message(1, 37, struct.pack("=6q", seconds, NANOS, 0, 0, card_seconds, NANOS))
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("usual", [True, False], ids=["in the usual order", "in another"])
+def test_a_cards_times_are_told_from_the_kernels(protocol: Protocol, usual: bool) -> None:
+    """The third timespec is the card's; of a transmit time it stands alone, of an arrival beside the kernel's."""
+    buffer, sizes = batch(
+        card_stamps(0, SECONDS + 1) + error(protocol, 5),
+        card_stamps(SECONDS, 0) + error(protocol, 6),
+        *(() if usual else (error(protocol, 7) + card_stamps(0, SECONDS + 2), card_stamps(0, 9), b"")),
+    )
+    results = np.zeros(len(sizes), [("control_octets", "u8")])
+    results["control_octets"] = [size[1] for size in sizes]
+    wires, stamped_ns, by_card = control_batches.all_transmit_stamps_of(protocol, buffer, results)
+    other = [] if usual else [(7, STAMP_NS + 2 * 10**9, True)]
+    assert list(zip(wires.tolist(), stamped_ns.tolist(), by_card.tolist(), strict=True)) == [
+        (5, STAMP_NS + 10**9, True),
+        (6, STAMP_NS, False),
+        *other,
+    ]
+    assert control_batches.transmit_stamps_of(protocol, buffer, results)[0].tolist() == [6]
+    ttl = message(protocol.level, protocol.ttl, struct.pack("=i", 61))
+    buffer, sizes = batch(
+        card_stamps(SECONDS, SECONDS + 1) + ttl,
+        card_stamps(SECONDS, 0),
+        ttl + card_stamps(SECONDS, 3),
+        b"",
+        ttl,
+    )
+    results = np.zeros(len(sizes), [("control_octets", "u8")])
+    results["control_octets"] = [size[1] for size in sizes]
+    assert control_batches.card_stamps_of(buffer, results).tolist() == [
+        STAMP_NS + 10**9,
+        0,
+        3 * 10**9 + NANOS,
+        0,
+        0,
     ]
 
 

@@ -60,8 +60,8 @@ def collect(
         for one in receiver.receive():
             assert one.received_ns is not None
             arrived[struct.unpack_from("=I", one.payload)[0]] = one.received_ns
-        sent.update(sender.transmit_stamps())
-    sent.update(sender.transmit_stamps())
+        sent.update({one.transmit_id: one.transmitted_ns for one in sender.transmit_stamps()})
+    sent.update({one.transmit_id: one.transmitted_ns for one in sender.transmit_stamps()})
     assert len(arrived) == count, f"{len(arrived)} of {count} arrived"
     return sent, arrived
 

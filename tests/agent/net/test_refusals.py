@@ -124,7 +124,7 @@ def test_the_turn_of_the_kernels_number_is_survived(family: socket.AddressFamily
     require(control.kernel_takes_transmit_ids(), "this kernel takes no chosen transmit numbers (Linux 6.13)")
     receiver, sender = opened(family), opened(family)
     to = address_of(receiver)
-    sender._ids.next = (1 << 32) - 3
+    sender._times._ids.next = (1 << 32) - 3
     results = sender.send([(number(i), to, b"") for i in range(8)])
     assert results == list(range((1 << 32) - 3, (1 << 32) + 5))
     assert_stamps_belong(results, stamps_of(sender), receive_all(receiver))

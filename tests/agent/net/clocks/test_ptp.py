@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.core.card_time import Comparison
 from agent.net.clock import ClockQuality
-from agent.net.clocks.phc import Comparison
 from agent.net.clocks.pmc import PtpStatus
 from agent.net.clocks.ptp import PtpClock
 from tests.support.netns import Namespace, joined_namespaces
@@ -124,7 +124,7 @@ def test_with_hardware_stamps_the_system_clock_is_compared_with_the_cards(
 ) -> None:
     """ptp4l holds the card's clock, in TAI; how far the system clock is from it is measured and added."""
     status = replace(GOOD, timestamping="HARDWARE", timescale_offset_s=timescale_s)
-    assert bound_ns(clock(Comparison(offset_ns, 300)), status) == 3222 + expected_ns + 300
+    assert bound_ns(clock(Comparison(offset_ns, 300, 0)), status) == 3222 + expected_ns + 300
 
 
 def test_with_hardware_stamps_a_card_that_cannot_be_read_vouches_for_nothing() -> None:
