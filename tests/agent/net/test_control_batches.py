@@ -183,6 +183,10 @@ def test_damaged_messages_break_nothing(protocol: Protocol, data: bytes) -> None
     assert len(control_batches.read_arrivals(protocol, buffer, sizes)) == 1
     assert len(control_batches.read_receive_stamps(buffer, sizes)) == 1
     assert len(control_batches.read_transmit_stamps(protocol, buffer, sizes)) <= 1
+    results = np.zeros(1, [("control_octets", "u8")])
+    results["control_octets"] = len(data)
+    assert len(control_batches.card_stamps_of(buffer, results)) == 1
+    assert len(control_batches.all_transmit_stamps_of(protocol, buffer, results)[0]) <= 1
 
 
 @PROTOCOLS

@@ -95,7 +95,11 @@ def test_both_remedies_are_named_where_nothing_is_permitted(namespace: Namespace
     """Without either permission nothing is sent, and whoever reads the complaint knows what to do."""
     status, found, complaint = unprivileged(namespace, "127.0.0.1", "1 0")
     assert status == 1
-    assert (found["sent"], found["not_sent"], found["law"]) == (0, {"not_permitted": 20}, "holds")
+    assert (found["sent"], found["law"]) == (0, "holds")
+    not_sent = found["not_sent"]
+    assert isinstance(not_sent, dict)
+    # what is overdue on a busy machine is beside these
+    assert not_sent["not_permitted"] == 20
     assert "CAP_NET_RAW" in complaint
     assert "net.ipv4.ping_group_range='0 0'" in complaint
     assert "Traceback" not in complaint

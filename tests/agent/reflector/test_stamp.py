@@ -16,8 +16,8 @@ from agent.core.timestamps import ErrorEstimate, ns_from_ntp
 from agent.net import protocols
 from agent.net.addresses import encode_address
 from agent.net.clock import DeclaredClock
-from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
+from agent.net.transmit_times import TransmitTimes
 from agent.reflector import stamp as reflector_module
 from agent.reflector.stamp import StampReflector
 from agent.runtime.quantities import Endpoint
@@ -126,7 +126,7 @@ async def test_without_kernel_stamps_nothing_is_vouched_for(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the kernel gives no receive time, T2 is taken late and the reply says S=0."""
-    monkeypatch.setattr(TimestampedSocket, "_enable_stamping", lambda self: False)
+    monkeypatch.setattr(TransmitTimes, "_enable", lambda self: False)
     reflector = stage.reflector(reflector_on("127.0.0.1"))
     peer = stage.peer("127.0.0.1", "127.0.0.1", reflector)
     for _ in range(2):

@@ -24,7 +24,7 @@ from agent.core.tlv_values import (
     serialise_request,
 )
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
-from agent.net.datagram import TimestampedSocket
+from agent.net.transmit_times import TransmitTimes
 from agent.reflector import stamp as reflector_module
 from tests.support.reflectors import Stage, reflector_on
 from tests.support.requirements import require_ipv6
@@ -110,7 +110,7 @@ async def test_what_is_not_known_of_the_reply_before_is_zero(
     for _ in range(2):
         ((octets, _, _),) = await peer.ask([request])
         assert read(octets).values == (FollowUpTelemetry(),)
-    monkeypatch.setattr(TimestampedSocket, "_enable_stamping", lambda self: False)
+    monkeypatch.setattr(TransmitTimes, "_enable", lambda self: False)
     unstamped = stage.reflector(reflector_on("127.0.0.1"))
     peer = stage.peer("127.0.0.1", "127.0.0.1", unstamped)
     for _ in range(2):
@@ -157,7 +157,7 @@ async def test_timestamping_is_told_truthfully(
         assert [read(octets).values for octets, _, _ in replies] == [
             (TimestampInformation(source, method, source, 3),)
         ] * 3
-        monkeypatch.setattr(TimestampedSocket, "_enable_stamping", lambda self: False)
+        monkeypatch.setattr(TransmitTimes, "_enable", lambda self: False)
 
 
 async def test_packets_of_a_session_are_counted(stage: Stage) -> None:
