@@ -32,7 +32,9 @@ async def test_this_host_may_ask_for_a_reload(host: str) -> None:
         if reloads == 2:
             raise IsochroneError("no good")
 
-    runner = await serve(create_app(lambda names: iter(()), lambda: None, reload, lambda: ""), Endpoint(host, port))
+    runner = await serve(
+        create_app(lambda names: iter(()), lambda: None, reload, lambda: ""), Endpoint(host, port)
+    )
     try:
         local = "[::1]" if host == "::1" else "127.0.0.1"
         assert await asked(f"http://{local}:{port}") == 200
