@@ -25,6 +25,7 @@ from collector.fleet.plan import agent_config, compile_plan
 from collector.fleet.settings import FleetSettings
 from collector.maintenance_commands import add_commands
 from collector.program import Collector
+from collector.renewal import run_renewed
 from collector.tables import breaches_table, verdicts_table
 
 
@@ -79,14 +80,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    fleet = load(chosen.config, FleetSettings)
-    logs.configure(fleet.log_level)
-    collector = Collector(fleet, chosen.config, Supervision.of(os.environ))
+    supervision = Supervision.of(os.environ)
+
+    def read() -> Collector:
+        fleet = load(chosen.config, FleetSettings)
+        collector = Collector(fleet, chosen.config, supervision)
+        logs.configure(fleet.log_level)
+        return collector
 
     async def run() -> int:
-        await collector.run(stop_requested())
+        await run_renewed(first, read, stop_requested(), supervision)
         return ExitStatus.OK
 
+    first = read()
     return asyncio.run(run())
 
 

@@ -165,9 +165,13 @@ class Collector:
                 self.fleet.source.kind,
                 shown.page_url,
             )
-            self._supervision.ready(f"{len(self.plan.agents)} agents, {len(self.plan.targets)} verdicts")
+            self._supervision.ready(self.in_short)
             await self._work(store, maintenance, alerts, stop)
-            self._supervision.stopping()
+
+    @property
+    def in_short(self) -> str:
+        """What it does, in one line."""
+        return f"{len(self.plan.agents)} agents, {len(self.plan.targets)} verdicts"
 
     async def _recall(self, store: Store) -> None:
         now_ns = time.time_ns()
