@@ -10,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.core import metrics
-from tests.support.booted import INSIDE, OUTSIDE, Machine, booted, until
+from tests.support.booted import Machine, booted, until
 from tests.support.exposition import assert_law, total
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,8 +25,15 @@ HERE = "/srv/isochrone"
 INSTALL = f"{HERE}/deploy/install"
 BIN = "/opt/isochrone/current/bin"
 WHEELS = ("--wheelhouse", f"{HERE}/build/wheelhouse")
+OUTSIDE, INSIDE = "10.213.7.1", "10.213.7.2"
 AGENT, COLLECTOR = "isochrone-agent.service", "isochrone-collector.service"
-TRACES = ("/opt/isochrone", "/etc/isochrone", "/var/lib/private", "/var/cache/private", "/etc/systemd/system")
+GONE = (
+    "/opt/isochrone",
+    "/etc/isochrone",
+    "/run/isochrone-agent",
+    "/run/credentials/isochrone-agent.service",
+)
+TRACES = ("/var/lib/private", "/var/cache/private", "/etc/systemd/system", "/etc/sysctl.d")
 FLEET = """
 listen: 127.0.0.1:9460
 state: state.sqlite
@@ -44,25 +52,29 @@ paths:
   - {source: inside, target: outside, tier: city, interval: 20ms, kind: icmp}
 objectives: [{id: detection, percentile: 95, window: 10s}]
 """
+OCCUPY = """
+import threading, time, urllib.request
+end = time.monotonic() + 6
+def ask():
+    while time.monotonic() < end:
+        urllib.request.urlopen("http://127.0.0.1:9461/metrics").read()
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
 READ_CLOCK = "from agent.net.clocks.adjtimex import Timex, read_adjtimex; print('kernel state', read_adjtimex(Timex()))"
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A booted machine with a release of this checkout unpacked in it, and the wheels that it needs."""
-    folder = tmp_path_factory.mktemp("machine")
-    with booted(folder / "root") as machine:
-        release = folder / "root" / HERE[1:]
-        for name in ("agent", "collector", "deploy"):
-            shutil.copytree(ROOT / name, release / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("pyproject.toml", "README.md", "LICENSE", "Makefile"):
-            shutil.copy(ROOT / name, release)
-        subprocess.run(
-            ["make", "-C", release, "wheelhouse", f"PYTHON={sys.executable}"], check=True, capture_output=True
-        )
-        shutil.rmtree(release / ".venv")
+def machine(tree: Path, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A booted machine with the packed release in it."""
+    with booted(tree, tmp_path_factory.mktemp("machine"), OUTSIDE, {"inside": INSIDE}) as machines:
+        machine = machines["inside"]
+        release = machine.root / HERE[1:]
+        release.mkdir(parents=True)
+        subprocess.run(["tar", "-xzf", packed / "build/isochrone.tar.gz", "-C", release], check=True)
         yield machine
 
 
@@ -211,6 +223,70 @@ def test_a_reload_keeps_the_counts(machine: Machine) -> None:
     assert sent(machine) >= before
 
 
+def test_the_collector_reloads_in_place(machine: Machine) -> None:
+    """So does the collector, in the same process."""
+    pid = machine.property(COLLECTOR, "MainPID")
+    fleet = machine.root / "etc/isochrone/fleet.yaml"
+    fleet.write_text(
+        fleet.read_text(encoding="utf-8").replace("id: detection", "id: renamed"), encoding="utf-8"
+    )
+    machine.run("systemctl", "reload", COLLECTOR)
+    asked = ["sh", "-c", f"{BIN}/isochrone-collector verdicts --config=/etc/isochrone/fleet.yaml || true"]
+    until(lambda: "renamed" in machine.run(*asked), "it judges by the changed file")
+    assert machine.property(COLLECTOR, "MainPID") == pid
+
+
+SECRETS = {
+    "agent": {"keys.yaml": "keys: {default: hex:000102030405060708090a0b0c0d0e0f}", "api.token": "t" * 32},
+    "collector": {
+        "api.token": "t" * 32,
+        "noc.url": "http://127.0.0.1:9/hook",
+        "noc.key": f"whsec_{b64encode(bytes(32)).decode()}",
+        "state.url": "postgresql://isochrone:secret@db.example/isochrone",
+    },
+}
+NAMING = {
+    "agent": "credentials: {0}_keys.yaml\napi: {{token_file: {0}_api.token}}\n",
+    "collector": "api: {{token_file: {0}_api.token}}\n"
+    "alerts: {{webhooks: [{{name: noc, url_file: {0}_noc.url, secret_file: {0}_noc.key}}]}}\n",
+}
+
+
+def test_secrets_come_as_credentials(machine: Machine) -> None:
+    """Every file that holds one can lie where only root reads it: checked with the rest, read by the service alone."""
+    for role, files in SECRETS.items():
+        folder = machine.root / f"etc/isochrone/{role}.secrets"
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).chmod(0o600)
+        config = machine.root / "etc/isochrone" / ("agent.yaml" if role == "agent" else "fleet.yaml")
+        seen = f"/run/credentials/isochrone-{role}.service/secret"
+        with config.open("a", encoding="utf-8") as end:
+            end.write(NAMING[role].format(seen))
+        if role == "collector":  # where no database is, its address is checked and not used
+            text = config.read_text(encoding="utf-8")
+            config.write_text(text.replace("state: state.sqlite", f"state_url_file: {seen}_state.url"))
+            machine.run(INSTALL, "check", role)
+            config.write_text(text, encoding="utf-8")
+        machine.run(INSTALL, "check", role)
+        machine.run("systemctl", "restart", f"isochrone-{role}.service")
+        assert machine.property(f"isochrone-{role}.service", "ActiveState") == "active"
+    ask = "import urllib.request as u; print(u.urlopen(u.Request('http://127.0.0.1:9461/api/v1/paths', headers={})))"
+    assert "401" in machine.fails("python3", "-c", ask)
+    bearer = ask.replace("{}", repr({"Authorization": f"Bearer {'t' * 32}"}))
+    machine.run("python3", "-c", bearer)
+
+
+def test_what_is_wrong_is_found_before_anything_changes(machine: Machine) -> None:
+    """A secret that is no good is named with its file, and what runs goes on."""
+    pid = machine.property(AGENT, "MainPID")
+    keys = machine.root / "etc/isochrone/agent.secrets/keys.yaml"
+    keys.write_text("keys: {default: hex:00}", encoding="utf-8")
+    assert "secret_keys.yaml" in machine.fails(INSTALL, "agent", *WHEELS)
+    assert machine.property(AGENT, "MainPID") == pid
+    keys.write_text(SECRETS["agent"]["keys.yaml"], encoding="utf-8")
+
+
 def test_a_stuck_agent_is_killed_and_started_anew(machine: Machine) -> None:
     """The watchdog finds out, without anybody logging in; and `kill -9` is answered likewise."""
     folder = machine.root / "etc/systemd/system" / f"{AGENT}.d"
@@ -223,7 +299,17 @@ def test_a_stuck_agent_is_killed_and_started_anew(machine: Machine) -> None:
         machine.run("sh", "-c", f"{command} {pid}")
         _await_another(machine, pid)
     assert "Watchdog timeout" in machine.journal(AGENT)
-    shutil.rmtree(folder)
+
+
+def test_a_busy_agent_is_left_alone(machine: Machine) -> None:
+    """An event loop that never rests for three watchdog periods still gets round to saying that it lives."""
+    pid = machine.property(AGENT, "MainPID")
+    usage = f"print(sum(map(int, open('/proc/{pid}/stat').read().split()[13:15])))"
+    before = int(machine.run("python3", "-c", usage))
+    machine.run("timeout", "30", "python3", "-c", OCCUPY)
+    assert int(machine.run("python3", "-c", usage)) - before > 100, "a second of work at least"
+    assert machine.property(AGENT, "MainPID") == pid
+    shutil.rmtree(machine.root / "etc/systemd/system" / f"{AGENT}.d")
     machine.run("systemctl", "daemon-reload")
 
 
@@ -233,29 +319,27 @@ def _await_another(machine: Machine, pid: str) -> None:
 
 
 def test_an_upgrade_can_be_taken_back(machine: Machine) -> None:
-    """The new release runs, the one before is kept, and `rollback` returns to it."""
+    """The new release runs under its own unit, the one before is kept, and `rollback` returns to both."""
     before = machine.run("readlink", "/opt/isochrone/current")
-    release = machine.root / HERE[1:]
-    source = release / "agent/__init__.py"
-    source.write_text(source.read_text(encoding="utf-8") + "\n# of another release\n", encoding="utf-8")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", *_wheels(release)],
-        check=True,
-        capture_output=True,
-    )
+    unit = machine.root / HERE[1:] / "deploy/systemd" / AGENT
+    unit.write_text(unit.read_text(encoding="utf-8").replace("TasksMax=64", "TasksMax=65"), encoding="utf-8")
     machine.run(INSTALL, "agent", *WHEELS)
     after = machine.run("readlink", "/opt/isochrone/current")
     assert after != before
+    assert machine.property(AGENT, "TasksMax") == "65"
+    assert_runs(machine, after)
     machine.run(INSTALL, "rollback")
     assert machine.run("readlink", "/opt/isochrone/current") == before
+    assert machine.property(AGENT, "TasksMax") == "64"
+    assert_runs(machine, before)
+
+
+def assert_runs(machine: Machine, release: str) -> None:
+    """Both programs are those of a release."""
     for unit in (AGENT, COLLECTOR):
         assert machine.property(unit, "ActiveState") == "active"
         pid = machine.property(unit, "MainPID")
-        assert before.strip() in machine.run("cat", f"/proc/{pid}/cmdline")
-
-
-def _wheels(release: Path) -> list[str]:
-    return [str(release / "build/wheelhouse"), str(release)]
+        assert release.strip() in machine.run("cat", f"/proc/{pid}/cmdline")
 
 
 def test_it_stops_without_a_lost_count(machine: Machine) -> None:
@@ -266,10 +350,10 @@ def test_it_stops_without_a_lost_count(machine: Machine) -> None:
 
 
 def test_it_is_removed_without_a_trace(machine: Machine) -> None:
-    """Units, environment, configuration, secrets and state are gone."""
+    """Units, environment, configuration, secrets, limits and state are gone."""
     for role in ("collector", "agent"):
         machine.run(INSTALL, "uninstall", role, "--purge")
-    left = machine.run("find", *TRACES[2:], "-name", "*isochrone*")
+    left = machine.run("find", *TRACES, "-name", "*isochrone*")
     assert left == ""
-    for path in TRACES[:2]:
+    for path in GONE:
         machine.fails("test", "-e", path)

@@ -1,7 +1,7 @@
-"""A Debian tree with a real systemd as its PID 1, joined to a network namespace of its own by a pair of interfaces.
+"""Machines with a real systemd as their PID 1, each over a Debian tree that it does not change, on one network.
 
-Neither this host's network nor its systemd is touched: the outer end of the pair is in a namespace that ends with the
-container.
+Neither this host's network nor its systemd is touched: the bridge between the machines is in a network namespace that
+ends with them.
 """
 
 from __future__ import annotations
@@ -11,40 +11,53 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.support.requirements import require_binary, require_root
 
-OUTSIDE: Final = "10.213.7.1"
-INSIDE: Final = "10.213.7.2"
-_PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "iproute2")
-_PROGRAMS: Final = ("debootstrap", "systemd-nspawn", "nsenter", "unshare")
+PACKAGES: Final = (
+    *("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "iproute2"),
+    *("nftables", "curl", "prometheus", "prometheus-alertmanager"),
+)
+"""What the tree has, beside what every Debian has."""
+
+_PROGRAMS: Final = ("debootstrap", "systemd-nspawn", "nsenter", "unshare", "ip")
 _DEADLINE_S: Final = 60.0
-_BOOT: Final = """
+_LINK: Final = """
 set -e
 mount -t cgroup2 none /sys/fs/cgroup
 ip link set lo up
-exec systemd-nspawn --quiet --boot --register=no --keep-unit --private-network --console=pipe \
-  --system-call-filter="adjtimex clock_adjtime" \
-  --network-veth-extra=outside:inside --directory="$0"
+ip link add outside type bridge
+ip address add "$0/24" dev outside
+ip link set outside up
+echo ready
+cat
+"""
+_BOOT: Final = """
+set -e
+mkdir -p "$1"/upper "$1"/work "$1"/root "/sys/fs/cgroup/isochrone-$PPID-$2"
+mount -t overlay overlay -o "lowerdir=$0,upperdir=$1/upper,workdir=$1/work" "$1/root"
+echo $$ > "/sys/fs/cgroup/isochrone-$PPID-$2/cgroup.procs"
+exec systemd-nspawn --quiet --boot --register=no --keep-unit --console=pipe --machine="$2" --hostname="$2" \
+  --network-bridge=outside --system-call-filter="adjtimex clock_adjtime" --directory="$1/root"
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The booted tree.
+    """A booted machine.
 
     Attributes:
-        root: the tree, as this host sees it.
-        nspawn: the process in whose network namespace the outer end is.
+        root: its files, as this host sees them.
+        link: the process in whose network namespace the bridge is.
         init: systemd's, as this host sees it.
     """
 
     root: Path
-    nspawn: int
+    link: int
     init: int
 
     def command(self, *command: str) -> list[str]:
@@ -52,8 +65,8 @@ class Machine:
         return ["nsenter", f"--target={self.init}", "-m", "-u", "-i", "-n", "-p", "--", *command]
 
     def outside(self, *command: str) -> list[str]:
-        """The command line that runs a program of this host at the outer end."""
-        return ["nsenter", f"--target={self.nspawn}", "-n", "--", *command]
+        """The command line that runs a program of this host at the outer end of its network."""
+        return ["nsenter", f"--target={self.link}", "-n", "--", *command]
 
     def run(self, *command: str) -> str:
         """Run a program inside to its end; what it printed.
@@ -78,16 +91,48 @@ class Machine:
         return self.run("journalctl", "--unit", unit, "--no-pager", "--output", "cat")
 
 
-@contextlib.contextmanager
-def booted(root: Path) -> Iterator[Machine]:
-    """Make a tree at `root`, boot it, and switch it off again."""
+def make_tree(root: Path) -> None:
+    """Make the tree that machines are booted over; the test is skipped where that cannot be."""
     require_root()
     for program in _PROGRAMS:
         require_binary(program)
-    include = ",".join(_PACKAGES)
+    include = ",".join(PACKAGES)
     _run(["debootstrap", "--variant=minbase", f"--include={include}", "bookworm", str(root)], wait_s=400)
+
+
+@contextlib.contextmanager
+def booted(
+    tree: Path, folder: Path, outside: str, machines: Mapping[str, str]
+) -> Iterator[dict[str, Machine]]:
+    """Boot machines over a tree, and switch them off again.
+
+    Args:
+        tree: as `make_tree` has made it.
+        folder: where they write.
+        outside: the address of this host on their network, which is a /24.
+        machines: their addresses by name.
+    """
+    link = subprocess.Popen(
+        ["unshare", "--mount", "--net", "bash", "-c", _LINK, outside],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(_end, link)
+        assert link.stdout is not None
+        assert link.stdout.readline() == b"ready\n"
+        started = {name: stack.enter_context(_started(link.pid, tree, folder, name)) for name in machines}
+        for name, address in machines.items():
+            _run(started[name].command("ip", "address", "add", f"{address}/24", "dev", "host0"))
+            _run(started[name].command("ip", "link", "set", "host0", "up"))
+        yield started
+
+
+@contextlib.contextmanager
+def _started(link: int, tree: Path, folder: Path, name: str) -> Iterator[Machine]:
+    entered = ["nsenter", f"--target={link}", "-m", "-n", "--"]
     nspawn = subprocess.Popen(
-        ["unshare", "--mount", "--net", "bash", "-c", _BOOT, str(root)],
+        [*entered, "bash", "-c", _BOOT, str(tree), str(folder / name), name],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -95,12 +140,8 @@ def booted(root: Path) -> Iterator[Machine]:
     try:
         until(lambda: bool(_systemds(nspawn.pid)), "systemd starts")
         init = _systemds(nspawn.pid)
-        machine = Machine(root, nspawn.pid, init[0])
+        machine = Machine(Path(f"/proc/{init[0]}/root"), link, init[0])
         until(lambda: _is_up(machine), "systemd has booted")
-        _run(machine.outside("ip", "address", "add", f"{OUTSIDE}/24", "dev", "outside"))
-        _run(machine.outside("ip", "link", "set", "outside", "up"))
-        machine.run("ip", "address", "add", f"{INSIDE}/24", "dev", "inside")
-        machine.run("ip", "link", "set", "inside", "up")
         yield machine
         subprocess.run(machine.command("systemctl", "poweroff"), capture_output=True, check=False)
         nspawn.wait(_DEADLINE_S)
@@ -110,6 +151,14 @@ def booted(root: Path) -> Iterator[Machine]:
         for pid in init:  # whoever is the first process of a namespace takes all others with it
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in init), "it has ended")
+        group = f"/sys/fs/cgroup/isochrone-{os.getpid()}-{name}"
+        subprocess.run([*entered, "find", group, "-depth", "-type", "d", "-delete"], check=False)
+
+
+def _end(link: subprocess.Popen[bytes]) -> None:
+    """Let go of the line that keeps it."""
+    link.communicate()
 
 
 def until(condition: Callable[[], bool], what: str, deadline_s: float = _DEADLINE_S) -> None:
