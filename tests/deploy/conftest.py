@@ -5,26 +5,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.booted import make_tree
+from tests.support.booted import debian
 from tests.support.guide import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree() -> Iterator[Path]:
     """The tree that machines are booted over."""
-    root = tmp_path_factory.mktemp("tree") / "root"
-    make_tree(root)
-    return root
+    with debian() as root:
+        yield root
 
 
 @pytest.fixture(scope="session")
-def packed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in which the guide's first commands have packed a release: build/isochrone.tar.gz."""
     checkout = tmp_path_factory.mktemp("checkout")
     for name in ("agent", "collector", "deploy", "grafana"):

@@ -48,7 +48,7 @@ sites:
 tiers:
   city: {name: {zh: 市内, en: In the city}, limit: "< 1ms"}
 paths:
-  - {source: inside, target: outside, tier: city, interval: 20ms}
+  - {source: inside, target: outside, tier: city, interval: 20ms, route: 10s}
   - {source: inside, target: outside, tier: city, interval: 20ms, kind: icmp}
 objectives: [{id: detection, percentile: 95, window: 10s}]
 """
@@ -68,9 +68,9 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def machine(tree: Path, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(tree: Path, packed: Path) -> Iterator[Machine]:
     """A booted machine with the packed release in it."""
-    with booted(tree, tmp_path_factory.mktemp("machine"), OUTSIDE, {"inside": INSIDE}) as machines:
+    with booted(tree, OUTSIDE, {"inside": INSIDE}) as machines:
         machine = machines["inside"]
         release = machine.root / HERE[1:]
         release.mkdir(parents=True)
@@ -142,6 +142,7 @@ def test_it_measures_over_the_wire_in_its_sandbox(machine: Machine) -> None:
     found = json.loads(subprocess.run(asked, capture_output=True, check=True, cwd=ROOT).stdout)
     assert (found["answered"], found["law"]) == (20, "holds")
     until(lambda: verdicts(machine) == ["PASS"] * 4, "the collector judges")
+    until(lambda: total(scraped(machine), metrics.ROUTE_HOPS) == 1, "the route of the session is traced")
 
 
 def verdicts(machine: Machine) -> list[str]:

@@ -92,9 +92,9 @@ class Fleet:
 
 
 @pytest.fixture(scope="module")
-def fleet(tree: Path, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(tree: Path, packed: Path) -> Iterator[Fleet]:
     """The machines, with the packed release on each, and whatever the page's commands have made of them."""
-    with booted(tree, tmp_path_factory.mktemp("fleet"), OUTSIDE, ADDRESSES) as machines:
+    with booted(tree, OUTSIDE, ADDRESSES) as machines:
         for machine in machines.values():
             shutil.copy(packed / "build" / "isochrone.tar.gz", machine.root / "root")
         followed = Fleet(machines)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,11 @@ PACKAGES: Final = (
 )
 """What the tree has, beside what every Debian has."""
 
+_SERVERS: Final = ("prometheus.service", "prometheus-alertmanager.service")
+"""Of those packages, which Debian starts at once: only where they are wanted."""
+
+_MEMORY: Final = Path("/dev/shm")
+_ENOUGH_OCTETS: Final = 6 << 30
 _PROGRAMS: Final = ("debootstrap", "systemd-nspawn", "nsenter", "unshare", "ip")
 _DEADLINE_S: Final = 60.0
 _LINK: Final = """
@@ -91,24 +98,35 @@ class Machine:
         return self.run("journalctl", "--unit", unit, "--no-pager", "--output", "cat")
 
 
-def make_tree(root: Path) -> None:
-    """Make the tree that machines are booted over; the test is skipped where that cannot be."""
+@contextlib.contextmanager
+def debian() -> Iterator[Path]:
+    """The tree that machines are booted over; the test is skipped where that cannot be made."""
     require_root()
     for program in _PROGRAMS:
         require_binary(program)
     include = ",".join(PACKAGES)
-    _run(["debootstrap", "--variant=minbase", f"--include={include}", "bookworm", str(root)], wait_s=400)
+    with _room() as folder:
+        root = folder / "root"
+        _run(["debootstrap", "--variant=minbase", f"--include={include}", "bookworm", str(root)], wait_s=400)
+        for unit in _SERVERS:
+            (root / "etc/systemd/system/multi-user.target.wants" / unit).unlink()
+        yield root
 
 
 @contextlib.contextmanager
-def booted(
-    tree: Path, folder: Path, outside: str, machines: Mapping[str, str]
-) -> Iterator[dict[str, Machine]]:
+def _room() -> Iterator[Path]:
+    """A folder that is removed at the end; in memory where that suffices, for dpkg waits for the disk at every file."""
+    enough = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH_OCTETS
+    with tempfile.TemporaryDirectory(prefix="isochrone-", dir=_MEMORY if enough else None) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def booted(tree: Path, outside: str, machines: Mapping[str, str]) -> Iterator[dict[str, Machine]]:
     """Boot machines over a tree, and switch them off again.
 
     Args:
-        tree: as `make_tree` has made it.
-        folder: where they write.
+        tree: as `debian` has made it.
         outside: the address of this host on their network, which is a /24.
         machines: their addresses by name.
     """
@@ -119,6 +137,7 @@ def booted(
     )
     with contextlib.ExitStack() as stack:
         stack.callback(_end, link)
+        folder = stack.enter_context(_room())
         assert link.stdout is not None
         assert link.stdout.readline() == b"ready\n"
         started = {name: stack.enter_context(_started(link.pid, tree, folder, name)) for name in machines}
