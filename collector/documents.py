@@ -51,6 +51,7 @@ MEASURE_NAMES: Final[Mapping[Measure, Name]] = {
     Measure.DELAY: Name("时延", "Latency"),
     Measure.LOSS: Name("丢包", "Loss"),
     Measure.DELAY_VARIATION: Name("时延变化", "Delay variation"),
+    Measure.AVAILABILITY: Name("可用性", "Availability"),
     Measure.BUDGET: Name("误差预算", "Error budget"),
 }
 
@@ -175,6 +176,9 @@ def promise_name(judgement: Judgement) -> Name:
     match judgement.measure:
         case Measure.LOSS:
             return Name(f"丢包 ≤ {judgement.threshold:.3%}", f"loss ≤ {judgement.threshold:.3%}")
+        case Measure.AVAILABILITY:
+            at_least = f"≥ {(1 - judgement.threshold) * 100:.6g} %"
+            return Name(f"可用性 {at_least}", f"availability {at_least}")
         case Measure.BUDGET:
             share = f"{judgement.threshold:.3%}"
             return Name(f"误差预算 {share}", f"error budget of {share}")

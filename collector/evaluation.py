@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collector.fleet.plan import Plan
 from collector.ledger.minutes import Integers
+from collector.sla.availability import judge_availability
 from collector.sla.breach import BreachKey
 from collector.sla.budget import burn, remaining, windows_of
 from collector.sla.judge import Evidence, Flags, Question, judge
@@ -44,13 +45,21 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
     for question in plan.questions:
         if question.objective.measure is Measure.BUDGET:
             spans = windows_of(question.objective.window)
-            spent = {window: await windows.observe(window, ends_ns, now_ns) for window in spans}
-            burning, unread = _as_far_as_read(question, burn(question, spent), plan, state)
+            over = {window: await windows.observe(window, ends_ns, now_ns) for window in spans}
+            burning, unread = _as_far_as_read(question, burn(question, over), plan, state)
             answers.append(
-                Answer(question, spent[spans[-1]], burning, facts, {}, None, state.standing, unread)
+                Answer(question, over[spans[-1]], burning, facts, {}, None, state.standing, unread)
             )
             continue
         observed = await windows.observe(question.objective.window, ends_ns, now_ns)
+        rule = question.objective.availability
+        if rule is not None:
+            spent = await windows.outages.count(question.objective.window, rule, observed, now_ns)
+            counted, unread = _as_far_as_read(
+                question, judge_availability(question, observed, spent), plan, state
+            )
+            answers.append(Answer(question, observed, counted, facts, {}, None, state.standing, unread))
+            continue
         relevant = others if question.objective.measure is Measure.DELAY else {}
         before = None
         if question.objective.window.longest_ns < _HISTORY.longest_ns:

@@ -17,6 +17,7 @@ from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, minute_of
 from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
 from collector.ledger.sums import Totals, block_products, totals
+from collector.outages import Outages
 from collector.sla.effective import block_minutes
 from collector.sla.maintenance import MaintenanceCalendar, touched_minutes
 from collector.sla.observation import NOT_MEASURED, Observation
@@ -36,6 +37,9 @@ _LONGEST_LAG_NS: Final = 10 * MINUTE_NS
 
 class Windows:
     """Observes paths over windows.
+
+    Attributes:
+        outages: finds the time in which the same paths were unavailable.
 
     Args:
         ledger, numbers: where the counts are.
@@ -65,6 +69,7 @@ class Windows:
         self._found: tuple[Integers, Integers, Promises]
         self._facts = facts
         self._calendar = calendar
+        self.outages = Outages(ledger, lambda: self._numbered()[:2], self._maintained)
         self._known: dict[Window, tuple[int, MaintenanceCalendar, Observation]] = {}
 
     async def observe(self, window: Window, ends_ns: Integers, now_ns: int) -> Observation:

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
-from agent.runtime.quantities import LimitText, format_duration, parse_duration
+from agent.runtime.quantities import DurationNs, LimitText, format_duration, parse_duration
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
 from collector.fleet.maintenance import SelectorSettings
 from collector.fleet.names import Identifier
 from collector.sla.confidence import clean_packets_needed
 from collector.sla.measure import Measure
-from collector.sla.objective import Objective
+from collector.sla.objective import AvailabilityRule, Objective
 from collector.sla.window import Calendar, Window
 
 _WINDOWS: Final = "a duration such as 5m or 30d, or day or month (of the calendar in Asia/Shanghai)"
@@ -23,8 +23,20 @@ _NEEDED: Final = {
     Measure.DELAY: ("percentile",),
     Measure.LOSS: ("loss_ratio",),
     Measure.DELAY_VARIATION: ("percentile", "variation"),
+    Measure.AVAILABILITY: ("availability",),
 }
-_OF_SOME: Final = ("percentile", "loss_ratio", "variation")
+_MAY_TAKE: Final = {Measure.AVAILABILITY: ("interval", "loss_threshold", "consecutive")}
+_OF_SOME: Final = (
+    "percentile",
+    "loss_ratio",
+    "variation",
+    "availability",
+    "interval",
+    "loss_threshold",
+    "consecutive",
+)
+_MINUTE_NS: Final = parse_duration("1m")
+_FEWEST_INTERVALS: Final = 10
 
 
 def parse_window(value: Any) -> Window:
@@ -59,10 +71,15 @@ class ObjectiveSettings(SelectorSettings):
 
     Attributes:
         measure: delay: a share of packets keeps the tier's limit; loss: no more than a share is lost; delay_variation:
-            a share takes no longer than the quickest of the window and `variation` (PDV, RFC 5481).
+            a share takes no longer than the quickest of the window and `variation` (PDV, RFC 5481); availability: round
+            trips come back, but for a share of time.
         percentile: the share that must keep it, in percent, such as 99.9.
         loss_ratio: the share that may be lost, 0 to 1.
         variation: such as `<= 500us`.
+        availability: the share of time in percent, such as 99.95 (MEF 10.4: Â; ITU-T Y.1540: PIA).
+        interval: of whole minutes, into which time is divided (Δt; T_av).
+        loss_threshold: an interval that lost a larger share has high loss, 0 to 1 (C; c1).
+        consecutive: so many such intervals in a row are unavailable time (n).
         min_coverage: share of the window that must have been observed.
         open_after, close_after: consecutive evaluations of FAIL that open a breach, of PASS that close it.
     """
@@ -72,6 +89,10 @@ class ObjectiveSettings(SelectorSettings):
     percentile: Annotated[float, Field(ge=50, lt=100)] | None = None
     loss_ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
     variation: LimitText | None = None
+    availability: Annotated[float, Field(gt=0, lt=100)] | None = None
+    interval: Annotated[DurationNs, Field(ge=_MINUTE_NS, le=60 * _MINUTE_NS)] | None = None
+    loss_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    consecutive: Annotated[int, Field(ge=1, le=100)] | None = None
     window: WindowText
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
     open_after: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -82,12 +103,16 @@ class ObjectiveSettings(SelectorSettings):
         """The share that may break the promise."""
         if self.loss_ratio is not None:
             return self.loss_ratio
+        if self.availability is not None:
+            return 1 - self.availability / 100
         assert self.percentile is not None
         return 1 - self.percentile / 100
 
     @property
     def packets_needed(self) -> int:
         """How many packets it takes to pass, should none of them break the promise."""
+        if self.measure is Measure.AVAILABILITY:
+            return 0
         return clean_packets_needed(self.threshold)
 
     def objective(self) -> Objective:
@@ -100,13 +125,37 @@ class ObjectiveSettings(SelectorSettings):
             self.min_coverage,
             percentile=self.percentile,
             variation=self.variation,
+            availability=self._availability() if self.measure is Measure.AVAILABILITY else None,
+        )
+
+    def _availability(self) -> AvailabilityRule:
+        """As ITU-T Y.1540 has it, where nothing else is said."""
+        return AvailabilityRule(
+            (self.interval or _MINUTE_NS) // _MINUTE_NS, self.loss_threshold or 0.2, self.consecutive or 1
         )
 
     def measure_problems(self) -> Iterator[tuple[Location, str]]:
         """What the measure needs, and what belongs to another one; locations are within the objective."""
         for name in _OF_SOME:
             given = getattr(self, name) is not None
-            if given and name not in _NEEDED[self.measure]:
+            taken = (*_NEEDED[self.measure], *_MAY_TAKE.get(self.measure, ()))
+            if given and name not in taken:
                 yield (name,), f"measure {self.measure} takes no {name}"
             if not given and name in _NEEDED[self.measure]:
                 yield (), f"measure {self.measure} needs {name}"
+        if self.measure is Measure.AVAILABILITY:
+            yield from self._interval_problems()
+
+    def _interval_problems(self) -> Iterator[tuple[Location, str]]:
+        interval = self.interval or _MINUTE_NS
+        if 60 * _MINUTE_NS % interval or interval % _MINUTE_NS:
+            yield (
+                ("interval",),
+                f"{format_duration(interval)} is no whole number of minutes that divides an hour",
+            )
+        if self.window.longest_ns < _FEWEST_INTERVALS * interval:
+            shortest = format_duration(_FEWEST_INTERVALS * interval)
+            yield (
+                ("window",),
+                f"{format_window(self.window)} is too short for availability: at least {shortest}",
+            )

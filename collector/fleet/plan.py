@@ -164,6 +164,12 @@ def _directions(fleet: FleetSettings, path: FleetPathSettings) -> Sequence[Direc
     return ONE_WAY if fleet.tiers[path.tier].direction == "one_way" else (Direction.ROUND_TRIP,)
 
 
+def _judged_directions(
+    fleet: FleetSettings, path: FleetPathSettings, measure: Measure
+) -> Sequence[Direction]:
+    return (Direction.ROUND_TRIP,) if measure is Measure.AVAILABILITY else _directions(fleet, path)
+
+
 def _promised(fleet: FleetSettings, path: FleetPathSettings) -> Mapping[Direction, Limit]:
     return dict.fromkeys(_directions(fleet, path), fleet.tiers[path.tier].limit)
 
@@ -182,7 +188,7 @@ def _question(
     for row, (key, path) in enumerate(zip(keys, fleet.paths, strict=True)):
         if not selector.matches(facts[row]):
             continue
-        for direction in _directions(fleet, path):
+        for direction in _judged_directions(fleet, path, objective.measure):
             times = 2 if direction is Direction.ROUND_TRIP else 1
             targets.append(
                 Target(key, direction, objective, fleet.tiers[path.tier].limit, times * floors_ns[row])

@@ -15,12 +15,15 @@ class Measure(StrEnum):
     LOSS: no more than a share of them is lost (RFC 7680).
     DELAY_VARIATION: a share of those that arrived took no longer than the quickest of the window and a bound (PDV of
         RFC 5481, section 4.2).
+    AVAILABILITY: no more than a share of time is unavailable, for its round trips are lost
+        (`collector.sla.availability`).
     BUDGET: the share that another objective allows is not spent too fast (`collector.sla.budget`).
     """
 
     DELAY = "delay"
     LOSS = "loss"
     DELAY_VARIATION = "delay_variation"
+    AVAILABILITY = "availability"
     BUDGET = "budget"
 
 

@@ -11,6 +11,21 @@ from collector.sla.window import Window
 
 
 @dataclass(frozen=True, slots=True)
+class AvailabilityRule:
+    """When a path is unavailable; see `collector.sla.availability`.
+
+    Attributes:
+        interval_minutes: how long a small interval is; it divides an hour.
+        loss: one that lost a larger share than this is a high-loss interval, 0 to 1.
+        consecutive: so many of those in a row make the path unavailable, and so many of the others available again.
+    """
+
+    interval_minutes: int
+    loss: float
+    consecutive: int
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """What is asked.
 
@@ -22,6 +37,7 @@ class Objective:
         min_coverage: share of the window that must have been observed, 0 to 1.
         percentile: 100 % less the threshold, for measures that are told by it.
         variation: how much longer than the quickest a packet may take, of `DELAY_VARIATION`.
+        availability: when a path is unavailable, of `AVAILABILITY`.
         budget_of: the measure of the objective whose budget it is, of `BUDGET`.
     """
 
@@ -32,6 +48,7 @@ class Objective:
     min_coverage: float
     percentile: float | None = None
     variation: Limit | None = None
+    availability: AvailabilityRule | None = None
     budget_of: Measure = Measure.DELAY
 
 

@@ -20,6 +20,7 @@ _SHARES: Final = {
     Measure.DELAY: Name("违约比例", "break the promise"),
     Measure.LOSS: Name("丢包比例", "are lost"),
     Measure.DELAY_VARIATION: Name("时延变化超限的比例", "vary by more than is promised"),
+    Measure.AVAILABILITY: Name("不可用时间的比例", "are unavailable"),
 }
 
 
@@ -49,6 +50,7 @@ class Figures:
         counts: packets by `Outcome`, indexed by it.
         trials, surely, possibly, least, most, coverage: as of `collector.sla.judge.Evidence`.
         maintained: whether all of the window is maintenance.
+        exact: whether the trials are all there is, and no sample: bounds are the shares themselves.
     """
 
     counts: tuple[int, ...]
@@ -59,6 +61,7 @@ class Figures:
     most: float
     coverage: float
     maintained: bool = False
+    exact: bool = False
 
     @property
     def lower(self) -> float:
@@ -72,10 +75,14 @@ class Figures:
 
     def at_least(self, events: int) -> float:
         """The lower bound of the share of so many events."""
+        if self.exact:
+            return events / self.trials if self.trials else 0.0
         return lower_bound(events * self.least / self.trials, self.least) if self.trials else 0.0
 
     def at_most(self, events: int) -> float:
         """The upper one."""
+        if self.exact:
+            return events / self.trials if self.trials else 1.0
         return upper_bound(events * self.most / self.trials, self.most) if self.trials else 1.0
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Limit, Outcome
+from collector.sla.availability import Counted, explain_availability
 from collector.sla.budget import Burning, burn_rates_of, explain_burn
 from collector.sla.fault_watch import Standing
 from collector.sla.fault_words import describe
@@ -81,6 +82,7 @@ class Answer:
             maintained=bool(
                 observed.end_ns[row] - observed.begin_ns[row] <= observed.left_out_ms[row] * _MS_NS
             ),
+            exact=isinstance(evidence, Counted),
         )
         verdict = Verdict(int(evidence.codes[index]))
         fault = self._fault(row, verdict)
@@ -130,6 +132,8 @@ class Answer:
         verdict = Verdict(int(self.evidence.codes[index]))
         if isinstance(self.evidence, Burning) and verdict is not Verdict.NO_DATA:
             reason = explain_burn(self.question, self.evidence, index)
+        elif isinstance(self.evidence, Counted) and verdict is not Verdict.NO_DATA:
+            reason = explain_availability(self.question, self.evidence, index)
         else:
             other_limit = self._other_limits.get((target.path, target.direction))
             reason = explain(target, verdict, figures, agent, other_limit)

@@ -14,8 +14,10 @@ from collector.documents import (
     judgement_document,
     limit_text,
     local_time,
+    promise_name,
     utc_time,
 )
+from collector.sla.measure import Measure
 from collector.sla.names import duration_name
 from collector.sla.verdict import Verdict
 from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed, judgement
@@ -111,3 +113,20 @@ def test_what_has_no_name_is_called_by_its_identifier() -> None:
     unknown = replace(breach().key.path, source="gone")
     document = breach_document(breach(path=unknown), NAMES)
     assert document["source_name"] == {"zh": "gone", "en": "gone"}
+
+
+@pytest.mark.parametrize(
+    ("measure", "zh", "en"),
+    [
+        (Measure.DELAY, "≤ 10 ms，P99.9", "≤ 10 ms, P99.9"),
+        (Measure.LOSS, "丢包 ≤ 0.100%", "loss ≤ 0.100%"),
+        (Measure.DELAY_VARIATION, "时延变化 ≤ 0.5 ms，P99.9", "variation ≤ 0.5 ms, P99.9"),
+        (Measure.AVAILABILITY, "可用性 ≥ 99.9 %", "availability ≥ 99.9 %"),
+        (Measure.BUDGET, "误差预算 0.100%", "error budget of 0.100%"),
+    ],
+)
+def test_a_promise_is_called_by_what_is_measured(measure: Measure, zh: str, en: str) -> None:
+    """With its limit or share."""
+    variation = Limit(500_000, Operator.AT_MOST) if measure is Measure.DELAY_VARIATION else None
+    name = promise_name(replace(judgement(), measure=measure, variation=variation))
+    assert (name.zh, name.en) == (zh, en)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from collector.sla.counts import DirectionCounts, Reading
 from collector.sla.fault_watch import Standing
 from collector.sla.faults import FaultKind
 from collector.sla.maintenance import MaintenanceCalendar
+from collector.sla.measure import Measure
 from collector.sla.selector import Selector
 from collector.sla.verdict import Judgement, PathKey, Verdict
 from collector.sources.samples import AgentReading
@@ -77,6 +78,24 @@ class Life:
         )
         self.recent.add(await self.store.ledger.ingest([self._read]))
         self.state.note([self._read], self.plan.promised)
+
+    async def count_minutes(self, first: int, lost: Sequence[int]) -> None:
+        """The agent is read at the end of each minute from this one on, and has lost so many of 600 packets."""
+        readings = []
+        for minute, one in enumerate(lost, first):
+            before = self._read or replace(
+                reading(minute * 60, path=HUB), epoch=float(minute * 60), taken_ns=minute * MINUTE_NS
+            )
+            more = counts(within=600 - one, lost=one)
+            summed = {way: before.directions[way] + more for way in Direction}
+            self._read = replace(
+                before,
+                taken_ns=(minute + 1) * MINUTE_NS,
+                sent=summed[Direction.FORWARD].packets,
+                directions=summed,
+            )
+            readings.append(self._read)
+        self.recent.add(await self.store.ledger.ingest(readings))
 
     async def judged(self, now_ns: int = NOW_NS) -> dict[Direction, Judgement]:
         """The verdicts on the hub's path."""
@@ -295,3 +314,47 @@ def test_a_status_remembers_when_and_how_an_agent_was_last_seen() -> None:
     gone = seen.after(AgentReading("wuhan", False, "does not answer", 9))
     assert gone == SourceStatus(False, "does not answer", 5, "declared", 50_000)
     assert NEVER_READ.after(AgentReading("wuhan", False, "x", 9)).seen_ns is None
+
+
+AVAILABLE = changed(
+    "{id: hourly, percentile: 99, window: 1h, tiers: [hub], min_coverage: 0.9}",
+    "{id: available, measure: availability, availability: 99, consecutive: 3, window: 41h, tiers: [hub]}",
+)
+MINUTES = 41 * 60
+MINUTE_NS = 60 * SECOND_NS
+
+
+async def test_unavailable_time_is_found_in_the_ledger(store: Store) -> None:
+    """In days and hours that are settled as in the last minutes; a run across the edge of two days is one; short runs,
+    and what is maintenance, are none. It is asked of round trips alone."""
+    life = Life(store, AVAILABLE)
+    first = NOW_NS // MINUTE_NS - MINUTES
+    midnight = first + 60
+    down = {*range(midnight - 5, midnight + 6), *range(first + 100, first + 102), first + MINUTES - 4}
+    await life.count_minutes(first, [600 * (minute in down) for minute in range(first, first + MINUTES)])
+    await store.ledger.settle(midnight + 1440 + 60)
+
+    async def judged(now_ns: int) -> Judgement:
+        verdicts = await evaluate(life.plan, life.windows, life.state, now_ns)
+        (one,) = (one for one in verdicts if one.objective == "available")
+        return one
+
+    one = await judged(NOW_NS)
+    assert (one.direction, one.measure) == (Direction.ROUND_TRIP, Measure.AVAILABILITY)
+    assert (one.trials, one.violation_lower) == (MINUTES, 11 / MINUTES)
+    assert one.bound_lower == one.bound_upper == one.violation_lower
+    assert (one.verdict, one.reason.code) == (Verdict.PASS, "available")
+    assert (
+        "11 of 2460 intervals of 1 min were unavailable (runs of 3 or more that lost over 20%)"
+        in one.reason.en
+    )
+    assert await judged(NOW_NS) == one
+    life.calendar = maintenance((midnight - 5) * MINUTE_NS, (midnight + 3) * MINUTE_NS, tiers={"hub"})
+    rest = await judged(NOW_NS)
+    assert (rest.trials, rest.violation_lower) == (MINUTES - 8, 3 / (MINUTES - 8))
+    # what was looked into is not read again, but where something was added
+    life.calendar = MaintenanceCalendar()
+    await life.count_minutes(first + MINUTES, [0] * 5 + [600] * 5)
+    later_ns = NOW_NS + 10 * MINUTE_NS
+    life.state.sources["wuhan"] = replace(UP, seen_ns=later_ns)
+    assert (await judged(later_ns)).violation_lower == 16 / MINUTES

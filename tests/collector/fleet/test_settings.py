@@ -14,6 +14,7 @@ from collector.fleet.objectives import format_window, parse_window
 from collector.fleet.settings import FleetSettings
 from collector.fleet.source import PrometheusSourceSettings
 from collector.sla.measure import Measure
+from collector.sla.objective import AvailabilityRule
 from collector.sla.window import Calendar, Window
 from collector.store.location import location
 from tests.support.fleets import FLEET, changed, fleet
@@ -152,6 +153,30 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
             "takes no loss_ratio",
         ),
         ("percentile: 99.9", "percentile: 99, measure: delay_variation", "objectives[0]", "needs variation"),
+        (
+            "percentile: 99.9",
+            "measure: availability",
+            "objectives[0]",
+            "measure availability needs availability",
+        ),
+        (
+            "percentile: 99.9",
+            "percentile: 99.9, consecutive: 3",
+            "objectives[0].consecutive",
+            "takes no consecutive",
+        ),
+        (
+            "percentile: 99.9",
+            "measure: availability, availability: 99.9, interval: 7m",
+            "objectives[0].interval",
+            "no whole number of minutes that divides an hour",
+        ),
+        (
+            "percentile: 99.9, window: 5m",
+            "measure: availability, availability: 99.9, window: 5m",
+            "objectives[0].window",
+            "5m is too short for availability: at least 10m",
+        ),
         ("percentile: 99.9", "percentile: 99.9, measure: speed", "objectives[0].measure", "delay_variation"),
         ("dscp: 46", "tlvs: [padding]", "paths[1].tlvs[0]", "class_of_service"),
         (
@@ -535,8 +560,15 @@ def test_every_measure_has_its_objective() -> None:
     more = """\
   - {id: loss, measure: loss, loss_ratio: 0.001, window: 1h}
   - {id: jitter, measure: delay_variation, percentile: 99, variation: "<= 500us", window: month}
+  - {id: there, measure: availability, availability: 99.95, window: month}
+  - {id: carrier, measure: availability, availability: 99.9, window: day, interval: 5m, loss_threshold: 0.5,
+     consecutive: 2}
 """
-    _, _, loss, jitter = fleet(FLEET + more).objectives
+    _, _, loss, jitter, there, carrier = fleet(FLEET + more).objectives
     assert (loss.objective().measure, loss.threshold, loss.packets_needed) == (Measure.LOSS, 0.001, 2995)
     assert jitter.objective().variation == Limit(500_000, Operator.AT_MOST)
     assert jitter.objective().window == Window(Calendar.MONTH)
+    assert there.objective().availability == AvailabilityRule(1, 0.2, 1)
+    assert there.objective().threshold == pytest.approx(0.0005)
+    assert there.packets_needed == 0
+    assert carrier.objective().availability == AvailabilityRule(5, 0.5, 2)
