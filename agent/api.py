@@ -4,6 +4,8 @@
     GET /api/v1/routes[?target=T…]
     GET /api/v1/packets?target=T[&tier=…&provider=…&kind=…&dscp=…][&from=…&to=…][&format=json|csv]
 
+What is proven of a packet's one-way delays (`forward_lower_ns` and so on) follows from its delays, its uncertainty and
+the path's floors, those of now; `reflector_sequence` beside `sequence` is what proves in which direction one was lost.
 Times in answers are integer nanoseconds of Unix wall time (UTC), delays integer nanoseconds; what is not known is null,
 or empty in CSV. Times in queries are RFC 3339 or integer nanoseconds.
 """
@@ -17,13 +19,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, Protocol
 
+import numpy as np
 from aiohttp import web
+from numpy.typing import NDArray
 
 from agent.core.flight import (
     NO_DELAY,
+    NO_REFLECTED,
     NO_UNCERTAINTY,
+    RECORD,
     FlightRecorder,
     Records,
+    bounds_of,
     counted,
     delays_of,
     outcomes_of,
@@ -45,12 +52,18 @@ _FORMATS: Final = {"json": "application/json", "csv": "text/csv"}
 _COLUMNS: Final = (
     "sent_ns",
     "sequence",
+    "reflector_sequence",
     "forward_ns",
     "reverse_ns",
     "round_trip_ns",
     "uncertainty_ns",
+    "forward_lower_ns",
+    "forward_upper_ns",
+    "reverse_lower_ns",
+    "reverse_upper_ns",
     *(f"{direction.value}_outcome" for direction in Direction),
 )
+_NOTHING_PROVEN: Final = (None,) * 4
 _ROWS_PER_PIECE: Final = 2_000
 _DEFAULT_INTERVAL: Final = "1m"
 
@@ -69,6 +82,10 @@ class RecordedPath(Protocol):
     @property
     def one_way(self) -> bool:
         """Whether its replies tell one-way delays; else only the round trip means something."""
+
+    @property
+    def floors_ns(self) -> tuple[int, int]:
+        """The least one-way delays that physics allows, forward and reverse."""
 
     @property
     def report(self) -> SessionReport:
@@ -111,7 +128,9 @@ def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None
             return _refused(400, f"interval: {error}")
         now_ns = time.time_ns()
         found = evidence.recorder.between(now_ns - interval_ns, now_ns)
-        document = await asyncio.to_thread(_overview, evidence.recorder, list(evidence.recorded), found)
+        document = await asyncio.to_thread(
+            _overview, evidence.recorder, list(evidence.recorded), found, evidence.recorder.paths
+        )
         document["interval_ns"] = interval_ns
         return web.json_response(document)
 
@@ -170,8 +189,21 @@ def _chosen(recorded: Sequence[RecordedPath], query: Mapping[str, str]) -> Recor
     return found[0]
 
 
-def _overview(recorder: FlightRecorder, recorded: Sequence[RecordedPath], records: Records) -> dict[str, Any]:
-    """All paths with the exact statistics of some of their packets."""
+def _overview(
+    recorder: FlightRecorder,
+    recorded: Sequence[RecordedPath],
+    records: Records,
+    remembered: NDArray[np.uint32],
+) -> dict[str, Any]:
+    """All paths with the exact statistics of some of their packets, and what the record of each takes.
+
+    Args:
+        recorder: for what is to be said of the whole.
+        recorded: all paths.
+        records: the packets that are summed up.
+        remembered: whose each packet is that the recorder has.
+    """
+    kept = dict(zip(*(column.tolist() for column in np.unique(remembered, return_counts=True)), strict=True))
     by_path = records[records["path"].argsort(kind="stable")]
     numbers = by_path["path"]
     documents = []
@@ -182,6 +214,10 @@ def _overview(recorder: FlightRecorder, recorded: Sequence[RecordedPath], record
             {
                 **asdict(path.labels),
                 "packets": len(own),
+                "recorded": {
+                    "packets": kept.get(path.number, 0),
+                    "octets": kept.get(path.number, 0) * RECORD.itemsize,
+                },
                 "directions": _directions(own, path.one_way),
                 "session": path.report.document(),
             }
@@ -217,20 +253,25 @@ def _directions(records: Records, one_way: bool) -> dict[str, Any]:
     return documents
 
 
-def _rows(records: Records, one_way: bool) -> Iterator[list[Any]]:
+def _rows(records: Records, path: RecordedPath) -> Iterator[list[Any]]:
     """Each packet in the order of `_COLUMNS`."""
     names = {int(outcome): outcome.label for outcome in Outcome} | {NO_OUTCOME: None}
     outcomes = outcomes_of(records).T.tolist()
-    for record, of_record in zip(records.tolist(), outcomes, strict=True):
-        sent_ns, forward_ns, reverse_ns, uncertainty_ns, _, sequence, _ = record
+    one_way = path.one_way
+    lower_ns, upper_ns, _ = bounds_of(records, path.floors_ns)
+    bounds = np.stack((lower_ns[0], upper_ns[0], lower_ns[1], upper_ns[1]), axis=1).tolist()
+    for record, of_record, proven in zip(records.tolist(), outcomes, bounds, strict=True):
+        sent_ns, forward_ns, reverse_ns, uncertainty_ns, _, sequence, reflected, _ = record
         answered = forward_ns != NO_DELAY
         yield [
             sent_ns,
             sequence,
+            reflected if answered and one_way and reflected != NO_REFLECTED else None,
             forward_ns if answered and one_way else None,
             reverse_ns if answered and one_way else None,
             forward_ns + reverse_ns if answered else None,
             None if uncertainty_ns == NO_UNCERTAINTY else uncertainty_ns,
+            *(proven if answered else _NOTHING_PROVEN),
             *(names[outcome] for outcome in of_record),
         ]
 
@@ -245,15 +286,17 @@ def _csv(records: Records, path: RecordedPath) -> Iterator[str]:
     for piece in _pieces(records):
         yield "".join(
             ",".join("" if value is None else str(value) for value in row) + "\n"
-            for row in _rows(piece, path.one_way)
+            for row in _rows(piece, path)
         )
 
 
 def _json(records: Records, path: RecordedPath) -> Iterator[str]:
     labels = json.dumps(asdict(path.labels))
-    yield f'{{"path": {labels}, "columns": {json.dumps(_COLUMNS)}, "packets": ['
+    floors = json.dumps(dict(zip(("forward", "reverse"), path.floors_ns, strict=True)))
+    columns = json.dumps(_COLUMNS)
+    yield f'{{"path": {labels}, "floors_ns": {floors}, "columns": {columns}, "packets": ['
     separator = ""
     for piece in _pieces(records):
-        yield separator + ",\n".join(json.dumps(row) for row in _rows(piece, path.one_way))
+        yield separator + ",\n".join(json.dumps(row) for row in _rows(piece, path))
         separator = ",\n"
     yield "\n]}\n"

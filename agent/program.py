@@ -74,6 +74,7 @@ class Recorded(NamedTuple):
     labels: PathLabels
     one_way: bool
     report: SessionReport
+    floors_ns: tuple[int, int]
 
 
 class RestartNeeded(IsochroneError):
@@ -338,7 +339,11 @@ class Agent:
         """All paths, with the numbers under which the recorder knows them."""
         return [
             Recorded(
-                number * _ROWS_PER_KIND + path.ledger.row, path.ledger.labels, prober.one_way, path.report
+                number * _ROWS_PER_KIND + path.ledger.row,
+                path.ledger.labels,
+                prober.one_way,
+                path.report,
+                (path.ledger.forward.promise.floor_ns, path.ledger.reverse.promise.floor_ns),
             )
             for number, prober in enumerate(self.probers.values())
             for path in prober.paths

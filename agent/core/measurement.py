@@ -11,6 +11,8 @@ from agent.core.outcome import Outcome
 NO_OUTCOME: Final = -1
 """Stands for the reverse outcome of a probe that was lost on the way there."""
 
+NO_NUMBER: Final = -1
+
 
 class Probes(NamedTuple):
     """Probes by their session, (n,) each.
@@ -35,6 +37,7 @@ class Measurements(NamedTuple):
         uncertainty_ns: how far the one-way delays may be off; `UNKNOWN_NS`: not known.
         lower_ns, upper_ns: (2, n), what is proven of the one-way delays.
         outcomes: (3, n), each an `Outcome`; reverse is `NO_OUTCOME` for a probe that was lost on the way there.
+        reflected: the number under which the reflector answered it; `NO_NUMBER` where it did not, or not in time.
     """
 
     probes: Probes
@@ -45,6 +48,7 @@ class Measurements(NamedTuple):
     lower_ns: Integers
     upper_ns: Integers
     outcomes: Integers
+    reflected: Integers
 
     def each(self) -> Iterator[Measurement]:
         """The probes one by one."""

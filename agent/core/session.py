@@ -30,7 +30,7 @@ from agent.core.interval import (
     sum_of_uncertainties,
 )
 from agent.core.ledger import Ledgers, PathLedger, Promise
-from agent.core.measurement import NO_OUTCOME, Measurements, Probes
+from agent.core.measurement import NO_NUMBER, NO_OUTCOME, Measurements, Probes
 from agent.core.outcome import Outcome, classify_arrived
 from agent.core.probe_ring import OMITTED_SEQUENCE, REPLIED, UNSTAMPED, ProbeRings, ProbeState
 from agent.core.steps import ClockSteps
@@ -256,6 +256,7 @@ class SenderSessions:
                 nothing[:2],
                 nothing[:2],
                 np.array([[NO_OUTCOME if outcome is None else outcome] for outcome in outcomes], np.int64),
+                np.full(1, NO_NUMBER, np.int64),
             )
         )
 
@@ -411,6 +412,7 @@ class SenderSessions:
                 bounds.lower_ns,
                 bounds.upper_ns,
                 outcomes,
+                replies.reflected,
             )
         )
 

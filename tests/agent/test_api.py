@@ -118,6 +118,14 @@ async def test_statistics_and_packets_agree(tmp_path: Path) -> None:
         for row in rows:
             assert row["round_trip_ns"] == row["forward_ns"] + row["reverse_ns"]
             assert row["uncertainty_ns"] is None or row["uncertainty_ns"] >= 100_000
+            assert row["forward_lower_ns"] <= row["forward_upper_ns"] <= row["round_trip_ns"]
+            assert 0 <= row["reverse_lower_ns"] <= row["reverse_upper_ns"]
+        assert packets["floors_ns"] == {"forward": 0, "reverse": 0}
+        # the sender leaves out its number 1, the reflector leaves out none
+        assert [row["reflector_sequence"] for row in rows[:3]] == [0, 1, 2]
+        assert stamp["recorded"]["octets"] == 42 * stamp["recorded"]["packets"]
+        kept = sum(path["recorded"]["packets"] for path in overview["paths"])
+        assert kept == overview["recorder"]["packets"]
         async with client.get(query + "&format=csv") as response:
             assert response.content_type == "text/csv"
             lines = (await response.text()).splitlines()
@@ -132,6 +140,7 @@ async def test_statistics_and_packets_agree(tmp_path: Path) -> None:
         for row in lost["packets"]:
             values = dict(zip(lost["columns"], row, strict=True))
             assert values["forward_ns"] is values["round_trip_ns"] is None
+            assert values["forward_lower_ns"] is values["reflector_sequence"] is None
             assert values["round_trip_outcome"] == "lost"
 
 

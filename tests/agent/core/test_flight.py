@@ -10,9 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core import flight
-from agent.core.flight import RECORD, FlightRecorder, counted, delays_of, outcomes_of, summary, uncertainty_of
+from agent.core.flight import (
+    NO_REFLECTED,
+    RECORD,
+    FlightRecorder,
+    bounds_of,
+    counted,
+    delays_of,
+    outcomes_of,
+    summary,
+    uncertainty_of,
+)
 from agent.core.interval import UNKNOWN_NS
-from agent.core.measurement import NO_OUTCOME, Measurements, Probes
+from agent.core.measurement import NO_NUMBER, NO_OUTCOME, Measurements, Probes
 from agent.core.outcome import Outcome
 
 BLOCK_OCTETS = flight._BLOCK * RECORD.itemsize
@@ -36,6 +46,7 @@ def measured(
         np.stack((rows, rows)),
         np.stack((rows, rows)),
         outcomes,
+        sent + 7 if answered else np.full(len(rows), NO_NUMBER, np.int64),
     )
 
 
@@ -65,6 +76,21 @@ def test_what_is_asked_for_is_what_was_recorded(
         assert list(zip(found["path"].tolist(), found["sent_ns"].tolist(), strict=True)) == sorted(
             expected, key=lambda packet: packet[1]
         )
+
+
+def test_numbers_and_bounds_are_those_of_the_measurement() -> None:
+    """The reflector's number is kept, or that there is none; the bounds follow from what is recorded and the floors."""
+    recorder = FlightRecorder(1000, 1 << 30)
+    recorder.add(measured([300, 400], [10, 20], uncertainty=50))
+    recorder.add(measured([300], [30], answered=False))
+    recorder.add(measured([300], [40], uncertainty=UNKNOWN_NS))
+    records = recorder.between(0, 100)
+    assert records["reflected"].tolist() == [17, 27, NO_REFLECTED, 47]
+    assert recorder.paths.tolist() == [300, 400, 300, 300]
+    lower_ns, upper_ns, answered = bounds_of(records, (280, 100))
+    assert answered.tolist() == [True, True, False, True]
+    assert lower_ns[:, [0, 1, 3]].tolist() == [[280, 350, 280], [251, 351, 100]]
+    assert upper_ns[:, [0, 1, 3]].tolist() == [[350, 450, 501], [321, 451, 321]]
 
 
 def test_memory_is_bounded() -> None:
