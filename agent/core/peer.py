@@ -31,14 +31,23 @@ class PeerTraits:
         self._ptp = 0
         self._same_times = 0
         self._telling = 0
+        self._longer = 0
+        self._shorter = 0
 
     def observe(
-        self, octets: Integers, ssids: Integers, estimates: Integers, same_times: Flags, telling: Flags
+        self,
+        octets: Integers,
+        asked: Integers,
+        ssids: Integers,
+        estimates: Integers,
+        same_times: Flags,
+        telling: Flags,
     ) -> None:
         """Look at replies, (n,) each.
 
         Args:
             octets: how long.
+            asked: how long the requests were.
             ssids: the session identifier that came back; 0: none.
             estimates: 16-bit Error Estimates.
             same_times: whether T2 and T3 are the same to the last bit.
@@ -49,6 +58,8 @@ class PeerTraits:
         least, most = int(octets.min()), int(octets.max())
         self.octets = (min(least, self.octets[0] or least), max(most, self.octets[1]))
         self.replies += len(octets)
+        self._longer += int(np.count_nonzero(octets > asked))
+        self._shorter += int(np.count_nonzero(octets < asked))
         self._session += int(np.count_nonzero(ssids))
         vouching = (estimates & _SYNCHRONISED != 0) & (estimates & _MULTIPLIER != 0)
         self._vouched += int(np.count_nonzero(vouching))
@@ -60,6 +71,7 @@ class PeerTraits:
         """All of it; a trait is true where every reply has it, false where none has, and else null."""
         return {
             "reply_octets": {"least": self.octets[0], "most": self.octets[1]},
+            "replies_are_as_long_as_requests": self._every(self.replies - self._longer - self._shorter),
             "returns_ssid": self._every(self._session),
             "vouches_for_its_clock": self._every(self._vouched),
             "timestamps_are_ptp": self._every(self._ptp),
@@ -76,6 +88,18 @@ class PeerTraits:
             found.append(f"answers with {self.octets[0]} octets, as TWAMP Light does: without extensions")
         elif not self._session:
             found.append("does not return the SSID (RFC 8762 without RFC 8972): told apart by its address")
+        if self._longer:
+            found.append(
+                "answers with more octets than it is asked with, and so could be used to amplify floods"
+            )
+        elif self._shorter and self.octets[0] >= BASE_OCTETS:
+            found.append(
+                "cuts replies short of their requests: what is asked for beyond the base is not answered"
+            )
+        if self._ptp:
+            found.append(
+                "tells its times in PTP's format (Z=1), which counts TAI: taken as 37 s ahead of UTC"
+            )
         if not self._vouched:
             found.append("does not vouch for its clock (S=0 or multiplier 0): one-way delays are bounds only")
         if self._same_times == self.replies:

@@ -69,6 +69,8 @@ class ExtendedStampOutlet(StampOutlet):
         super().__init__(socket_, _REQUEST, destinations, clock, describe=hear_errors)
         self._keys = keys
         self._sessions: dict[int, ExtendedSession] = {}
+        # how long the latest request of each row was
+        self._asked: dict[int, int] = {}
         # those of before a reload stay, for there may be replies to them under way
         self._known: dict[tuple[bytes, int, bool], tuple[int, ExtendedSession]] = {}
 
@@ -91,14 +93,15 @@ class ExtendedStampOutlet(StampOutlet):
     def write(self, packets: Packets, probes: Probes) -> None:
         """Draft requests; see `Outlet.write`."""
         estimate = self.clock.estimate_wire
-        packets.sessions = [self._sessions[row] for row in probes.rows.tolist()]
-        for index, (session, sequence) in enumerate(
-            zip(packets.sessions, probes.sequences.tolist(), strict=True)
+        rows = probes.rows.tolist()
+        packets.sessions = [self._sessions[row] for row in rows]
+        for index, (row, session, sequence) in enumerate(
+            zip(rows, packets.sessions, probes.sequences.tolist(), strict=True)
         ):
             request = session.draft(sequence, estimate)
             marking = session.extensions.dscp << 2 | session.extensions.ecn
             packets.octets[index, : len(request)] = np.frombuffer(request, np.uint8)
-            packets.prepared.lengths[index] = len(request)
+            packets.prepared.lengths[index] = self._asked[row] = len(request)
             packets.prepared.traffic_classes[index] = marking
 
     def stamp(self, packets: Packets, first: int, stop: int, wire: int) -> None:
@@ -142,6 +145,7 @@ class ExtendedStampOutlet(StampOutlet):
         if self.traits is not None:
             self.traits.observe(
                 np.array(octets_of),
+                np.array([self._asked[row] for row in rows]),
                 np.array([packet.ssid for packet in packets]),
                 heard.estimates.astype(np.int64),
                 heard.receive == heard.transmit,

@@ -16,7 +16,7 @@ from agent.core import tlv
 from agent.core.measurement import Probes
 from agent.core.session import Replies
 from agent.core.session_report import SessionReport
-from agent.core.stamp import BASE_OCTETS, REFLECTOR_COLUMNS, SENDER_COLUMNS
+from agent.core.stamp import BASE_OCTETS, MAX_PAYLOAD, REFLECTOR_COLUMNS, SENDER_COLUMNS
 from agent.core.tlv import TlvType
 from agent.core.tlv_values import FollowUpTelemetry
 from agent.core.twamp_light import REPLY_OCTETS
@@ -77,7 +77,8 @@ class PlainStampOutlet(StampOutlet):
             family,
             dscp=dscp,
             batch=_BATCH,
-            payload_octets=_LONGEST_REPLY,
+            # whoever describes a peer wants to know how long its replies really are
+            payload_octets=MAX_PAYLOAD if hear_errors else _LONGEST_REPLY,
             hear_errors=hear_errors,
             card=clock.card,
         )
@@ -147,7 +148,8 @@ class PlainStampOutlet(StampOutlet):
         if self.traits is not None:
             same_times = packets["receive_timestamp"] == packets["timestamp"]
             ssids, estimates = packets["ssid"].astype(np.int64), heard.estimates.astype(np.int64)
-            self.traits.observe(octets.astype(np.int64), ssids, estimates, same_times, understood)
+            asked = np.where(self.asks(rows), _REQUEST.itemsize, BASE_OCTETS)
+            self.traits.observe(octets.astype(np.int64), asked, ssids, estimates, same_times, understood)
         said = FollowingUp(
             understood, following["sequence"].astype(np.int64), following["timestamp"].astype(np.uint64)
         )

@@ -111,7 +111,8 @@ async def probed(peer: socket.socket, answer: Answer, count: int = 1) -> tuple[P
     [
         ({"octets": REPLY_OCTETS}, "TWAMP Light"),
         ({}, "does not return the SSID"),
-        ({"ssid": True, "octets": 128}, "does not tell when replies left"),
+        ({"ssid": True}, "cuts replies short of their requests"),
+        ({"ssid": True, "octets": 128}, "more octets than it is asked with"),
         ({"ssid": True, "octets": 1000}, "does not tell when replies left"),
         ({"ssid": True, "t3_is_t2": True}, "copies T2 into T3"),
     ],
@@ -124,7 +125,9 @@ async def test_each_is_measured_and_described(peer: socket.socket, how: dict[str
     for direction, counted in path.ledger.directions():
         assert counted.outcomes[Outcome.WITHIN] == PROBES, direction
     assert prober.discarded == {}
-    assert any(remark in said for traits in outlets.traits() for said in traits.sentences())
+    (traits,) = outlets.traits()
+    assert any(remark in said for said in traits.sentences())
+    assert traits.octets == (how.get("octets", 44),) * 2
 
 
 @pytest.mark.parametrize(
