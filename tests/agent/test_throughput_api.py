@@ -58,7 +58,7 @@ throughput:
   per_day: 5GB
   {change}
 paths:
-  - {{target: self, address: "127.0.0.1:{port}", interval: 50ms, timeout: 500ms, limits: {{forward: < 1s}}}}
+  - {{target: self, address: "127.0.0.1:{port}", interval: 50ms, timeout: 2s, limits: {{forward: < 1s}}}}
 """,
         encoding="utf-8",
     )
@@ -342,6 +342,7 @@ async def test_a_flood(tmp_path: Path) -> None:
             return value(await shown(http), metrics.THROUGHPUT_REQUESTS, result="too_often") > 0
 
         await eventually(up, "the agent runs")
+        probed = value(await shown(http), metrics.PROBE_SENT)
         before = resident_kb(process.pid)
         end = asyncio.get_running_loop().time() + FLOOD_S
         floods = [
@@ -380,5 +381,6 @@ async def test_a_flood(tmp_path: Path) -> None:
     assert turned_away["too_often"] > 100
     assert turned_away["not_allowed"] > 100
     assert grown < MOST_GROWTH_KB
-    assert value(text, metrics.PROBE_SENT) > 0
+    assert value(text, metrics.PROBE_SENT) > probed
+    assert value(text, metrics.PROBE_OUTCOMES, direction="round_trip", outcome="lost") == 0
     assert "conservation law holds" in (tmp_path / "log").read_text()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -337,6 +337,40 @@ def test_secrets_are_not_shown() -> None:
 
 
 # Whatever happens
+
+asked = st.builds(
+    LeaseRequest,
+    st.sampled_from((PEER, OTHER, LONG)),
+    st.just(Protocol.TCP),
+    st.integers(1, 30).map(lambda seconds: seconds * SECOND_NS),
+    st.builds(Share, st.integers(1, 1_000), st.just(1)),
+    st.none() | st.builds(Share, st.integers(1, 1_000), st.just(1)),
+    exclusive=st.booleans(),
+)
+
+
+@given(
+    st.lists(st.tuples(asked, st.integers(0, 4), st.booleans()), min_size=1, max_size=8),
+    st.integers(1, 3),
+    st.none() | st.integers(1_000, 2_000),
+)
+def test_who_comes_when_he_was_told_to_gets_in(
+    asking: list[tuple[LeaseRequest, int, bool]], slots: int, budget: int | None
+) -> None:
+    """Whoever is in the way of a request, all of them are gone when it is told to come again; not one waits longer than
+    the longest test takes."""
+    book, now_ns = a_book(replace(RULES, slots=slots, budget=budget)), 0
+    for request, later, starts in asking:
+        now_ns += later * SECOND_NS
+        answer = book.grant(request, now_ns, NOON_NS)
+        if isinstance(answer, Refusal):
+            assert answer.retry_after_ns is not None
+            assert 0 < answer.retry_after_ns <= 38 * SECOND_NS
+            now_ns += answer.retry_after_ns
+            answer = book.grant(request, now_ns, NOON_NS)
+        assert isinstance(answer, Lease)
+        if starts:
+            assert admit(book, proof_of(answer), now_ns, request.peer) is Admittance.ADMITTED
 
 
 class LeasesInAnyOrder(RuleBasedStateMachine):
