@@ -57,6 +57,10 @@ class AgentView(Protocol):
         """Datagrams that reached the reflector, by result."""
 
     @property
+    def http_closed(self) -> dict[str, int]:
+        """Connections to the HTTP server that were not kept, by reason."""
+
+    @property
     def throughput(self) -> ThroughputView | None:
         """The server of throughput tests; None: there is none."""
 
@@ -201,6 +205,13 @@ class AgentCollector(Collector):
                 metrics.REFLECTOR_PACKETS,
                 "Datagrams that reached the reflector.",
                 {"result": result},
+                count,
+            )
+        for reason, count in agent.http_closed.items():
+            families.counter(
+                metrics.HTTP_CLOSED,
+                "Connections to the HTTP server that were one too many, or on which nothing came.",
+                {"reason": reason},
                 count,
             )
         if agent.throughput is not None:

@@ -10,12 +10,15 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from agent.connections import Connections
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
 from agent.runtime.secret_files import bears
 
 _LINGERING_S: Final = 1.0
 """How long is listened to the rest of a request that was answered before it was read; aiohttp's 10 s serve a flood."""
+
+_BACKLOG: Final = 128
 
 
 class HttpBindError(IsochroneError):
@@ -82,7 +85,25 @@ def _is_local(remote: str | None) -> bool:
     return remote is not None and ipaddress.ip_address(remote).is_loopback
 
 
-async def serve(app: web.Application, endpoint: Endpoint) -> web.AppRunner:
+class HttpServer:
+    """A server that listens.
+
+    Attributes:
+        connections: that it has.
+    """
+
+    def __init__(self, runner: web.AppRunner, connections: Connections, listening: asyncio.Server) -> None:
+        self.connections = connections
+        self._runner = runner
+        self._listening = listening
+
+    async def close(self) -> None:
+        """Listen no more, and close all connections when what they were asked is answered."""
+        self._listening.close()
+        await self._runner.cleanup()
+
+
+async def serve(app: web.Application, endpoint: Endpoint) -> HttpServer:
     """Serve an application.
 
     Raises:
@@ -90,9 +111,13 @@ async def serve(app: web.Application, endpoint: Endpoint) -> web.AppRunner:
     """
     runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=_LINGERING_S)
     await runner.setup()
+    assert runner.server is not None
+    connections = Connections(runner.server)
     try:
-        await web.TCPSite(runner, endpoint.host, endpoint.port).start()
+        listening = await asyncio.get_running_loop().create_server(
+            connections, endpoint.host, endpoint.port, backlog=_BACKLOG
+        )
     except OSError as error:
         await runner.cleanup()
         raise HttpBindError(f"http: cannot listen on {endpoint}: {error.strerror or error}") from error
-    return runner
+    return HttpServer(runner, connections, listening)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agent.api import add_api
+from agent.connections import Closed
 from agent.core.flight import FlightRecorder
 from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
 from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
 from agent.exposition import registry, render
-from agent.http import create_app, serve
+from agent.http import HttpServer, create_app, serve
 from agent.net.card_stamps import least_method
 from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
 from agent.net.clocks.adjtimex import AdjtimexClock
@@ -166,6 +167,7 @@ class Agent:
         self.throughput = None if settings.throughput is None else _control_of(settings.throughput, folder)
         self._routes = Routes(rng)
         self._follow_routes()
+        self._http: HttpServer | None = None
         self._ready = False
         self._reloading: set[asyncio.Task[None]] = set()
         # one after the other: of two at a time neither would be swapped at once
@@ -235,7 +237,8 @@ class Agent:
         if self.throughput is not None:
             self.throughput.serve(app)
             watch_leases = asyncio.create_task(self.throughput.desk.run(), name="watch leases")
-        runner = None if self.settings.listen is None else await serve(app, self.settings.listen)
+        if self.settings.listen is not None:
+            self._http = await serve(app, self.settings.listen)
         try:
             if self.reflector is not None:
                 self.reflector.start()
@@ -262,8 +265,8 @@ class Agent:
                 await prober.close()
             if self.reflector is not None:
                 self.reflector.close()
-            if runner is not None:
-                await runner.cleanup()
+            if self._http is not None:
+                await self._http.close()
             if watch_leases is not None and self.throughput is not None:
                 watch_leases.cancel()
                 await self.throughput.desk.close()
@@ -402,6 +405,11 @@ class Agent:
     def reflected(self) -> dict[str, int]:
         """Datagrams that reached the reflector, by result."""
         return {} if self.reflector is None else dict(self.reflector.results)
+
+    @property
+    def http_closed(self) -> dict[str, int]:
+        """Connections to the HTTP server that were not kept, by reason."""
+        return {} if self._http is None else {why.value: self._http.connections.closed[why] for why in Closed}
 
     @property
     def transmit_stamps(self) -> str:

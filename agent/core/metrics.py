@@ -62,6 +62,7 @@ REFLECTED: Final = "reflected"
 
 SENDER_REPLIES: Final = "isochrone_sender_discarded_replies_total"  # kind, reason
 FOLLOW_UPS: Final = "isochrone_follow_up_replies_total"  # result
+HTTP_CLOSED: Final = "isochrone_http_closed_connections_total"  # reason
 PLAN_INFO: Final = "isochrone_plan_info"  # version
 BUILD_INFO: Final = "isochrone_build_info"  # version, python
 PROCESS_START: Final = "process_start_time_seconds"

@@ -125,6 +125,7 @@ class SimulatedAgent:
         self.follow_ups = {"told": 0, "untold": 0}
         self.routes: list[tuple[PathLabels, RouteHistory]] = []
         self.discarded_replies: dict[tuple[str, str], int] = {("stamp", "malformed"): 0}
+        self.http_closed: dict[str, int] = {"too_many": 0}
         self.reflected: dict[str, int] = {"reflected": 7}
         self._rng = random.Random(seed)
 
