@@ -32,7 +32,7 @@ async def test_this_host_may_ask_for_a_reload(host: str) -> None:
         if reloads == 2:
             raise IsochroneError("no good")
 
-    runner = await serve(
+    server = await serve(
         create_app(lambda names: iter(()), lambda: None, reload, lambda: ""), Endpoint(host, port)
     )
     try:
@@ -40,7 +40,7 @@ async def test_this_host_may_ask_for_a_reload(host: str) -> None:
         assert await asked(f"http://{local}:{port}") == 200
         assert await asked(f"http://{local}:{port}") == 400
     finally:
-        await runner.cleanup()
+        await server.close()
     assert reloads == 2
 
 
@@ -62,10 +62,10 @@ async def test_others_need_the_token() -> None:
             app = create_app(lambda names: iter(()), lambda: None, reload, lambda: "", token)
             port = free_port()
             with left.entered():
-                runner = await serve(app, Endpoint("0.0.0.0", port))
+                server = await serve(app, Endpoint("0.0.0.0", port))
             try:
                 with right.entered():
                     assert await asked(f"http://{left.ipv4}:{port}", authorization) == expected
             finally:
-                await runner.cleanup()
+                await server.close()
             assert reloads == (expected == 200)

@@ -9,7 +9,7 @@ from agent.core import metrics
 NAMES = {
     constant: name
     for constant, name in vars(metrics).items()
-    if constant.isupper() and isinstance(name, str) and constant != "PROCESS_START"
+    if constant.isupper() and isinstance(name, str) and constant not in ("PROCESS_START", "REFLECTED")
 }
 
 
