@@ -67,8 +67,8 @@ async def test_all_kinds_are_measured_side_by_side(host: str) -> None:
     for probed in prober.paths:
         ledger = probed.ledger
         assert ledger.sent == PROBES == ledger.forward.outcomes[Outcome.WITHIN], probed.settings.target
-        # the kernel may give no time to what comes right after the first such socket was opened
-        assert ledger.reverse.delay.total == ledger.forward.delay.total >= PROBES - 3
+        # the reflector vouches for nothing before it knows how late its replies leave: longer where it is kept waiting
+        assert ledger.reverse.delay.total == ledger.forward.delay.total >= PROBES // 2
         said, asked = probed.report.document(), "asking" in probed.settings.target
         assert (said["remarked"], said["unanswered_tlvs"], said["tlv_faults"]) == ([], [], {})
         assert (said["timestamping"] or {}).get("receive_method") == ("software" if asked else None)
