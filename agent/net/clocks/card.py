@@ -20,6 +20,7 @@ import fcntl
 import logging
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,11 +79,14 @@ def ask_kernel(request: int, interface: str, data: bytearray) -> None:
         fcntl.ioctl(asking, request, _REQUEST.pack(interface.encode(), ctypes.addressof(buffer)))
 
 
-def card_of(interface: str, ask: Kernel = ask_kernel) -> Card | None:
+def card_of(interface: str, ask: Kernel = ask_kernel, *, turn_on: bool = True) -> Card | None:
     """The card of an interface, if it stamps; None where it does not, or cannot.
 
-    A card that nobody uses for it is told to stamp everything, where this program may tell it (CAP_NET_ADMIN); one that
-    is in use, by ptp4l perhaps, is left as it is.
+    Args:
+        interface: its name.
+        ask: asks the kernel.
+        turn_on: tell a card that nobody uses for it to stamp everything, where this program may (CAP_NET_ADMIN). One
+            that is in use, by ptp4l perhaps, is left as it is.
     """
     info = bytearray(_INFO.pack(_ETHTOOL_GET_TS_INFO, 0, 0, 0, 0))
     try:
@@ -91,7 +95,7 @@ def card_of(interface: str, ask: Kernel = ask_kernel) -> Card | None:
         if clock < 0 or not able & _TX_HARDWARE or not able & _RAW_HARDWARE:
             return None
         sends, receives = _configured(interface, ask)
-        if (sends, receives) == (_TX_OFF, _RX_NONE):
+        if turn_on and (sends, receives) == (_TX_OFF, _RX_NONE):
             sends, receives = _turn_on(interface, ask, receives=bool(able & _RX_HARDWARE))
     except OSError:
         return None
@@ -139,6 +143,8 @@ class CardClock:
         self._clock = clock
         self._monotonic_ns = monotonic_ns
         self._time = CardTime()
+        # a socket's sending thread may ask too
+        self._asking = threading.Lock()
         self._compared_ns = 0
         self._compare()
 
@@ -147,17 +153,19 @@ class CardClock:
 
         The clocks are compared right then, where that was not done since the latest of these times.
         """
-        newest_ns = self._time.newest_ns
-        if not self.fault and (newest_ns is None or newest_ns <= card_ns.max(initial=0)):
-            self._compare()
-        if self.fault:
-            return card_ns, np.full(len(card_ns), UNKNOWN_NS, np.int64)
-        return self._time.system_ns(card_ns)
+        with self._asking:
+            newest_ns = self._time.newest_ns
+            if not self.fault and (newest_ns is None or newest_ns <= card_ns.max(initial=0)):
+                self._compare()
+            if self.fault:
+                return card_ns, np.full(len(card_ns), UNKNOWN_NS, np.int64)
+            return self._time.system_ns(card_ns)
 
     def keep_compared(self) -> None:
         """Compare the clocks if that is a tenth of a second ago: the nearer two comparisons are, the more they say."""
         if not self.fault and self._monotonic_ns() - self._compared_ns >= _AGAIN_NS:
-            self._compare()
+            with self._asking:
+                self._compare()
 
     def close(self) -> None:
         """Use it no more."""
@@ -192,6 +200,8 @@ def choose_card(
     interfaces: Sequence[str] | None = None,
     ask: Kernel = ask_kernel,
     open_clock: Callable[[Path], OpenClock] = OpenClock,
+    *,
+    turn_on: bool = True,
 ) -> CardChoice:
     """The card whose times are used: the one that stamps, if its clock can be read.
 
@@ -199,9 +209,10 @@ def choose_card(
         interfaces: names; None: all of this host.
         ask: asks the kernel.
         open_clock: opens a card's clock.
+        turn_on: as of `card_of`.
     """
     names = [name for _, name in socket.if_nameindex()] if interfaces is None else interfaces
-    found = [card for name in names if (card := card_of(name, ask)) is not None]
+    found = [card for name in names if (card := card_of(name, ask, turn_on=turn_on)) is not None]
     clocks = sorted({card.clock for card in found})
     stamping = ", ".join(card.interface for card in found)
     if not found:

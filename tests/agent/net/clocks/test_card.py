@@ -65,6 +65,9 @@ def test_an_idle_card_is_told_to_stamp_where_that_is_permitted(caplog: pytest.Lo
     assert card_of("eth0", cards) == Card("eth0", 0, receives=True)
     assert card_of("eth1", cards) == Card("eth1", 0, receives=False)
     assert cards.told == {"eth0": (1, 1), "eth1": (1, 0)}
+    idle = FakeCards({"eth3": (EVERYTHING, 0)}, {"eth3": OFF})
+    assert choose_card(["eth3"], idle, FakeClock, turn_on=False).clock is None
+    assert idle.told["eth3"] == OFF, "whoever only looks changes nothing"
     with caplog.at_level(logging.INFO):
         assert card_of("eth2", FakeCards({"eth2": (EVERYTHING, 0)}, {"eth2": OFF}, permitted=False)) is None
     assert "hwstamp_ctl -i eth2 -t 1 -r 1" in caplog.text
