@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
 
-from agent.core.outcome import Outcome
+from agent.core.outcome import ONE_WAY, Direction, Outcome
 from collector.fleet.plan import Plan
-from collector.ledger.minutes import SENT, Integers, by_direction
+from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, Integers, by_direction
+from collector.ledger.readings import Counted, Readings
 from collector.ledger.recent import Slices
 from collector.sla.fault_watch import FaultWatch, Standing
 from collector.sla.faults import Topology, Witnesses, kinds_of, locate
-from collector.sla.reachability import Reachability
+from collector.sla.reachability import Flags, Reachability
 from collector.sla.verdict import Fault, PathKey
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, SourceStatus
@@ -47,7 +49,8 @@ class Diagnosis:
         self._plan = plan
         self._numbers = numbers
         self._row_of = np.empty(0, np.int64)
-        self._numbered = -1
+        self._numbered = 0
+        self._row = {path: row for row, path in enumerate(plan.paths)}
         self._interval_ns = interval_ns
         self._began_ns = now_ns
         places = {site: place for place, site in enumerate(plan.sites)}
@@ -60,6 +63,8 @@ class Diagnosis:
             np.array([site in plan.agents for site in plan.sites], np.bool_),
         )
         self._reach = Reachability(len(plan.paths))
+        self._least_ns = np.full((len(plan.paths), len(DIRECTIONS)), NO_MINIMUM)
+        self._columns: dict[str, tuple[Counted, Integers]] = {}
         self._reflected: dict[str, AgentReading] = {}
         self._reflected_per_s = np.full(len(places), np.nan)
         self._watch = FaultWatch(plan.sites, plan.paths, _REFINED_INTERVALS * interval_ns, before, now_ns)
@@ -68,6 +73,7 @@ class Diagnosis:
         """Take in readings, and what they have added to the ledger."""
         for reading in readings:
             self._take_reflected(reading)
+            self._take_least(reading)
         rows = self._rows(slices.path)
         known = rows >= 0
         taken = slices.take(known)
@@ -108,7 +114,39 @@ class Diagnosis:
             reach.heard,
             reach.sent_per_s,
             reach.answered_per_s,
+            self._impossible(sources),
         )
+
+    def _take_least(self, reading: AgentReading) -> None:
+        """The least delays that an agent tells of its paths."""
+        if not reading.readings:
+            return
+        table = Readings.table(reading.readings)
+        known = self._columns.get(reading.site)
+        if known is None or known[0] is not table.of:
+            known = table.of, np.array([self._row.get(path, -1) for path in table.of.paths], np.int64)
+            self._columns[reading.site] = known
+        planned = known[1] >= 0
+        self._least_ns[known[1][planned]] = table.minima_ns[planned]
+
+    def _impossible(self, sources: Mapping[str, SourceStatus]) -> Flags:
+        """Paths with a delay that light in fibre forbids, however wrong both clocks may be by what they say (n,).
+
+        Where the round trip is too short as well it is the distance that is wrong, and no clock.
+        """
+        topology = self._topology
+        bound_ns = np.full(topology.sites, np.inf)
+        for site in self._plan.agents:
+            status = sources.get(site, NEVER_READ)
+            if status.up and status.clock_bound_ns is not None:
+                bound_ns[self._places[site]] = status.clock_bound_ns
+        most_ns = bound_ns[topology.source] + bound_ns[topology.target]
+        one_way = [DIRECTIONS.index(direction) for direction in ONE_WAY]
+        least_ns = self._least_ns[:, one_way].min(axis=1)
+        floors_ns = self._plan.floors_ns
+        round_trip_ns = self._least_ns[:, DIRECTIONS.index(Direction.ROUND_TRIP)]
+        impossible: Flags = (least_ns + most_ns < floors_ns) & (round_trip_ns >= 2 * floors_ns)
+        return impossible
 
     def _take_reflected(self, reading: AgentReading) -> None:
         """How many packets a second reach a reflector, from two readings of one run of its agent."""
@@ -125,10 +163,13 @@ class Diagnosis:
 
     def _rows(self, numbers: Integers) -> Integers:
         """The rows of paths in the plan, by the ledger's numbers; -1: it is no longer in it."""
-        if self._numbered != len(self._numbers):
-            self._numbered = len(self._numbers)
-            self._row_of = np.full(max(self._numbers.values(), default=0) + 1, -1)
-            for row, path in enumerate(self._plan.paths):
-                if path in self._numbers:
-                    self._row_of[self._numbers[path]] = row
+        # numbers are only ever given, one after the other
+        new = list(islice(self._numbers.items(), self._numbered, None))
+        if new:
+            self._numbered += len(new)
+            longer = np.full(max(len(self._row_of), max(number for _, number in new) + 1), -1)
+            longer[: len(self._row_of)] = self._row_of
+            for path, number in new:
+                longer[number] = self._row.get(path, -1)
+            self._row_of = longer
         return self._row_of[numbers]

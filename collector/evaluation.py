@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ from collector.sla.window import Window
 from collector.state import NEVER_READ, CollectorState, SourceStatus
 from collector.windows import Windows
 
-EvidenceT = TypeVar("EvidenceT", bound=Evidence)
-
 _HISTORY: Final = Window(24 * 3600 * 1_000_000_000)
 """Tells how much packets depend on each other, of windows too short to tell it themselves."""
 
@@ -41,37 +39,34 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
     ends_ns = _ends_ns(plan, state, now_ns)
     facts = _Facts(state.sources, frozenset(state.unresolved))
     others = dict(state.other_limits)
-    answers = []
-    for question in plan.questions:
-        if question.objective.measure is Measure.BUDGET:
-            spans = windows_of(question.objective.window)
-            over = {window: await windows.observe(window, ends_ns, now_ns) for window in spans}
-            burning, unread = _as_far_as_read(question, burn(question, over), plan, state)
-            answers.append(
-                Answer(question, over[spans[-1]], burning, facts, {}, None, state.standing, unread)
-            )
-            continue
-        observed = await windows.observe(question.objective.window, ends_ns, now_ns)
-        rule = question.objective.availability
-        if rule is not None:
-            spent = await windows.outages.count(question.objective.window, rule, observed, now_ns)
-            counted, unread = _as_far_as_read(
-                question, judge_availability(question, observed, spent), plan, state
-            )
-            answers.append(Answer(question, observed, counted, facts, {}, None, state.standing, unread))
-            continue
-        relevant = others if question.objective.measure is Measure.DELAY else {}
-        before = None
-        if question.objective.window.longest_ns < _HISTORY.longest_ns:
-            before = await windows.observe(_HISTORY, ends_ns, now_ns)
-        judged = judge(question, observed, before, _counted_otherwise(plan, question, relevant))
-        evidence, unread = _as_far_as_read(question, judged, plan, state)
+
+    async def answer(question: Question) -> Answer:
+        objective = question.objective
+        relevant: OtherLimits = {}
         left = None
-        if question.objective.measure in SHARES:
-            elapsed = (observed.end_ns - observed.begin_ns) / question.objective.window.length_ns(now_ns)
+        evidence: Evidence
+        # of a budget the longest window is that of the slowest burn
+        spans = windows_of(objective.window) if objective.measure is Measure.BUDGET else [objective.window]
+        over = {window: await windows.observe(window, ends_ns, now_ns) for window in spans}
+        observed = over[spans[-1]]
+        if objective.measure is Measure.BUDGET:
+            evidence = burn(question, over)
+        elif objective.availability is not None:
+            spent = await windows.outages.count(objective.window, objective.availability, observed, now_ns)
+            evidence = judge_availability(question, observed, spent)
+        else:
+            relevant = others if objective.measure is Measure.DELAY else {}
+            before = None
+            if objective.window.longest_ns < _HISTORY.longest_ns:
+                before = await windows.observe(_HISTORY, ends_ns, now_ns)
+            evidence = judge(question, observed, before, _counted_otherwise(plan, question, relevant))
+        if objective.measure in SHARES:
+            elapsed = (observed.end_ns - observed.begin_ns) / objective.window.length_ns(now_ns)
             left = remaining(evidence, question, np.minimum(1.0, elapsed)[question.rows])
-        answers.append(Answer(question, observed, evidence, facts, relevant, left, state.standing, unread))
-    return Verdicts(answers)
+        evidence, unread = _as_far_as_read(question, evidence, plan, state)
+        return Answer(question, observed, evidence, facts, relevant, left, state.standing, unread)
+
+    return Verdicts([await answer(question) for question in plan.questions])
 
 
 def _ends_ns(plan: Plan, state: CollectorState, now_ns: int) -> Integers:
@@ -84,8 +79,8 @@ def _ends_ns(plan: Plan, state: CollectorState, now_ns: int) -> Integers:
 
 
 def _as_far_as_read(
-    question: Question, evidence: EvidenceT, plan: Plan, state: CollectorState
-) -> tuple[EvidenceT, Flags]:
+    question: Question, evidence: Evidence, plan: Plan, state: CollectorState
+) -> tuple[Evidence, Flags]:
     """Evidence of which no verdict has turned PASS or FAIL while its agent was not read, and where that was so.
 
     The window goes on while nothing new is counted: good minutes leave it, or bad ones, and what is left might prove

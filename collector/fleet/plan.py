@@ -46,6 +46,7 @@ class Plan:
         clockless: those whose agents are told that their clocks vouch for nothing.
         paths: all, in the order of the file.
         facts: what selectors ask of them.
+        floors_ns: what light in fibre needs in one direction of each of them (n,).
         promised: the limits that each path is held against, by direction.
         questions: what is judged, objective by objective.
         hysteresis: of each objective.
@@ -57,6 +58,7 @@ class Plan:
     clockless: frozenset[str]
     paths: Sequence[PathKey]
     facts: Sequence[PathFacts]
+    floors_ns: Integers
     promised: Mapping[PathKey, Mapping[Direction, Limit]]
     questions: Sequence[Question]
     hysteresis: Mapping[str, Hysteresis]
@@ -102,6 +104,7 @@ def compile_plan(fleet: FleetSettings) -> Plan:
         clockless=frozenset(site.id for site in fleet.sites if site.clock.source == "unsynchronised"),
         paths=keys,
         facts=facts,
+        floors_ns=np.array(floors_ns, np.int64),
         promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},
         questions=questions + budgets,
         hysteresis={

@@ -83,6 +83,17 @@ def _why(fault: Fault) -> Name:
             return Name("目标在运行，但收不到探测包", "the target is up and receives no probe")
         case FaultKind.PATH_DOWN:
             return Name("无应答，方向不明", "no answer, and nothing tells the direction")
+        case _ if fault.path is not None:
+            return Name(
+                "测得的时延低于光纤下限：两端时钟之一的误差超出其声明",
+                "a delay below what light in fibre takes: one of its two clocks is further off than it says",
+            )
+        case _ if fault.witnesses:
+            return Name(
+                f"与 {fault.witnesses} 个站点之间测得的时延低于光纤下限：时钟误差超出其声明",
+                f"delays between it and {_sites(fault.witnesses)} below what light in fibre takes: it is further off "
+                "than it says",
+            )
         case _:
             return Name("时钟不再提供误差上界", "it vouches for no bound of its error")
 

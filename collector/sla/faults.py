@@ -16,7 +16,9 @@ They are asked in this order; what one fault explains is not asked about again:
     target_down      nobody is answered by a target, though others hear of those who ask
     direction_down   a target receives what a path sends, but nothing comes back; or it is there and receives nothing
     path_down        a path is dark, and nothing tells where
-    clock_bad        an agent is read, and its clock vouches for nothing
+    clock_bad        an agent is read, and its clock vouches for nothing, or is further off than it says: paths measure
+                     less than light in fibre takes, whatever both ends' bounds leave, and of their two ends this is the
+                     one that more of its paths accuse; of a single path it is one of the two
 
 All is done on arrays over paths and sites, and only dark paths are looked at one by one, in groups of a target.
 """
@@ -113,6 +115,7 @@ class Witnesses:
         reflected_per_s: packets that reach each site's reflector (sites,); NaN where nothing tells.
         dark, heard: of paths (n,); neither where nothing was resolved yet.
         sent_per_s, answered_per_s: of paths (n,).
+        impossible: of which paths a delay was measured that no clocks within their bounds could measure (n,).
     """
 
     blind: bool
@@ -125,6 +128,7 @@ class Witnesses:
     heard: Flags
     sent_per_s: Floats
     answered_per_s: Floats
+    impossible: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,7 @@ def locate(topology: Topology, seen: Witnesses) -> Located:
     _unanswered_targets(located, topology, seen, dark, heard)
     for site in np.flatnonzero(seen.read & ~seen.clock_good).tolist():
         located.add(Finding(FaultKind.CLOCK_BAD, site), topology.touching(site))
+    _lying_clocks(located, topology, seen, heard)
     return located
 
 
@@ -280,6 +285,28 @@ def _direction(
     if bool(heard[back].any()) and not bool(heard[here].any()):
         return None
     return Direction.FORWARD
+
+
+def _lying_clocks(located: Located, topology: Topology, seen: Witnesses, heard: Flags) -> None:
+    """Clocks that are further off than they say: of the two ends of a path, the one that more of its paths accuse."""
+    accused = seen.impossible & heard
+    if not accused.any():
+        return
+    ends = topology.source, topology.target
+    against = sum((_count(end, accused, topology.sites) for end in ends), np.zeros(topology.sites, np.int64))
+    heard_of = sum((_count(end, heard, topology.sites) for end in ends), np.zeros(topology.sites, np.int64))
+    share = against / np.maximum(heard_of, 1)
+    paths = np.flatnonzero(accused)
+    source, target = topology.source[paths], topology.target[paths]
+    guilty = np.where(share[source] > share[target], source, target)
+    sure = share[source] != share[target]
+    for site in np.unique(guilty[sure]).tolist():
+        of_site = sure & (guilty == site)
+        others = np.concatenate([source[of_site], target[of_site]])
+        witnesses = len(np.unique(others[others != site]))
+        located.add(Finding(FaultKind.CLOCK_BAD, site, witnesses=witnesses), topology.touching(site))
+    for path in paths[~sure].tolist():
+        located.add(Finding(FaultKind.CLOCK_BAD, path=path), np.array([path]))
 
 
 def kinds_of(labels: Sequence[str]) -> Integers:

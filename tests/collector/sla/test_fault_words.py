@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.core.outcome import Direction
@@ -64,6 +66,20 @@ def fault(
         (
             fault(FaultKind.CLOCK_BAD, "wuhan"),
             "agent's clock bad: Wuhan (it vouches for no bound of its error)",
+        ),
+        (
+            fault(FaultKind.CLOCK_BAD, "wuhan", sites=2),
+            (
+                "agent's clock bad: Wuhan "
+                "(delays between it and 2 sites below what light in fibre takes: it is further off than it says)"
+            ),
+        ),
+        (
+            replace(fault(FaultKind.CLOCK_BAD), path=HUB_PATH),
+            (
+                "agent's clock bad: Wuhan → Qingyang "
+                "(a delay below what light in fibre takes: one of its two clocks is further off than it says)"
+            ),
         ),
     ],
     ids=lambda value: value.kind.value if isinstance(value, Fault) else "",

@@ -29,6 +29,7 @@ class World:
         dead: agents that are gone, of which the collector is refused.
         cut: sites that nothing leads to, the collector's way neither; `lonely`: that the collector still reaches.
         mute: sites whose reflector is gone; the agent lives.
+        wrong_clocks: sites whose clock vouches for nothing; `lying`: whose clock is wrong and says it is not.
         blocked: paths and the direction in which nothing passes.
     """
 
@@ -41,6 +42,7 @@ class World:
     mute: set[int] = field(default_factory=set)
     blocked: dict[int, Direction] = field(default_factory=dict)
     wrong_clocks: set[int] = field(default_factory=set)
+    lying: set[int] = field(default_factory=set)
     blind: bool = False
 
     def topology(self) -> Topology:
@@ -84,6 +86,7 @@ class World:
             heard,
             np.full(len(self.paths), RATE),
             RATE * np.array(answered),
+            np.array([bool(self.lying & {source, target}) for source, target, _ in self.paths]),
         )
 
     def located(self) -> Located:
@@ -259,6 +262,22 @@ def test_a_clock_that_vouches_for_nothing_explains_the_paths_that_nothing_else_d
     }
 
 
+def test_a_clock_that_lies_is_told_by_the_paths_that_share_its_site() -> None:
+    """All of them measure what cannot be; of the others' paths only those to it do."""
+    world = mesh(4)
+    world.lying = {2}
+    located = world.located()
+    assert located.findings == [Finding(FaultKind.CLOCK_BAD, 2, witnesses=3)]
+    assert explained(located) == touching(world, [2])
+
+
+def test_which_of_two_clocks_lies_is_not_known_from_one_path() -> None:
+    """So the path is named."""
+    world = star(1)
+    world.lying = {0}
+    assert world.located().findings == [Finding(FaultKind.CLOCK_BAD, path=0)]
+
+
 def test_an_agent_that_has_only_just_failed_to_answer_is_not_down_yet() -> None:
     """Its paths are known from before."""
     world = mesh(3)
@@ -299,6 +318,7 @@ WORLDS = st.builds(
     mute=SITES,
     blocked=st.dictionaries(st.integers(0, 24), st.sampled_from([Direction.FORWARD, Direction.REVERSE])),
     wrong_clocks=SITES,
+    lying=SITES,
     blind=st.booleans(),
 )
 
@@ -356,6 +376,7 @@ def test_a_hundred_thousand_paths_are_looked_at_at_once() -> None:
         ~dark,
         rates,
         rates * ~dark,
+        np.zeros(paths, np.bool_),
     )
     began = time.perf_counter()
     located = locate(topology, seen)
