@@ -25,7 +25,7 @@ def tree() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which the guide's first commands have packed a release: build/isochrone.tar.gz."""
+    """A checkout in which the guide's first commands have packed a release: build/isochrone.tar."""
     checkout = tmp_path_factory.mktemp("checkout")
     for name in ("agent", "collector", "deploy", "grafana"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -74,7 +74,7 @@ def machine(tree: Path, packed: Path) -> Iterator[Machine]:
         machine = machines["inside"]
         release = machine.root / HERE[1:]
         release.mkdir(parents=True)
-        subprocess.run(["tar", "-xzf", packed / "build/isochrone.tar.gz", "-C", release], check=True)
+        subprocess.run(["tar", "-xf", packed / "build/isochrone.tar", "-C", release], check=True)
         yield machine
 
 

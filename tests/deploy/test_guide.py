@@ -96,7 +96,7 @@ def fleet(tree: Path, packed: Path) -> Iterator[Fleet]:
     """The machines, with the packed release on each, and whatever the page's commands have made of them."""
     with booted(tree, OUTSIDE, ADDRESSES) as machines:
         for machine in machines.values():
-            shutil.copy(packed / "build" / "isochrone.tar.gz", machine.root / "root")
+            shutil.copy(packed / "build" / "isochrone.tar", machine.root / "root")
         followed = Fleet(machines)
         for block in blocks():
             if (
@@ -111,7 +111,7 @@ def fleet(tree: Path, packed: Path) -> Iterator[Fleet]:
 
 def _between(fleet: Fleet, block: Block) -> None:
     """What a person would do at this place."""
-    if block.where == "every host" and "tar -xzf" in block.commands:
+    if block.where == "every host" and "tar -xf" in block.commands:
         config = fleet.machines[CENTRE].root / "srv/isochrone/deploy/prometheus/prometheus.yml"
         config.write_text(re.sub(r"(interval|timeout): \w+", r"\1: 1s", config.read_text(encoding="utf-8")))
     if "isochrone-collector plan" in block.commands:
