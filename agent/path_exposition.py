@@ -311,7 +311,8 @@ def _floors(ledger: PathLedger) -> str:
 def _start(ledger: PathLedger) -> str:
     if ledger.begun_ns is None:
         return ""
-    return f"{metrics.PATH_START}{{{_LABELS}}} {ledger.begun_ns / _SECOND_NS!r}\n"
+    # In milliseconds: as the name of a run it must come back the same from a store that keeps 15 digits.
+    return f"{metrics.PATH_START}{{{_LABELS}}} {ledger.begun_ns // 1_000_000 / 1000!r}\n"
 
 
 def _remarked(report: SessionReport) -> str:

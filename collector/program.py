@@ -36,6 +36,7 @@ from collector.sources import Source
 from collector.sources.agents import AgentsSource
 from collector.sources.backfill import Backfilled
 from collector.sources.prometheus import PrometheusSource
+from collector.sources.query_api import Access
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, CollectorState
 from collector.store.ledger import Ledger
@@ -69,14 +70,22 @@ class HttpBindError(IsochroneError):
     """The page cannot be served where it is told to."""
 
 
-def open_source(fleet: FleetSettings, known_ns: Mapping[str, int]) -> Source:
-    """The source that the fleet file names; `known_ns` is when the latest counted reading of each site was taken."""
+def open_source(fleet: FleetSettings, known_ns: Mapping[str, int], access: Access) -> Source:
+    """The source that the fleet file names.
+
+    Args:
+        fleet: the fleet file.
+        known_ns: when the latest counted reading of each site was taken.
+        access: how a Prometheus is asked.
+    """
     settings = fleet.source
     timeout_s = min(_MAX_TIMEOUT_S, settings.interval / _SECOND_NS)
     agents = {site.id: str(site.agent) for site in fleet.sites if site.agent is not None}
     if isinstance(settings, AgentsSourceSettings):
         return AgentsSource(agents, timeout_s, time.time_ns)
-    prometheus = PrometheusSource(settings.url, list(agents), settings.interval, timeout_s, time.time_ns)
+    prometheus = PrometheusSource(
+        settings.url, list(agents), settings.interval, timeout_s, time.time_ns, access
+    )
     return Backfilled(prometheus, known_ns, settings.interval)
 
 
@@ -91,7 +100,7 @@ class Collector:
 
     Raises:
         UnusableFile: a secret's file cannot be used.
-        ConfigError: the API's token cannot be used.
+        ConfigError: the API's token, or that of the source, cannot be used.
     """
 
     def __init__(
@@ -111,6 +120,7 @@ class Collector:
             webhook_target(webhook, fleet_file.parent) for webhook in fleet.alerts.webhooks
         )
         self._token = fleet.token(fleet_file.parent)
+        self._access = fleet.access(fleet_file.parent)
         self._recent = RecentSlices()
         short = (
             question.objective.window.longest_ns
@@ -203,7 +213,7 @@ class Collector:
             [fault for fault in known if fault is not None],
             time.time_ns(),
         )
-        source = open_source(self.fleet, await store.ledger.last_taken_ns())
+        source = open_source(self.fleet, await store.ledger.last_taken_ns(), self._access)
         try:
             next_read = next_evaluation = next_settling = time.monotonic_ns()
             while not stop.is_set():

@@ -13,6 +13,8 @@ from agent.runtime.exceptions import ConfigError, Problem
 
 _ACCESS_OF_OTHERS: Final = 0o077
 _TOKEN: Final = re.compile(r"[\w.~+/=-]{16,256}\Z", re.ASCII)
+_BEARER: Final = re.compile(r"[\w.~+/-]+=*\Z", re.ASCII)
+_BEARERS: Final = "one line of letters, digits and -._~+/, with = at its end (RFC 6750)"
 _TOKENS: Final = "one line of 16 to 256 letters, digits and -._~+/="
 
 
@@ -22,14 +24,27 @@ def load_token(path: Path) -> str:
     Raises:
         ConfigError: others may read it, or it holds no token; never with any of it.
     """
+    return _one_line(path, _TOKEN, _TOKENS)
+
+
+def load_bearer(path: Path) -> str:
+    """Read a token that a server has given out, to be sent to it: the one line of a file that only its owner can read.
+
+    Raises:
+        ConfigError: others may read it, or it holds no token; never with any of it.
+    """
+    return _one_line(path, _BEARER, _BEARERS)
+
+
+def _one_line(path: Path, form: re.Pattern[str], accepted: str) -> str:
     refuse_if_open(path)
     try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not ASCII"
         raise ConfigError([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from None
-    if not _TOKEN.match(token):
-        raise ConfigError([Problem(str(path), 0, "", f"holds no token: {_TOKENS}")])
+    if not form.match(token):
+        raise ConfigError([Problem(str(path), 0, "", f"holds no token: {accepted}")])
     return token
 
 

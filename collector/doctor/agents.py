@@ -22,6 +22,7 @@ from collector.sla.verdict import PathKey
 from collector.sources import Source
 from collector.sources.agents import AgentsSource
 from collector.sources.prometheus import PrometheusSource
+from collector.sources.query_api import Access
 from collector.sources.samples import AgentReading
 
 READ: Final = Check(
@@ -224,10 +225,10 @@ def _proves(facts: AgentFacts) -> bool:
 
 
 async def gather_agents(
-    fleet: FleetSettings, plan: Plan, names: Mapping[str, NameAnswer]
+    fleet: FleetSettings, plan: Plan, names: Mapping[str, NameAnswer], access: Access
 ) -> list[AgentFacts]:
-    """Read the source once, as the collector does every interval."""
-    source = _opened(fleet, plan, names)
+    """Read the source once, as the collector does every interval; `access` is how a Prometheus is asked."""
+    source = _opened(fleet, plan, names, access)
     try:
         readings = await source.read()
     finally:
@@ -235,12 +236,12 @@ async def gather_agents(
     return facts_of(plan, readings)
 
 
-def _opened(fleet: FleetSettings, plan: Plan, names: Mapping[str, NameAnswer]) -> Source:
+def _opened(fleet: FleetSettings, plan: Plan, names: Mapping[str, NameAnswer], access: Access) -> Source:
     settings, resolver = fleet.source, KnownNames(names)
     if isinstance(settings, AgentsSourceSettings):
         return AgentsSource(plan.agents, _TIMEOUT_S, time.time_ns, resolver)
     return PrometheusSource(
-        settings.url, list(plan.agents), settings.interval, _TIMEOUT_S, time.time_ns, resolver
+        settings.url, list(plan.agents), settings.interval, _TIMEOUT_S, time.time_ns, access, resolver
     )
 
 

@@ -17,6 +17,7 @@ from agent.runtime.doctor.host import gather_host, judge_host
 from agent.runtime.doctor.ports import Own, gather_port, judge_ports
 from agent.runtime.doctor.reach import NameAnswer, judge_names, look_up
 from agent.runtime.doctor.service import ServiceFacts, gather_service, judge_service
+from agent.runtime.exceptions import ConfigError
 from agent.runtime.quantities import Endpoint
 from agent.runtime.wording import key_path
 from collector.alerts.targets import UnusableFile, webhook_target
@@ -27,6 +28,7 @@ from collector.doctor.state import gather_database, gather_state, judge_database
 from collector.fleet.plan import Plan, compile_plan
 from collector.fleet.settings import FleetSettings
 from collector.fleet.source import PrometheusSourceSettings
+from collector.sources.query_api import Access
 from collector.store.location import UnusableAddress, location
 
 PROGRAM: Final = "isochrone-collector"
@@ -128,6 +130,8 @@ class CollectorExamination:
             "state_url_file": fleet.state_url_file,
             "api.token_file": None if fleet.api is None else fleet.api.token_file,
         }
+        if isinstance(fleet.source, PrometheusSourceSettings):
+            named["source.bearer_token_file"] = fleet.source.bearer_token_file
         for index, webhook in enumerate(fleet.alerts.webhooks):
             named[f"alerts.webhooks[{index}].url_file"] = webhook.url_file
             named[f"alerts.webhooks[{index}].secret_file"] = webhook.secret_file
@@ -145,7 +149,11 @@ class CollectorExamination:
         return list(judge_names(await self._names(fleet)))
 
     async def _agents(self, fleet: FleetSettings, plan: Plan) -> list[Diagnosis]:
-        facts = await gather_agents(fleet, plan, await self._names(fleet))
+        try:
+            access = await apart(fleet.access, self._folder)
+        except ConfigError:
+            access = Access()  # what is wrong with the token is said of the secrets
+        facts = await gather_agents(fleet, plan, await self._names(fleet), access)
         return list(judge_agents(facts, fleet.source.kind))
 
     async def _servers_step(self, fleet: FleetSettings) -> list[Diagnosis]:

@@ -18,8 +18,9 @@ from collector.fleet.alerting import AlertsSettings
 from collector.fleet.maintenance import FleetNames, MaintenanceSettings
 from collector.fleet.names import same_twice
 from collector.fleet.objectives import ObjectiveSettings, format_window
-from collector.fleet.source import AgentsSourceSettings, RhythmNs, SourceSettings
+from collector.fleet.source import AgentsSourceSettings, PrometheusSourceSettings, RhythmNs, SourceSettings
 from collector.fleet.topology import TopologySettings
+from collector.sources.query_api import Access
 from collector.store.location import StateText, UnusableAddress, location
 from collector.urls import Url
 
@@ -66,6 +67,7 @@ class FleetSettings(TopologySettings):
         yield from as_far_as_read(same_twice("objectives", self.objectives))
         yield from as_far_as_read(self._objectives())
         yield from as_far_as_read(self._alerts())
+        yield from as_far_as_read(self._source())
         yield from as_far_as_read(self._states())
         yield from as_far_as_read(self._maintenance())
 
@@ -74,6 +76,7 @@ class FleetSettings(TopologySettings):
         yield from as_far_as_read(self._alerts_beside(folder))
         yield from as_far_as_read(self._state_beside(folder))
         yield from as_far_as_read(self._token_beside(folder))
+        yield from as_far_as_read(self._source_beside(folder))
 
     def names(self) -> FleetNames:
         """All that a selector can name."""
@@ -91,12 +94,33 @@ class FleetSettings(TopologySettings):
         """
         return None if self.api is None else load_token(folder / self.api.token_file)
 
+    def access(self, folder: Path) -> Access:
+        """How the source's API is asked, where it is a Prometheus; files are named relative to a folder.
+
+        Raises:
+            ConfigError: the token for it cannot be used.
+        """
+        source = self.source
+        return source.access(folder) if isinstance(source, PrometheusSourceSettings) else Access()
+
     def _token_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
         try:
             self.token(folder)
         except ConfigError as error:
             for problem in error.problems:
                 yield ("api", "token_file"), str(problem)
+
+    def _source(self) -> Iterator[tuple[Location, str]]:
+        if isinstance(self.source, PrometheusSourceSettings):
+            for at, message in self.source.problems():
+                yield ("source", *at), message
+
+    def _source_beside(self, folder: Path) -> Iterator[tuple[Location, str]]:
+        try:
+            self.access(folder)
+        except ConfigError as error:
+            for problem in error.problems:
+                yield ("source", "bearer_token_file"), str(problem)
 
     def _alerts(self) -> Iterator[tuple[Location, str]]:
         for at, message in self.alerts.problems():

@@ -9,7 +9,7 @@ of one path share its labels and lines of one kind share the rest, which is all 
     |           head              |          labels of a path     |                tail                 |value
 
 What does not follow a layout, or breaks the conservation law, is for `collector.sources.samples` to judge, which reads
-line by line and says what is wrong. What a layout reads, that reads alike.
+line by line and says what is wrong. What a layout reads, that reads alike; lines that nobody needs may say anything.
 """
 
 from __future__ import annotations
@@ -104,6 +104,10 @@ class Layout:
     @classmethod
     def learned(cls, site: str, body: bytes | bytearray) -> Layout | None:
         """The layout of an exposition; None: it has none, or lacks something, or is another site's."""
+        try:
+            bytes(body).decode()
+        except UnicodeDecodeError:
+            return None
         learning = Learning()
         if not body.endswith(b"\n") or not all(map(learning.line, bytes(body[:-1]).split(b"\n"))):
             return None

@@ -7,18 +7,19 @@ one moment; there is no rate, no increase, nothing extrapolated.
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from agent.core import metrics
-from agent.runtime.wording import one_line
+from collector.sources.query_api import Access, Answer, QueryApi
 from collector.sources.samples import MAX_STORED, NEEDED, AgentReading, IncompleteError, Sample, agent_reading
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 _SITE_LABEL: Final = "site"
 _LOOK_BACK_INTERVALS: Final = 3
 _LAST_MS: Final = MAX_STORED // 1_000_000
+_PLAIN: Final = Access()
+_UNANSWERED: Final = (TimeoutError, aiohttp.ClientError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class PrometheusSource:
         interval_ns: how often the source is read; a scrape older than three times this is not looked for.
         timeout_s: after which the API counts as not answering.
         now_ns: Unix wall time.
+        access: how it is asked; its shards are of sites, so that an agent's samples come in one answer.
         resolver: looks names up; None: the system does.
     """
 
@@ -61,91 +65,115 @@ class PrometheusSource:
         interval_ns: int,
         timeout_s: float,
         now_ns: Callable[[], int],
+        access: Access = _PLAIN,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._sites = sites
+        self._shards = [some for first in range(access.shards) if (some := sites[first :: access.shards])]
         self._now_ns = now_ns
-        look_back_ms = _LOOK_BACK_INTERVALS * interval_ns // 1_000_000
-        self._query = f'{{__name__=~"{"|".join(NEEDED)}",{_SITE_LABEL}!=""}}[{look_back_ms}ms]'
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=timeout_s), connector=aiohttp.TCPConnector(resolver=resolver)
-        )
+        self._look_back_ms = _LOOK_BACK_INTERVALS * interval_ns // 1_000_000
+        self._api = QueryApi(url, access, timeout_s, resolver)
+        self._delay_ns = access.delay_ns
+        self._missing = ""
+        self._telling: dict[str, float] = {}
 
     async def read(self) -> Sequence[AgentReading]:
         """The latest scrape of every agent."""
-        try:
-            return await self._agents(self._now_ns())
-        except TimeoutError:
-            return self._all_unread("Prometheus does not answer in time")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return self._all_unread(f"Prometheus: {error or type(error).__name__}")
+        at_ns = self._now_ns() - self._delay_ns
+        found = await asyncio.gather(*(self._read(some, at_ns) for some in self._shards))
+        return [one for shard in found for one in shard]
 
     async def read_at(self, at_ns: int) -> Sequence[AgentReading] | None:
         """The scrape of every agent that was the latest at a time (Unix wall time); None: there is no answer."""
+        asked = [asyncio.ensure_future(self._agents(some, at_ns)) for some in self._shards]
         try:
-            return await self._agents(at_ns)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            found = await asyncio.gather(*asked)
+        except _UNANSWERED as error:
             log.warning("Prometheus gives no answer for the past: %s", error or type(error).__name__)
             return None
+        finally:
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return [one for shard in found for one in shard]
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.close()
+        await self._api.close()
 
-    async def _agents(self, at_ns: int) -> list[AgentReading]:
-        status, text = await self._answer(at_ns)
-        return readings_of(status, text, self._sites, self._now_ns())
-
-    async def _answer(self, at_ns: int) -> tuple[int, str]:
-        """Status and text of what the API answers for a time.
-
-        Raises:
-            aiohttp.ClientError, OSError, TimeoutError: there is no answer.
-        """
-        data = {"query": self._query, "time": f"{at_ns / 1e9:.3f}"}
-        async with self._session.post(f"{self._url}/api/v1/query", data=data) as response:
-            return response.status, await response.text(errors="replace")
-
-    def _all_unread(self, reason: str) -> list[AgentReading]:
+    async def _read(self, sites: Sequence[str], at_ns: int) -> Sequence[AgentReading]:
+        try:
+            return await self._agents(sites, at_ns)
+        except TimeoutError:
+            reason = "Prometheus does not answer in time"
+        except _UNANSWERED as error:
+            reason = f"Prometheus: {error or type(error).__name__}"
         now_ns = self._now_ns()
-        return [
-            AgentReading(site, up=False, reason=reason, taken_ns=now_ns, blind=True) for site in self._sites
-        ]
+        return [AgentReading(site, up=False, reason=reason, taken_ns=now_ns, blind=True) for site in sites]
+
+    async def _agents(self, sites: Sequence[str], at_ns: int) -> list[AgentReading]:
+        answer = await self._api.ask(_query(sites, self._look_back_ms), at_ns)
+        if answer.missing and answer.missing != self._missing:
+            log.warning("Prometheus may leave something out: %s", answer.missing)
+        self._missing = answer.missing
+        now_ns = self._now_ns()
+        return [self._whole(one, answer.missing, now_ns) for one in readings_of(answer, sites, now_ns)]
+
+    def _whole(self, reading: AgentReading, missing: str, now_ns: int) -> AgentReading:
+        """A reading whose agent does not leave out what it has told since it started: when its paths began to count.
+
+        Without that their counts would be taken for those of another start, and all be counted once more.
+        """
+        starts = [one.epoch for one in reading.readings if one.since is not None]
+        if starts:
+            self._telling[reading.site] = starts[0]
+        untold = [one for one in reading.readings if one.since is None]
+        if any(one.epoch == self._telling.get(reading.site) for one in untold):
+            reason = f"{untold[0].path}: {metrics.PATH_START} missing: not all of a scrape is there yet"
+            return _unread(reading.site, reason, missing, now_ns)
+        return reading
 
 
-def readings_of(status: int, text: str, sites: Sequence[str], now_ns: int) -> list[AgentReading]:
+def _query(sites: Sequence[str], look_back_ms: int) -> str:
+    """The samples of the last so many ms of some agents."""
+    names, wanted = "|".join(NEEDED), "|".join(map(_escaped, sites))
+    return f'{{__name__=~"{names}",{_SITE_LABEL}=~"{wanted}"}}[{look_back_ms}ms]'
+
+
+def _escaped(site: str) -> str:
+    """A site as a regular expression (RE2) within a string."""
+    return "".join(one if one.isalnum() or one in "_-" else f"\\\\{one}" for one in site)
+
+
+def readings_of(answer: Answer, sites: Sequence[str], now_ns: int) -> list[AgentReading]:
     """What an answer of the query API says of each site.
 
     Args:
-        status, text: of the answer.
+        answer: all of it; where something may be missing from it, an agent that is may be there all the same.
         sites: those that have an agent.
         now_ns: Unix wall time.
 
     Raises:
-        ValueError: the answer is an error, or none of a query API.
+        ValueError: it has no samples of series.
     """
     by_site: dict[str, list[_Series]] = defaultdict(list)
-    for one in _series(status, text):
+    for one in _series(answer.result):
         by_site[one.site].append(one)
-    return [_agent(site, by_site.get(site, []), now_ns) for site in sites]
+    return [_agent(site, by_site.get(site, []), answer.missing, now_ns) for site in sites]
 
 
-def _series(status: int, text: str) -> list[_Series]:
-    """All series of all agents; raises as `readings_of` does."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"{status}: no query API answers there") from None
-    if not isinstance(body, dict) or body.get("status") != "success":
-        error = body.get("error", "no query API") if isinstance(body, dict) else "no query API"
-        raise ValueError(f"{status}: {one_line(str(error))}")
+def _series(result: Any) -> list[_Series]:
+    """The last sample of all series that go on; NaN marks one that has ended.
+
+    Raises:
+        ValueError: these are none.
+    """
     try:
         return [
             _Series(labels["__name__"], labels[_SITE_LABEL], labels, _milliseconds(at), float(value))
-            for one in body["data"]["result"]
+            for one in result
             for labels in [_labels(one["metric"])]
             for at, value in one["values"][-1:]
+            if not math.isnan(float(value))
         ]
     except (AttributeError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"not the answer of a query API: {error!r}") from error
@@ -168,14 +196,20 @@ def _milliseconds(seconds: object) -> int:
     return milliseconds
 
 
-def _agent(site: str, series: Sequence[_Series], now_ns: int) -> AgentReading:
+def _agent(site: str, series: Sequence[_Series], missing: str, now_ns: int) -> AgentReading:
     """The samples that share the time of the latest scrape."""
     scrapes = [one.taken_ms for one in series if one.name == metrics.PROCESS_START]
     if not scrapes:
-        return AgentReading(site, up=False, reason="Prometheus has no recent scrape of it", taken_ns=now_ns)
+        return _unread(site, "Prometheus has no recent scrape of it", missing, now_ns)
     latest = max(scrapes)
     samples = [Sample(one.name, one.labels, one.value) for one in series if one.taken_ms == latest]
     try:
         return agent_reading(site, samples, latest * 1_000_000)
     except IncompleteError as error:
-        return AgentReading(site, up=False, reason=str(error), taken_ns=now_ns)
+        return _unread(site, str(error), missing, now_ns)
+
+
+def _unread(site: str, reason: str, missing: str, now_ns: int) -> AgentReading:
+    """An agent of which there is nothing, which says nothing of it where something is missing from the answer."""
+    told = f"{reason}; {missing}" if missing else reason
+    return AgentReading(site, up=False, reason=told, taken_ns=now_ns, blind=bool(missing))

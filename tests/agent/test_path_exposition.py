@@ -54,7 +54,7 @@ def test_what_is_read_back_is_what_was_counted(targets: list[str], seed: int) ->
         assert mine[metrics.TARGET_RESOLVED][()] == 1
         assert mine[metrics.LOSS_THRESHOLD][()] == path.timeout_ns / 1e9
         begun_ns = ledger.begun_ns
-        assert mine[metrics.PATH_START] == ({} if begun_ns is None else {(): begun_ns / 1e9})
+        assert mine[metrics.PATH_START] == ({} if begun_ns is None else {(): begun_ns // 1_000_000 / 1000})
         for direction, counts in ledger.directions():
             for outcome in Outcome:
                 assert (

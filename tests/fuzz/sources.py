@@ -9,6 +9,7 @@ from typing import Final
 from agent.core.outcome import Direction, Outcome
 from collector.sources.layout import Layout
 from collector.sources.prometheus import readings_of
+from collector.sources.query_api import answer_of
 from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
 
@@ -36,7 +37,8 @@ def exposition(data: bytes) -> None:
 def prometheus(data: bytes) -> None:
     """An answer of the query API amounts to one reading of each agent, or it is a `ValueError`."""
     try:
-        readings = readings_of(200, data.decode(errors="replace"), (_SITE, "beijing"), _TAKEN_NS)
+        answer = answer_of(200, data.decode(errors="replace"))
+        readings = readings_of(answer, (_SITE, "beijing"), _TAKEN_NS)
     except ValueError:
         return
     assert [reading.site for reading in readings] == [_SITE, "beijing"]

@@ -12,6 +12,7 @@ from agent.runtime.doctor.diagnosis import Diagnosis, Severity
 from agent.runtime.doctor.reach import MOST_SHOWN, NameAnswer
 from collector.doctor.agents import AgentFacts, facts_of, gather_agents, judge_agents
 from collector.fleet.plan import compile_plan
+from collector.sources.query_api import Access
 from collector.sources.samples import AgentReading
 from tests.support.fleets import FLEET, fleet
 from tests.support.processes import agent_command, eventually, free_port, running
@@ -90,7 +91,7 @@ async def test_running_agents_are_read(tmp_path: Path) -> None:
     names = {"127.0.0.1": NameAnswer(("127.0.0.1",))}
 
     async def facts() -> list[AgentFacts]:
-        return await gather_agents(settings, compile_plan(settings), names)
+        return await gather_agents(settings, compile_plan(settings), names, Access())
 
     async with running(agent_command("run", "--config", config), tmp_path / "log"):
 

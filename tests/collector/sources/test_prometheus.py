@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import math
 import time
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from agent.core import metrics
 from agent.core.outcome import Direction
+from collector.fleet.source import PrometheusSourceSettings
 from collector.ledger.recent import RecentSlices
 from collector.sla.confidence import clean_packets_needed
 from collector.sla.counts import Reading
@@ -29,7 +33,9 @@ from collector.sla.verdicts import Answer, Verdicts
 from collector.sla.window import Window
 from collector.sources.agents import AgentsSource
 from collector.sources.prometheus import PrometheusSource
-from collector.sources.samples import AgentReading
+from collector.sources.query_api import Access
+from collector.sources.samples import NEEDED, AgentReading
+from collector.sources.text_format import parse
 from collector.store.store import Store
 from collector.windows import Windows
 from tests.support.counting import HUB_LIMIT, MS, OTHER_PATH, PATH, SECOND_NS
@@ -77,9 +83,44 @@ async def prometheus(folder: Path, **agents: str) -> AsyncIterator[str]:
         yield url
 
 
-def source(url: str, *sites: str) -> PrometheusSource:
+@contextlib.asynccontextmanager
+async def victoria_metrics(folder: Path, **agents: str) -> AsyncIterator[str]:
+    """A real VictoriaMetrics that does the same, and is found where a proxy would put it."""
+    binary = require_binary("victoria-metrics")
+    port = free_port()
+    config = folder / "scrape.yml"
+    config.write_text(CONFIG.format(**agents))
+    command = [
+        binary,
+        f"-promscrape.config={config}",
+        f"-storageDataPath={folder / 'data'}",
+        f"-httpListenAddr=127.0.0.1:{port}",
+        "-http.pathPrefix=/vm",
+        "-loggerLevel=WARN",
+    ]
+    url = f"http://127.0.0.1:{port}/vm"
+    async with running(command, folder / "victoria.log"), aiohttp.ClientSession() as session:
+
+        async def ready() -> bool:
+            try:
+                async with session.get(f"{url}/health") as response:
+                    return response.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await eventually(ready, "VictoriaMetrics is ready")
+        yield url
+
+
+SERVERS = pytest.mark.parametrize("server_of", [prometheus, victoria_metrics])
+ServerOf = Callable[..., contextlib.AbstractAsyncContextManager[str]]
+
+
+def source(url: str, *sites: str, access: Access | None = None, timeout_s: float = 5.0) -> PrometheusSource:
     """A source that is read every second."""
-    return PrometheusSource(url, sites or ("wuhan",), INTERVAL_NS, 5.0, time.time_ns)
+    return PrometheusSource(
+        url, sites or ("wuhan",), INTERVAL_NS, timeout_s, time.time_ns, access or Access()
+    )
 
 
 async def next_reading(reader: PrometheusSource, site: str, after_ns: int) -> AgentReading:
@@ -121,7 +162,10 @@ async def verdicts(store: Store) -> dict[object, Judgement]:
     }
 
 
-async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_agents(tmp_path: Path) -> None:
+@SERVERS
+async def test_a_real_server_gives_the_same_readings_and_verdicts_as_the_agents(
+    tmp_path: Path, server_of: ServerOf
+) -> None:
     """To the packet, for every path and direction, over a restart of the agent in between; an agent that is down and
     one that is gone are down."""
     agent = SimulatedAgent(
@@ -129,15 +173,15 @@ async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_age
             SimulatedPath(late_forward=0.2, lost_reverse=0.1, lost_somewhere=0.05),
             SimulatedPath(OTHER_PATH),
         ],
-        epoch=time.time() - 1,
+        epoch=round(time.time() - 1, 2),
     )
     async with (
         contextlib.AsyncExitStack() as stack,
         showing(MetricsServer(agent)) as server,
-        prometheus(tmp_path, wuhan=server.address, beijing=f"127.0.0.1:{free_port()}") as url,
+        server_of(tmp_path, wuhan=server.address, beijing=f"127.0.0.1:{free_port()}") as url,
     ):
         indirect, direct = (
-            source(url, "wuhan", "beijing", "yichang"),
+            source(url, "wuhan", "beijing", "yichang", access=Access(shards=2, delay_ns=2 * SECOND_NS)),
             AgentsSource({"wuhan": server.address}, 5.0, time.time_ns),
         )
         stack.push_async_callback(indirect.close)
@@ -148,7 +192,7 @@ async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_age
         past: list[AgentReading] = []
         for turn in range(3):
             if turn == 2:
-                agent.restart(time.time())
+                agent.restart(round(time.time(), 2))
             # It counts nothing while both read it, so that both can only have read the same.
             agent.run(clean_packets_needed(0.05) * 3)
             through = await next_reading(indirect, "wuhan", time.time_ns())
@@ -170,7 +214,8 @@ async def test_a_real_prometheus_gives_the_same_readings_and_verdicts_as_the_age
         assert "no recent scrape" in by_site["beijing"].reason
 
 
-async def test_what_prometheus_scraped_long_ago_is_not_taken_for_new(tmp_path: Path) -> None:
+@SERVERS
+async def test_what_was_scraped_long_ago_is_not_taken_for_new(tmp_path: Path, server_of: ServerOf) -> None:
     """An agent that has gone is down after three intervals, though an instant query would show its last values for
     five minutes."""
     agent = SimulatedAgent([SimulatedPath()])
@@ -179,7 +224,7 @@ async def test_what_prometheus_scraped_long_ago_is_not_taken_for_new(tmp_path: P
         served = contextlib.AsyncExitStack()
         server = await served.enter_async_context(showing(MetricsServer(agent)))
         url = await stack.enter_async_context(
-            prometheus(tmp_path, wuhan=server.address, beijing=server.address)
+            server_of(tmp_path, wuhan=server.address, beijing=server.address)
         )
         reader = source(url)
         stack.push_async_callback(reader.close)
@@ -297,6 +342,193 @@ async def test_a_prometheus_that_is_not_there_makes_every_agent_unread() -> None
     await reader.close()
     assert (one.up, one.readings) == (False, ())
     assert one.reason.startswith("Prometheus: ")
+
+
+@dataclass
+class Choosy:
+    """A server of the API that says what it is told to say, one answer after the other, and keeps what it was asked.
+
+    Attributes:
+        answers: status, body and headers of each; the last one again and again.
+        asked: headers and form of each request.
+    """
+
+    answers: list[tuple[int, Any, dict[str, str]]]
+    asked: list[tuple[dict[str, str], dict[str, str]]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """The next one."""
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        self.asked.append((dict(request.headers), form))
+        status, body, headers = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        return web.json_response(body, status=status, headers=headers)
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Its address."""
+        app = web.Application()
+        app.router.add_post("/api/v1/query", self.answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            yield "http://{}:{}".format(*runner.addresses[0][:2])
+        finally:
+            await runner.cleanup()
+
+
+def whole(*sites: str) -> list[dict[str, Any]]:
+    """Agents without paths, one scrape each."""
+    return [{"metric": START | {"site": site}, "values": [[1.5, "1"]]} for site in sites]
+
+
+TOKEN = "s3cret-t0ken-of-the-tenant"
+
+
+async def test_what_a_server_needs_to_be_told_is_told_with_every_query(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tenant, headers, token and parameters; the token is in no log and no reason."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").chmod(0o600)
+    settings = PrometheusSourceSettings(
+        kind="prometheus",
+        url="http://127.0.0.1",
+        tenant="wuhan",
+        headers={"X-From": "isochrone"},
+        bearer_token_file=Path("token"),
+        partial_response=False,
+        parameters={"dedup": "true"},
+        shards=2,
+    )
+    caplog.set_level(logging.DEBUG)
+    choosy = Choosy([(401, {"status": "error", "error": "no"}, {})])
+    async with choosy.serving() as url:
+        access = settings.access(tmp_path)
+        reader = source(url, "wuhan", "wuhan.2", "x", access=access)
+        found = await reader.read()
+        await reader.close()
+    assert {one.reason for one in found} == {"Prometheus: 401: no"}
+    assert len(choosy.asked) == 2
+    for headers, form in choosy.asked:
+        assert headers["X-Scope-OrgID"] == "wuhan"
+        assert headers["X-From"] == "isochrone"
+        assert headers["Authorization"] == f"Bearer {TOKEN}"
+        assert (form["dedup"], form["partial_response"]) == ("true", "false")
+    assert sorted(form["query"].split("site=~")[1] for _, form in choosy.asked) == [
+        '"wuhan\\\\.2"}[3000ms]',
+        '"wuhan|x"}[3000ms]',
+    ]
+    assert TOKEN not in caplog.text + repr(found) + repr(access) + repr(settings)
+
+
+async def test_a_busy_server_is_asked_again_when_it_says() -> None:
+    """Once, after the time that it names."""
+    busy = (429, {"status": "error", "error": "too many"}, {"Retry-After": "1"})
+    choosy = Choosy([busy, (200, success(*whole("wuhan")), {})])
+    async with choosy.serving() as url:
+        reader = source(url)
+        begun = time.monotonic()
+        (one,) = await reader.read()
+        await reader.close()
+    assert one.up
+    assert len(choosy.asked) == 2
+    assert time.monotonic() - begun >= 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "named"),
+    [
+        (429, {"Retry-After": "60"}, "429: slow down; asks to wait 60 s"),
+        (503, {"Retry-After": "Fri, 31 Dec 2099 23:59:59 GMT"}, "503: slow down; asks to wait"),
+        (503, {}, "503: slow down"),
+        (429, {}, "does not answer in time"),
+        (429, {"Retry-After": "soon"}, "does not answer in time"),
+    ],
+)
+async def test_a_server_that_stays_busy_is_given_up(status: int, headers: dict[str, str], named: str) -> None:
+    """Within the time-out of all tries; all agents are unread, and that says nothing of them."""
+    choosy = Choosy([(status, {"status": "error", "error": "slow down"}, headers)])
+    async with choosy.serving() as url:
+        reader = source(url, timeout_s=1.5)
+        (one,) = await reader.read()
+        await reader.close()
+    assert (one.up, one.blind) == (False, True)
+    assert named in one.reason
+    assert len(choosy.asked) <= 2
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [({"warnings": ["store a is down"]}, "store a is down"), ({"isPartial": True}, "the answer is partial")],
+)
+async def test_who_is_missing_from_a_partial_answer_may_be_there(more: dict[str, Any], named: str) -> None:
+    """What is in it counts; what is not is not known, and no agent's fault."""
+    choosy = Choosy([(200, success(*whole("wuhan")) | more, {})])
+    async with choosy.serving() as url:
+        reader = source(url, "wuhan", "beijing")
+        found = await reader.read()
+        await reader.close()
+    assert [(one.up, one.blind) for one in found] == [(True, False), (False, True)]
+    assert named in found[1].reason
+
+
+async def test_a_shard_that_fails_hides_no_other() -> None:
+    """Its own agents are unread; the past is asked for again as a whole."""
+    choosy = Choosy([(200, success(*whole("wuhan", "beijing")), {}), (500, {"status": "error"}, {})])
+    async with choosy.serving() as url:
+        reader = source(url, "wuhan", "beijing", access=Access(shards=2))
+        found = await reader.read()
+        assert await reader.read_at(1_500_000_000) is None
+        await reader.close()
+    assert sorted((one.up, one.blind) for one in found) == [(False, True), (True, False)]
+
+
+async def test_a_scrape_of_which_the_starts_are_still_to_come_is_not_read() -> None:
+    """Its counts would be taken for those of another start; those of a new process that tells none are."""
+    agent = SimulatedAgent([SimulatedPath(), SimulatedPath(OTHER_PATH)], epoch=50.5)
+    for path in agent.paths:
+        path.restart(60_000_000_000)
+    agent.run(20)
+    samples = parse(agent.exposition(), NEEDED)
+
+    def scraped(at_s: float, **changed: float) -> tuple[int, Any, dict[str, str]]:
+        values = {sample.name: changed.get(sample.name, sample.value) for sample in samples}
+        result = [
+            {
+                "metric": dict(one.labels) | {"__name__": one.name, "site": "wuhan"},
+                "values": [[at_s, repr(changed.get(one.name, one.value))]],
+            }
+            for one in samples
+            if not math.isnan(values[one.name])
+        ]
+        return 200, success(*result), {}
+
+    late = {metrics.PATH_START: math.nan}
+    answers = [
+        scraped(70),
+        scraped(80, **late),
+        scraped(90),
+        scraped(100, **late, process_start_time_seconds=95.5),
+    ]
+    choosy = Choosy(answers)
+    async with choosy.serving() as url:
+        reader = source(url)
+        found = [(await reader.read())[0] for _ in answers]
+        await reader.close()
+    assert [one.up for one in found] == [True, False, True, True]
+    assert "isochrone_path_start_time_seconds missing" in found[1].reason
+
+
+async def test_a_series_that_has_ended_is_not_read() -> None:
+    """A server that shows the marker of its end shows no number there."""
+    ended = [{"metric": START, "values": [[1.0, "1"], [1.5, "NaN"]]}]
+    async with answering(success(*ended)) as url:
+        reader = source(url)
+        (one,) = await reader.read()
+        await reader.close()
+    assert (one.up, one.blind) == (False, False)
+    assert "no recent scrape" in one.reason
 
 
 def test_the_limit_of_the_simulated_path_is_the_hubs() -> None:
