@@ -122,12 +122,17 @@ def _agent(load: Load, seconds: float, settle_s: float, threads: int) -> tuple[C
         command = [sys.executable, "-m", "tests.bench.recorded_agent", str(record), str(threads)]
         with rig(load, command, error_bound="1us") as running:
             time.sleep(settle_s)
-            with Capture(udp(running.port)) as capture:
+            with Capture(udp(running.port), _waiting(load, seconds)) as capture:
                 waiting = Waiting.of(running.sender)
                 time.sleep(seconds)
                 waited = Waiting.of(running.sender).since(waiting)
                 packets = capture.packets()
         return compared(np.load(record), journeys_of(packets, running.port)), waited
+
+
+def _waiting(load: Load, seconds: float) -> int:
+    """How many packets pass the tap, each probe four times, and half as many again."""
+    return int(6 * load.probes_per_second * seconds)
 
 
 def journeys_of(packets: Sequence[Seen], port: int) -> dict[int, Journey]:

@@ -10,7 +10,8 @@ carries the receive stamp that the kernel gave it on entry, the same that a sock
                right stamp to the right packet, and converts it without loss
 
 The kernel writes into a ring in shared memory (Documentation/networking/packet_mmap.rst), for the copy is made between
-`left` and the transmit stamp: a queue of packets that nobody frees would cost more there than what is to be measured.
+`left` and the transmit stamp: a queue of packets that nobody frees would cost more there than what is to be measured,
+and so would a ring that is much larger than needed, each frame of which is out of every cache.
 Nothing is read while it is measured unless asked for.
 """
 
@@ -38,10 +39,10 @@ _FRAME: Final = struct.Struct("=III2xHII18xB")
 """tpacket2_hdr: status, length, captured octets, offset of the packet, seconds, nanoseconds; sockaddr_ll: the type."""
 _STATUS: Final = struct.Struct("=I")
 _OURS: Final = 1
-_FRAME_OCTETS: Final = 256
-_BLOCK_OCTETS: Final = 1 << 22
-_BLOCKS: Final = 16
-_FRAMES: Final = _BLOCKS * _BLOCK_OCTETS // _FRAME_OCTETS
+_FRAME_OCTETS: Final = 160
+"""The header and an address, 80 octets in all, and as much of a packet."""
+_BLOCK_FRAMES: Final = 4096
+_BLOCK_OCTETS: Final = _BLOCK_FRAMES * _FRAME_OCTETS
 _PACKET_OUTGOING: Final = 4
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _PROGRAM: Final = struct.Struct("@HP")
@@ -141,12 +142,15 @@ class Capture:
 
     Args:
         program: instructions (code, jump if true, jump if false, operand) on the packet from its IPv4 header on.
+        waiting: how many packets may wait in the ring.
 
     Raises:
         NotPermitted: without CAP_NET_RAW.
     """
 
-    def __init__(self, program: Sequence[tuple[int, int, int, int]]) -> None:
+    def __init__(self, program: Sequence[tuple[int, int, int, int]], waiting: int = 1 << 18) -> None:
+        blocks = -(-waiting // _BLOCK_FRAMES)
+        self._frames = blocks * _BLOCK_FRAMES
         try:
             # opened for no protocol: nothing comes before the filter stands
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
@@ -160,9 +164,9 @@ class Capture:
         # makes the kernel stamp packets for as long as this socket is open
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
-        ring = _RING.pack(_BLOCK_OCTETS, _BLOCKS, _FRAME_OCTETS, _FRAMES)
+        ring = _RING.pack(_BLOCK_OCTETS, blocks, _FRAME_OCTETS, self._frames)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, ring)
-        self._ring = mmap.mmap(self._socket.fileno(), _BLOCKS * _BLOCK_OCTETS)
+        self._ring = mmap.mmap(self._socket.fileno(), blocks * _BLOCK_OCTETS)
         self._socket.bind(("lo", _ETH_P_ALL))
         self._frame = 0
         self._seen: list[Seen] = []
@@ -186,7 +190,7 @@ class Capture:
             packet = self._ring[start + offset : start + offset + octets]
             self._seen.append(Seen(seconds * _SECOND_NS + nanoseconds, kind == _PACKET_OUTGOING, packet))
             _STATUS.pack_into(self._ring, start, 0)
-            self._frame = (self._frame + 1) % _FRAMES
+            self._frame = (self._frame + 1) % self._frames
 
     def drain_for(self, seconds: float) -> None:
         """Take what comes, for so long: where it is too much to wait in the ring."""
