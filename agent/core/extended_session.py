@@ -187,7 +187,7 @@ class ExtendedSession:
             packet = ReflectorPacket.parse(reply.ljust(BASE_OCTETS, b"\0"))
             tlvs = receive(reply[BASE_OCTETS:], packet.sequence)
         report = self._report
-        report.unanswered.update(tlvs.unrecognised)
+        report.unanswered = report.unanswered.union(tlvs.unrecognised)
         if tlvs.fault is not None:
             report.faults[tlvs.fault] += 1
         told = None

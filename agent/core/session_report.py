@@ -38,7 +38,7 @@ class SessionReport:
     remarked: Counter[tuple[Direction, Marking]] = field(default_factory=Counter)
     timestamping: TimestampInformation | None = None
     direct: DirectMeasurement | None = None
-    unanswered: set[int] = field(default_factory=set)
+    unanswered: frozenset[int] = frozenset()
     faults: Counter[TlvFault] = field(default_factory=Counter)
 
     def document(self) -> dict[str, Any]:

@@ -112,11 +112,15 @@ class TimestampedSocket:
         self._class_message = protocol.class_message(self._dscp << 2) if self._answering else b""
         self.id_message_octets = control.TRANSMIT_ID_OCTETS if self._times.chosen_ids else 0
         self.source_message_at = self.id_message_octets + len(self._class_message)
-        self._outgoing = self.outgoing(self.batch, self.payload_octets)
         self._incoming = IncomingBatch(self.batch, protocol.name_octets, self.payload_octets, CONTROL_OCTETS)
         self._received = memoryview(self._incoming.payload)
         self._fetched = 0
         self._answer = functools.lru_cache(maxsize=256)(protocol.answer)
+
+    @functools.cached_property
+    def _outgoing(self) -> OutgoingBatch:
+        """For `send`; who sends what is prepared has no need of it."""
+        return self.outgoing(self.batch, self.payload_octets)
 
     def outgoing(self, size: int, payload_octets: int) -> OutgoingBatch:
         """Room for datagrams to be sent by `send_loaded`."""

@@ -28,7 +28,8 @@ from agent.probes.destinations import Destinations
 from agent.probes.planned import Plan, PlannedOutlet, Span
 
 _SPARE: Final = 4
-_AWAITED_STAMPS: Final = 1 << 15
+_LEAST_ROOM: Final = 64
+_AWAITED_STAMPS: Final = 1 << 14
 _QUEUED_OCTETS: Final = 2 * 1024
 """What a reply and a transmit time take of a socket's receive buffer, while they wait."""
 _NOTHING: Final[Integers] = np.zeros(0, np.int64)
@@ -123,11 +124,14 @@ class Outlet(PlannedOutlet[_Written]):
     def prepare(self, probes: Probes, due_ns: Integers) -> _Written:
         """Write packets for probes."""
         count = len(due_ns)
-        packets = next((spare for spare in self._spare if len(spare.columns) >= count), None)
-        if packets is None:
-            packets = Packets(self.socket, max(self.socket.batch, 2 * count), self.layout)
-        else:
+        fitting = [spare for spare in self._spare if len(spare.columns) >= count]
+        if fitting:
+            packets = fitting[0]
             self._spare.remove(packets)
+        else:
+            # more is sent now than before: what is spare will not do from here on either
+            self._spare.clear()
+            packets = Packets(self.socket, max(_LEAST_ROOM, 2 * count), self.layout)
         self.write(packets, probes)
         self._destinations.write(packets.prepared.destinations, probes.rows)
         packets.prepared.number(count)

@@ -27,6 +27,9 @@ _MAX_WORDED: Final = 1000
 """So many mistakes of a kind are put into words; more are counted."""
 
 
+_NAMES: Final[dict[frozenset[str], set[str]]] = {}
+
+
 class Settings(BaseModel):
     """The base of every configuration model: unknown keys are refused, values never change.
 
@@ -35,6 +38,11 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Share the names of what was written down with all who have the same: a set of ten takes 700 octets."""
+        names = self.__pydantic_fields_set__
+        object.__setattr__(self, "__pydantic_fields_set__", _NAMES.setdefault(frozenset(names), names))
 
     def problems(self) -> Iterator[tuple[Location, str]]:
         """What is wrong although every value by itself is right: (key path, message).

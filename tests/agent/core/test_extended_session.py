@@ -84,7 +84,7 @@ def test_what_is_asked_is_answered(asked: Extensions, keys: Keys, count: int) ->
         assert (read.told is not None) is asked.follow_up
     report = pair.report
     assert report.faults == {}
-    assert report.unanswered == set()
+    assert report.unanswered == frozenset()
     assert report.remarked == {}
     assert report.timestamping == (HOW if asked.timestamp_information else None)
     assert (report.direct is not None) is asked.direct_measurement
@@ -198,7 +198,7 @@ def test_the_report_names_what_it_can() -> None:
     pair.reflection.timestamping = Timestamping(*[TimestampInformation(2, 1, 200, 2)] * 2)
     pair.session.read(pair.reply(pair.request(0), 0), 4)
     pair.report.faults[TlvFault.INTEGRITY] += 2
-    pair.report.unanswered.add(240)
+    pair.report.unanswered |= {240}
     assert pair.report.document() == {
         "remarked": [{"direction": "forward", "marking": "dscp", "packets": 1}],
         "timestamping": {

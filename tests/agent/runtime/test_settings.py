@@ -246,3 +246,17 @@ def test_round_trip(settings: Network) -> None:
     """What a YAML writer has written is read as the same."""
     text = yaml.safe_dump({"site": settings.site, "lat": settings.lat}, allow_unicode=True)
     assert parse(text, Network, "f") == settings
+
+
+def test_names_of_what_was_written_down_are_shared() -> None:
+    """A thousand entries with the same keys know which those are, and remember them once; a changed copy its own."""
+
+    class Named(Settings):
+        name: str
+        size: int = 1
+
+    first, second = (Named(name=name) for name in "ab")
+    assert first.model_fields_set is second.model_fields_set
+    assert first.model_fields_set == {"name"}
+    assert first.model_copy(update={"size": 2}).model_fields_set == {"name", "size"}
+    assert second.model_fields_set == {"name"}
