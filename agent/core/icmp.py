@@ -24,6 +24,7 @@
 
 The checksum is the complement of a one's complement sum, in which the timestamp and its complement add up to nothing
 (RFC 1624, section 2: -0). So it is computed before the timestamp is known, for all packets of a plan at once.
+icmplib, which opens the sockets (`agent.net.echo_socket`), builds a packet only as it sends it, one at a time.
 """
 
 from __future__ import annotations
