@@ -188,7 +188,8 @@ class Streams:
 
     def give_back(self, row: int) -> None:
         """A probe that was taken was not sent: the row is still to be sent to once more, unless it was stopped."""
-        self.remaining[row] += int(self._open[row])
+        # what has been set anew meanwhile owes nothing of before, least of all one more than for ever
+        self.remaining[row] += int(self._open[row] and self.remaining[row] < _FOR_EVER)
 
     def take(self, now_ns: int, until_ns: int) -> Due:
         """Take what is due before `until_ns`, which is after `now_ns`; of what has passed by then see above."""

@@ -159,6 +159,17 @@ def test_what_was_not_sent_is_due_once_more() -> None:
     assert made.take(100, 200).times_ns.tolist() == [100]
 
 
+def test_for_ever_is_not_exceeded() -> None:
+    """A probe of before that is given back after its endless stream was set anew does not end the stream."""
+    made = Streams(1)
+    made.set([0], [PERIODIC], [10], [0])
+    made.take(0, 20)
+    made.set([0], [PERIODIC], [10], [100])
+    made.give_back(0)
+    made.give_back(0)
+    assert made.take(100, 130).times_ns.tolist() == [100, 110, 120]
+
+
 def test_rows_can_be_set_anew() -> None:
     """A row goes on under another interval from another time on; rows in between that were never set are never due."""
     made = Streams(1)
