@@ -78,6 +78,7 @@ class FaultWatch:
         if now_ns - self._began_ns > self._refined_ns:
             self._before = {}
         keys = [self._key(finding) for finding in located.findings]
+        found = set(keys)
         order = np.argsort(located.of_path, kind="stable")
         bounds = np.searchsorted(located.of_path[order], np.arange(len(keys) + 1))
         after: dict[_Key, Fault] = {}
@@ -87,7 +88,7 @@ class FaultWatch:
             known = after.get(key) or replace(
                 self._standing.get(key)
                 or self._before.get(key)
-                or self._refined(key, paths, set(keys), now_ns),
+                or self._refined(key, paths, found, now_ns),
                 paths=0,
                 witnesses=0,
             )
