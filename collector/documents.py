@@ -146,6 +146,7 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
             "seconds": seconds(judgement.maintenance_ns),
             "counts": _counts(judgement.maintenance_counts),
         },
+        "unavailable_seconds": seconds(judgement.unavailable_ns),
         "error_budget_remaining_ratio": judgement.budget_remaining,
         "burn_rates": {
             format_duration(span_ns): rate for span_ns, rate in sorted(judgement.burn_rates.items())

@@ -47,7 +47,11 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         evidence: Evidence
         # of a budget the longest window is that of the slowest burn
         spans = windows_of(objective.window) if objective.measure is Measure.BUDGET else [objective.window]
-        over = {window: await windows.observe(window, ends_ns, now_ns) for window in spans}
+        # a delay is that of available time, which other objectives ask for
+        available = objective.measure in (Measure.DELAY, Measure.DELAY_VARIATION)
+        over = {
+            window: await windows.observe(window, ends_ns, now_ns, available=available) for window in spans
+        }
         observed = over[spans[-1]]
         if objective.measure is Measure.BUDGET:
             evidence = burn(question, over)
@@ -58,7 +62,7 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
             relevant = others if objective.measure is Measure.DELAY else {}
             before = None
             if objective.window.longest_ns < _HISTORY.longest_ns:
-                before = await windows.observe(_HISTORY, ends_ns, now_ns)
+                before = await windows.observe(_HISTORY, ends_ns, now_ns, available=available)
             evidence = judge(question, observed, before, _counted_otherwise(plan, question, relevant))
         if objective.measure in SHARES:
             elapsed = (observed.end_ns - observed.begin_ns) / objective.window.length_ns(now_ns)

@@ -58,18 +58,30 @@ class Outages:
         known = self._known.get((window, rule))
         if known is not None and known[0] is observed:
             return known[1]
+        found = np.zeros(len(observed.begin_ns), np.int64)
         first, stop = minute_of(window.begin_ns(now_ns)) + 1, minute_of(now_ns) + 1
+        for row, spans in (await self.spans(first, stop, rule)).items():
+            found[row] = sum(ended - begun for begun, ended in spans) // rule.interval_minutes
+        self._known[window, rule] = observed, found
+        return found
+
+    async def spans(self, first: int, stop: int, rule: AvailabilityRule) -> dict[int, list[tuple[int, int]]]:
+        """The minutes in which paths were unavailable, [from, to), by row, of those of [first, stop).
+
+        What is maintenance neither begins such time nor goes on with it.
+        """
         rows, numbers = self._numbered()
         row_of = dict(zip(numbers.tolist(), rows.tolist(), strict=True))
         maintained = self._maintained(first * MINUTE_NS, stop * MINUTE_NS)
-        found = np.zeros(len(observed.begin_ns), np.int64)
+        found: dict[int, list[tuple[int, int]]] = {}
+        length = rule.interval_minutes
         for number, high in (await self._high_loss(rule, first, stop, numbers)).items():
             row = row_of[number]
             for begun, ended in maintained.get(row, ()):
-                minutes = high * rule.interval_minutes
-                high = high[(minutes + rule.interval_minutes <= begun) | (minutes >= ended)]
-            found[row] = sum(ended - begun for begun, ended in unavailable(rule, high))
-        self._known[window, rule] = observed, found
+                high = high[(high * length + length <= begun) | (high * length >= ended)]
+            whole = [(begun * length, ended * length) for begun, ended in unavailable(rule, high)]
+            if spans := without(whole, maintained.get(row, ())):
+                found[row] = spans
         return found
 
     async def _high_loss(
@@ -123,3 +135,16 @@ def _round_trips(rows: Sums | Minutes) -> tuple[Integers, Integers]:
     """Those that were lost, and all of them (n,)."""
     outcomes = by_direction(rows.counts)[:, _ROUND_TRIP, : len(Outcome)]
     return outcomes[:, Outcome.LOST] + outcomes[:, Outcome.UNATTRIBUTED], outcomes.sum(axis=1)
+
+
+def without(spans: Sequence[tuple[int, int]], taken: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What is left of spans, [from, to), where others are taken out."""
+    left = list(spans)
+    for begun, ended in taken:
+        left = [
+            part
+            for first, stop in left
+            for part in ((first, min(stop, begun)), (max(first, ended), stop))
+            if part[0] < part[1]
+        ]
+    return left

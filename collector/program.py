@@ -204,6 +204,7 @@ class Collector:
             promised,
             plan.facts,
             lambda: maintenance.calendar,
+            plan.rules,
         )
         known = [watch.open.fault for watch in self.state.watches.values() if watch.open is not None]
         diagnosis = Diagnosis(

@@ -7,7 +7,8 @@ length, ten minutes at most, it may lag behind, and says so by where it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from collector.ledger.sums import Totals, block_products, totals
 from collector.outages import Outages
 from collector.sla.effective import block_minutes
 from collector.sla.maintenance import MaintenanceCalendar, touched_minutes
+from collector.sla.objective import AvailabilityRule
 from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.selector import PathFacts
 from collector.sla.verdict import PathKey
@@ -48,6 +50,7 @@ class Windows:
         promised: the limits that each of them is held against.
         facts: what selectors ask of each of them.
         calendar: gives the maintenance windows as they are now; another calendar where they have changed.
+        rules: when each of them is unavailable; none: nobody asks.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Windows:
         promised: Sequence[Mapping[Direction, Limit]],
         facts: Sequence[PathFacts],
         calendar: Callable[[], MaintenanceCalendar],
+        rules: Sequence[AvailabilityRule | None] = (),
     ) -> None:
         self._ledger = ledger
         self._numbers = numbers
@@ -70,27 +74,35 @@ class Windows:
         self._facts = facts
         self._calendar = calendar
         self.outages = Outages(ledger, lambda: self._numbered()[:2], self._maintained)
-        self._known: dict[Window, tuple[int, MaintenanceCalendar, Observation]] = {}
+        self._rules = rules
+        self._known: dict[tuple[Window, bool], tuple[int, MaintenanceCalendar, Observation]] = {}
 
-    async def observe(self, window: Window, ends_ns: Integers, now_ns: int) -> Observation:
+    async def observe(
+        self, window: Window, ends_ns: Integers, now_ns: int, *, available: bool = False
+    ) -> Observation:
         """What was counted in a window up to now.
 
         Args:
             window: how far back.
             ends_ns: where it ends of each path (n,): with its last reading, or now where its agent is silent.
             now_ns: Unix wall time.
+            available: whether unavailable time is left out, of windows that are long enough to tell it.
         """
         span = window.span
         if not isinstance(span, Calendar) and span < SHORTEST_OF_MINUTES_NS:
             return self._lately(ends_ns - span, ends_ns, now_ns)
         begin_ns = window.begin_ns(now_ns)
         kept_ns = min(_LONGEST_LAG_NS, (now_ns - begin_ns) // _PARTS)
-        known = self._known.get(window)
+        rules = {rule for rule in self._rules if rule is not None and rule.told_by(window.longest_ns)}
+        key = window, available and bool(rules)
+        known = self._known.get(key)
         calendar = self._calendar()
         if known is not None and 0 <= now_ns - known[0] < kept_ns and known[1] is calendar:
             return known[2]
-        observed = await self._of_minutes(minute_of(begin_ns) + 1, minute_of(now_ns) + 1, ends_ns)
-        self._known[window] = now_ns, calendar, observed
+        minutes = minute_of(begin_ns) + 1, minute_of(now_ns) + 1
+        spent = await self._unavailable(*minutes, rules) if key[1] else {}
+        observed = await self._of_minutes(*minutes, ends_ns, spent)
+        self._known[key] = now_ns, calendar, observed
         return observed
 
     def _lately(self, begins_ns: Integers, ends_ns: Integers, now_ns: int) -> Observation:
@@ -106,17 +118,34 @@ class Windows:
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
         return self._observed(rows, found, left_out.outcomes, out_ms, [], begins_ns, ends_ns)
 
-    async def _of_minutes(self, first: int, stop: int, ends_ns: Integers) -> Observation:
+    async def _unavailable(
+        self, first: int, stop: int, rules: Collection[AvailabilityRule]
+    ) -> dict[int, list[tuple[int, int]]]:
+        """The minutes in which paths were unavailable, [from, to), by row, each by its own rule."""
+        return {
+            row: spans
+            for rule in rules
+            for row, spans in (await self.outages.spans(first, stop, rule)).items()
+            if self._rules[row] == rule
+        }
+
+    async def _of_minutes(
+        self, first: int, stop: int, ends_ns: Integers, spent: Mapping[int, Sequence[tuple[int, int]]]
+    ) -> Observation:
         rows, numbers, promised = self._numbered()
         shortest, *longer = block_minutes(stop - first)
         span = longer[0] if longer else shortest
         out = self._maintained(first * MINUTE_NS, stop * MINUTE_NS)
-        without = [
-            LeftOut(int(number), *minutes)
-            for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)
-            for minutes in out.get(row, ())
-        ]
-        parts, left_out = await self._ledger.parts(first, stop, span, numbers.tolist(), without)
+        of_row = dict(zip(rows.tolist(), numbers.tolist(), strict=True))
+        without, unavailable = (
+            [LeftOut(of_row[row], *span) for row in some if row in of_row for span in some[row]]
+            for some in (out, spent)
+        )
+        asked = first, stop, span, numbers.tolist()
+        parts, left_out = await self._ledger.parts(*asked, [*without, *unavailable])
+        if unavailable:
+            # what is told of beside the verdict is maintenance alone
+            left_out = await self._ledger.left_out(first, stop, span, without)
         limits = self._numbers.limits
         found = totals(parts.starting(first).merged(), numbers, limits, promised)
         products = [
@@ -127,7 +156,8 @@ class Windows:
         ends_ns = np.maximum(ends_ns, begins_ns)
         lost = totals(left_out.starting(first).merged(), numbers, limits, promised).outcomes
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        return self._observed(rows, found, lost, out_ms, products, begins_ns, ends_ns)
+        observed = self._observed(rows, found, lost, out_ms, products, begins_ns, ends_ns)
+        return replace(observed, unavailable_ms=_overlap_ms(spent, begins_ns, ends_ns))
 
     def _maintained(self, begin_ns: int, end_ns: int) -> dict[int, list[tuple[int, int]]]:
         """The minutes of maintenance, [from, to), of those paths that have any of that time, by their row."""

@@ -14,7 +14,7 @@ from collector.fleet.maintenance import SelectorSettings
 from collector.fleet.names import Identifier
 from collector.sla.confidence import clean_packets_needed
 from collector.sla.measure import Measure
-from collector.sla.objective import AvailabilityRule, Objective
+from collector.sla.objective import FEWEST_INTERVALS, AvailabilityRule, Objective
 from collector.sla.window import Calendar, Window
 
 _WINDOWS: Final = "a duration such as 5m or 30d, or day or month (of the calendar in Asia/Shanghai)"
@@ -36,7 +36,6 @@ _OF_SOME: Final = (
     "consecutive",
 )
 _MINUTE_NS: Final = parse_duration("1m")
-_FEWEST_INTERVALS: Final = 10
 
 
 def parse_window(value: Any) -> Window:
@@ -153,8 +152,8 @@ class ObjectiveSettings(SelectorSettings):
                 ("interval",),
                 f"{format_duration(interval)} is no whole number of minutes that divides an hour",
             )
-        if self.window.longest_ns < _FEWEST_INTERVALS * interval:
-            shortest = format_duration(_FEWEST_INTERVALS * interval)
+        if self.window.longest_ns < FEWEST_INTERVALS * interval:
+            shortest = format_duration(FEWEST_INTERVALS * interval)
             yield (
                 ("window",),
                 f"{format_window(self.window)} is too short for availability: at least {shortest}",

@@ -28,7 +28,7 @@ from collector.sla.breach import BreachKey, Hysteresis
 from collector.sla.budget import budget_id, rules_of
 from collector.sla.judge import Question
 from collector.sla.measure import SHARES, Measure
-from collector.sla.objective import Objective, Target
+from collector.sla.objective import AvailabilityRule, Objective, Target
 from collector.sla.selector import PathFacts
 from collector.sla.verdict import PathKey
 
@@ -50,6 +50,7 @@ class Plan:
         promised: the limits that each path is held against, by direction.
         questions: what is judged, objective by objective.
         hysteresis: of each objective.
+        rules: when each path is unavailable, by the first objective that asks for it; None: nobody does.
     """
 
     version: str
@@ -62,6 +63,7 @@ class Plan:
     promised: Mapping[PathKey, Mapping[Direction, Limit]]
     questions: Sequence[Question]
     hysteresis: Mapping[str, Hysteresis]
+    rules: Sequence[AvailabilityRule | None]
 
     @functools.cached_property
     def sources(self) -> Sequence[str]:
@@ -112,7 +114,16 @@ def compile_plan(fleet: FleetSettings) -> Plan:
             for objective in fleet.objectives
         }
         | {budget.objective.id: _OF_BUDGETS for budget in budgets},
+        rules=_rules(len(keys), questions),
     )
+
+
+def _rules(paths: int, questions: Sequence[Question]) -> list[AvailabilityRule | None]:
+    found: list[AvailabilityRule | None] = [None] * paths
+    for question in questions:
+        for row in question.rows.tolist() if question.objective.availability else ():
+            found[row] = found[row] or question.objective.availability
+    return found
 
 
 def agent_config(fleet: FleetSettings, site: SiteSettings) -> dict[str, Any]:

@@ -86,9 +86,7 @@ class FaultWatch:
             paths = order[bounds[number] : bounds[number + 1]]
             # a target may be down for several kinds of packets
             known = after.get(key) or replace(
-                self._standing.get(key)
-                or self._before.get(key)
-                or self._refined(key, paths, found, now_ns),
+                self._standing.get(key) or self._before.get(key) or self._refined(key, paths, found, now_ns),
                 paths=0,
                 witnesses=0,
             )

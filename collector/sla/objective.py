@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agent.core.outcome import Direction, Limit
 from collector.sla.measure import Measure
 from collector.sla.verdict import PathKey
 from collector.sla.window import Window
+
+FEWEST_INTERVALS: Final = 10
+"""So many intervals a window must hold for its availability to be asked for."""
+
+_MINUTE_NS: Final = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,10 @@ class AvailabilityRule:
     interval_minutes: int
     loss: float
     consecutive: int
+
+    def told_by(self, window_ns: int) -> bool:
+        """Whether a window (ns) is long enough to tell unavailable time from available one."""
+        return window_ns >= FEWEST_INTERVALS * self.interval_minutes * _MINUTE_NS
 
 
 @dataclass(frozen=True, slots=True)

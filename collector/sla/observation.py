@@ -32,6 +32,7 @@ class Observation:
         left_out: packets of that time (n, directions, outcomes).
         products: sums over blocks of time of the products of outcomes (n, directions, outcomes, outcomes), of each
             length of blocks that is looked at; none where the window is not made of minutes.
+        unavailable_ms: how much of it was unavailable, and stands in no other figure (n,); None: nobody has asked.
     """
 
     begin_ns: Integers
@@ -43,9 +44,11 @@ class Observation:
     left_out_ms: Integers
     left_out: Integers
     products: Sequence[Integers]
+    unavailable_ms: Integers | None = None
 
     def coverage(self) -> NDArray[np.float64]:
         """The share of each path's window, less what is left out, that was observed, by direction, 0 to 1."""
-        length_ms = np.maximum(1, (self.end_ns - self.begin_ns) // _MS_NS - self.left_out_ms)
+        out_ms = self.left_out_ms if self.unavailable_ms is None else self.left_out_ms + self.unavailable_ms
+        length_ms = np.maximum(1, (self.end_ns - self.begin_ns) // _MS_NS - out_ms)
         share: NDArray[np.float64] = np.minimum(1.0, self.covered_ms / length_ms[:, None])
         return share

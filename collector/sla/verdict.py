@@ -100,6 +100,8 @@ class Judgement:
             other figures are without them.
         burn_rates: how fast an error budget is being spent, by length of window (ns), where that is the measure.
         fault: what is known to be broken of this path, where something is.
+        unavailable_ns: how much of the window was unavailable, and is judged by an objective of its own: all other
+            figures are without it.
     """
 
     path: PathKey
@@ -130,6 +132,7 @@ class Judgement:
     maintenance_ns: int = 0
     maintenance_counts: Mapping[Outcome, int] = field(default_factory=dict)
     fault: Fault | None = None
+    unavailable_ns: int = 0
 
     @property
     def packets(self) -> int:

@@ -18,6 +18,7 @@ from collector.sla.fault_watch import Standing
 from collector.sla.fault_words import describe
 from collector.sla.faults import FaultKind
 from collector.sla.judge import Evidence, Flags, Floats, Question
+from collector.sla.names import duration_name
 from collector.sla.objective import Target
 from collector.sla.observation import DIRECTIONS, Observation
 from collector.sla.reasons import AgentFacts, Figures, explain
@@ -86,6 +87,7 @@ class Answer:
         )
         verdict = Verdict(int(evidence.codes[index]))
         fault = self._fault(row, verdict)
+        unavailable_ns = 0 if observed.unavailable_ms is None else int(observed.unavailable_ms[row]) * _MS_NS
         delays = tuple(observed.delays[row, place].tolist())
         facts = self._facts(target.path)
         agent = facts._replace(round_trips=tuple(observed.delays[row, _ROUND_TRIP].tolist()))
@@ -94,7 +96,7 @@ class Answer:
             direction=target.direction,
             objective=objective.id,
             verdict=verdict,
-            reason=self._reason(index, target, figures, agent, fault),
+            reason=_beside(self._reason(index, target, figures, agent, fault), unavailable_ns),
             limit=target.limit,
             floor_ns=target.floor_ns,
             percentile=objective.percentile,
@@ -118,6 +120,7 @@ class Answer:
             maintenance_ns=int(observed.left_out_ms[row]) * _MS_NS,
             maintenance_counts=dict(zip(Outcome, observed.left_out[row, place].tolist(), strict=True)),
             fault=fault,
+            unavailable_ns=unavailable_ns,
         )
 
     def _fault(self, row: int, verdict: Verdict) -> Fault | None:
@@ -141,6 +144,18 @@ class Answer:
             return reason
         known = describe(fault)
         return Reason(reason.code, f"{reason.zh}。故障：{known.zh}", f"{reason.en}. Fault: {known.en}")
+
+
+def _beside(reason: Reason, unavailable_ns: int) -> Reason:
+    """A reason that says how much of the window is judged elsewhere."""
+    if not unavailable_ns:
+        return reason
+    length = duration_name(unavailable_ns)
+    return Reason(
+        reason.code,
+        f"{reason.zh}。另有 {length.zh} 不可用，由可用性目标判定",
+        f"{reason.en}. Another {length.en} were unavailable, which the availability objective judges",
+    )
 
 
 class Verdicts(Sequence[Judgement]):

@@ -323,18 +323,21 @@ class Ledger:
         sums = Sums.joined(found).merged()
         if wanted is not None:
             sums = sums.take(np.isin(sums.path, wanted))
-        left_out = await self._left_out(without, tiles, max(1, span))
+        left_out = await self.left_out(from_minute, to_minute, span, without)
         if not len(left_out):
             return sums, left_out
         return Sums.joined([sums, left_out.negated()]).merged(), left_out
 
-    async def _left_out(self, without: Sequence[LeftOut], tiles: blocks.Tiles, span: int) -> Sums:
-        """The sums of minutes that are left out, as parts of the sums that they are in."""
+    async def left_out(self, from_minute: int, to_minute: int, span: int, without: Sequence[LeftOut]) -> Sums:
+        """The sums of minutes that are left out, as parts of the sums that `parts` would have them in."""
+        tiles = blocks.Tiles.of(from_minute, to_minute)
         found: list[Minutes] = []
         for first, stop in sorted({(one.from_minute, one.to_minute) for one in without}):
             paths = [one.path for one in without if (one.from_minute, one.to_minute) == (first, stop)]
             found.append(await self.minutes(first, stop, paths))
-        return Sums.of(Minutes.joined(found).merged(), 1).within(lambda minute: tiles.part_of(minute, span))
+        return Sums.of(Minutes.joined(found).merged(), 1).within(
+            lambda minute: tiles.part_of(minute, max(1, span))
+        )
 
     def _agents_of(self, paths: Integers | None) -> list[Sequence[int]]:
         """The agents that may have counted these paths, some at a time."""

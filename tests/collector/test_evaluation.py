@@ -63,6 +63,7 @@ class Life:
             promised,
             self.plan.facts,
             lambda: self.calendar,
+            self.plan.rules,
         )
         self._read: Reading | None = None
 
@@ -358,3 +359,35 @@ async def test_unavailable_time_is_found_in_the_ledger(store: Store) -> None:
     later_ns = NOW_NS + 10 * MINUTE_NS
     life.state.sources["wuhan"] = replace(UP, seen_ns=later_ns)
     assert (await judged(later_ns)).violation_lower == 16 / MINUTES
+
+
+async def test_a_delay_is_judged_in_available_time_only(store: Store) -> None:
+    """An outage of eleven minutes breaks no promise of a delay over two hours, which says so; a loss over the same time
+    is one all the same, and five minutes are too short to tell an outage from anything else."""
+    text = changed(
+        "{id: hourly, percentile: 99, window: 1h, tiers: [hub], min_coverage: 0.9}",
+        """{id: available, measure: availability, availability: 99, consecutive: 3, window: 1d, tiers: [hub]}
+  - {id: delay, percentile: 99, window: 2h, tiers: [hub]}
+  - {id: loss, measure: loss, loss_ratio: 0.01, window: 2h, tiers: [hub]}""",
+    )
+    life = Life(store, text)
+    first = NOW_NS // MINUTE_NS - 120
+    await life.count_minutes(
+        first, [600 if 60 <= minute < 71 or minute >= 118 else 0 for minute in range(120)]
+    )
+    life.calendar = maintenance((first + 65) * MINUTE_NS, (first + 67) * MINUTE_NS, tiers={"hub"})
+    verdicts = await evaluate(life.plan, life.windows, life.state, NOW_NS)
+    judged = {
+        one.objective: one for one in verdicts if one.path == HUB and one.direction is Direction.FORWARD
+    }
+    delay, loss, short = judged["delay"], judged["loss"], judged["detection"]
+    assert (delay.unavailable_ns, delay.maintenance_ns) == (9 * MINUTE_NS, 2 * MINUTE_NS)
+    assert delay.counts[Outcome.LOST] == 2 * 600
+    assert delay.packets == (120 - 11) * 600
+    assert delay.maintenance_counts[Outcome.LOST] == 2 * 600
+    assert delay.coverage == 1
+    assert delay.reason.en.endswith(
+        ". Another 9 min were unavailable, which the availability objective judges"
+    )
+    assert (loss.unavailable_ns, loss.counts[Outcome.LOST]) == (0, 11 * 600)
+    assert (short.unavailable_ns, short.counts[Outcome.LOST]) == (0, 2 * 600)
