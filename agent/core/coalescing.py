@@ -14,7 +14,7 @@ PERIOD_NS: Final = 1_000_000
 
 _SPAN_NS: Final = 4_000_000
 _MANY: Final = 16
-"""In one span, 4,000 a second: then half a period is what being woken for each of them would take."""
+"""In one span, 4,000 a second: to be woken for each costs more than to look a thousand times."""
 _FEW: Final = 8
 
 

@@ -15,11 +15,10 @@ number tests that the right stamp was put to the right packet. T1 is the driver'
 readings of the clock on one way out: between them lies what the tap and the driver do, half a microsecond and more
 where caches are cold. A T1 between L and A is right as far as anybody can tell; the number nevertheless takes L for the
 truth, so it is the most that the error can be, with the instrument's own disturbance in it: two thirds of it pass
-before the driver is called (PROFILE.md). The least that it can be,
-how far the reported delay lies outside of 0 .. A - L, is given in the note as *proven*: so it is where the kernel's T1
-was not used and user space's stands in for it. T3 is what the reflector wrote
-into the packet: where that is a user-space time, all that passes until the packet leaves is error of the reverse
-delay, and shows.
+before the driver is called (PROFILE.md). The least that it can be, how far the reported delay lies outside of
+0 .. A - L, is given in the note as *proven*: so it is where the kernel's T1 was not used and user space's stands in for
+it. T3 is what the reflector wrote into the packet, unless the next reply tells better: where that is a user-space time,
+all that passes until the packet leaves is error of the reverse delay, and shows.
 
 The agent also states how far its one-way delays may be off. How often the truth lay further away than that is a row
 of its own; for it the clocks are declared exact to 1 µs, as they are: both are this host's.
