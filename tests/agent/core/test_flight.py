@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core import flight
@@ -50,7 +50,6 @@ def measured(
     )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 100)), max_size=9), max_size=30),
     st.integers(0, 100),

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.ledger import SENT, PathLedger, Promise
@@ -38,7 +38,6 @@ def counts(ledger: PathLedger) -> dict[str, list[int]]:
     return {direction.value: counted.outcomes for direction, counted in ledger.directions()}
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 2**32),
     legs,
@@ -434,7 +433,6 @@ def test_sequence_numbers_wrap() -> None:
     assert ledger.sent == 10
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), legs, legs, st.sampled_from(ReflectorMode), st.sampled_from([3 * MS, 35 * MS]))
 def test_batches_count_what_single_packets_count(
     seed: int, forward: Leg, reverse: Leg, mode: ReflectorMode, drain_ns: int

@@ -436,7 +436,7 @@ class FakeRaw:
         self.version = version
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([4, 6]), st.binary(max_size=44), st.data())
 def test_errors_are_read_or_passed_by(version: int, payload: bytes, data: st.DataObject) -> None:
     """An error cut or changed anywhere is read as one, or is none; never an exception."""

@@ -203,7 +203,7 @@ octets = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.lists(octets, min_size=1, max_size=12), st.booleans(), st.randoms(use_true_random=False))
 async def test_nothing_is_lost_and_nobody_lets_himself_in(
     stage: Stage, asked: list[bytes], listed: bool, rng: random.Random

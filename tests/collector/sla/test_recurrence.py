@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.sla.recurrence import rule_problem, times
@@ -72,7 +72,6 @@ def test_a_rule_that_cannot_be_meant_is_refused(rule: str, said: str) -> None:
     assert said in problem
 
 
-@settings(deadline=None)
 @given(st.text("FREQ=DAILYWKMONTH;:BYSPUNU-+0123456789,\n ", max_size=60), st.integers(0, 4 * 10**18))
 def test_whatever_is_written_is_judged(text: str, first_ns: int) -> None:
     """Never with an exception, and never for long."""
@@ -88,7 +87,6 @@ def test_every_nth_day_is_what_arithmetic_says(every: int, first: int, length: i
     assert list(times(f"FREQ=DAILY;INTERVAL={every}", start, begin, end)) == expected
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["DAILY", "WEEKLY"]),
     st.integers(1, 5),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.outcome import Limit, Operator
@@ -181,7 +181,6 @@ TEXT = agent().exposition()
 LAYOUT = learned(TEXT)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_damage_is_never_read_as_something_else(data: st.DataObject) -> None:
     """Lines dropped, cut, doubled or swapped: by the old layout, or one that is learned from the damage."""

@@ -197,7 +197,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_the_audit_replays_to_the_windows(
     steps: list[tuple[Any, ...]], tmp_path_factory: pytest.TempPathFactory

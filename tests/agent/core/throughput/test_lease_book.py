@@ -505,5 +505,5 @@ class LeasesInAnyOrder(RuleBasedStateMachine):
             assert self.book.octets_left(peer, self.unix_ns) == left
 
 
-LeasesInAnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+LeasesInAnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestLeasesInAnyOrder = LeasesInAnyOrder.TestCase
