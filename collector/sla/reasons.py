@@ -50,6 +50,7 @@ class Figures:
         counts: packets by `Outcome`, indexed by it.
         trials, surely, possibly, least, most, coverage: as of `collector.sla.judge.Evidence`.
         maintained: whether all of the window is maintenance.
+        unavailable: whether all of it that is not maintenance was unavailable.
         exact: whether the trials are all there is, and no sample: bounds are the shares themselves.
     """
 
@@ -61,6 +62,7 @@ class Figures:
     most: float
     coverage: float
     maintained: bool = False
+    unavailable: bool = False
     exact: bool = False
 
     @property
@@ -182,6 +184,12 @@ def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
             "in_maintenance",
             "整个时间窗都在维护期内，好坏一概不计",
             "all of the window is maintenance: good and bad alike are left out",
+        )
+    if figures.unavailable:
+        return Reason(
+            "no_available_time",
+            "整个时间窗都不可用，没有可判定时延的时间",
+            "all of the window is unavailable: there is no time in which a delay could be judged",
         )
     if not agent.up:
         return Reason(

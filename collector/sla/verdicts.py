@@ -72,6 +72,8 @@ class Answer:
         row, place = int(self.question.rows[index]), int(self.question.places[index])
         counts = tuple(observed.outcomes[row, place].tolist())
         trials = int(evidence.trials[index])
+        length_ns = int(observed.end_ns[row] - observed.begin_ns[row])
+        unavailable_ns = 0 if observed.unavailable_ms is None else int(observed.unavailable_ms[row]) * _MS_NS
         figures = Figures(
             counts,
             trials,
@@ -80,14 +82,12 @@ class Answer:
             float(evidence.least[index]),
             float(evidence.most[index]),
             float(evidence.coverage[index]),
-            maintained=bool(
-                observed.end_ns[row] - observed.begin_ns[row] <= observed.left_out_ms[row] * _MS_NS
-            ),
+            maintained=length_ns <= int(observed.left_out_ms[row]) * _MS_NS,
+            unavailable=length_ns <= int(observed.left_out_ms[row]) * _MS_NS + unavailable_ns,
             exact=isinstance(evidence, Counted),
         )
         verdict = Verdict(int(evidence.codes[index]))
         fault = self._fault(row, verdict)
-        unavailable_ns = 0 if observed.unavailable_ms is None else int(observed.unavailable_ms[row]) * _MS_NS
         delays = tuple(observed.delays[row, place].tolist())
         facts = self._facts(target.path)
         agent = facts._replace(round_trips=tuple(observed.delays[row, _ROUND_TRIP].tolist()))

@@ -391,3 +391,18 @@ async def test_a_delay_is_judged_in_available_time_only(store: Store) -> None:
     )
     assert (loss.unavailable_ns, loss.counts[Outcome.LOST]) == (0, 11 * 600)
     assert (short.unavailable_ns, short.counts[Outcome.LOST]) == (0, 2 * 600)
+
+
+async def test_a_window_of_nothing_but_outage_has_no_delay_to_judge(store: Store) -> None:
+    """And says so: that is what the availability objective fails for."""
+    text = changed(
+        "{id: hourly, percentile: 99, window: 1h, tiers: [hub], min_coverage: 0.9}",
+        """{id: available, measure: availability, availability: 99, window: 2h, tiers: [hub]}
+  - {id: delay, percentile: 99, window: 2h, tiers: [hub]}""",
+    )
+    life = Life(store, text)
+    await life.count_minutes(NOW_NS // MINUTE_NS - 120, [600] * 120)
+    verdicts = await evaluate(life.plan, life.windows, life.state, NOW_NS)
+    said = {one.objective: (one.verdict, one.reason.code) for one in verdicts if one.path == HUB}
+    assert said["delay"] == (Verdict.NO_DATA, "no_available_time")
+    assert said["available"] == (Verdict.FAIL, "unavailable")
