@@ -17,10 +17,13 @@ from typing import Final
 from tests.bench import (
     accuracy,
     agent_cost,
+    evaluation,
     exposition,
     false_loss,
+    fleet,
     footprint,
     growth,
+    ingestion,
     ledger_disk,
     ledger_read,
     reflector,
@@ -38,6 +41,9 @@ BENCHES: Final[dict[str, Callable[[float], list[Row]]]] = {
     "reflector": reflector.run,
     "ledger-disk": ledger_disk.run,
     "ledger-read": ledger_read.run,
+    "ingestion": ingestion.run,
+    "evaluation": evaluation.run,
+    "fleet": fleet.run,
 }
 
 

@@ -15,10 +15,13 @@ from agent.core.interval import UNKNOWN_NS
 from tests.bench import (
     accuracy,
     agent_cost,
+    evaluation,
     exposition,
     false_loss,
+    fleet,
     footprint,
     growth,
+    ingestion,
     ledger_disk,
     ledger_read,
 )
@@ -129,6 +132,27 @@ def test_ledger_read() -> None:
     _assert_well_formed(rows)
     assert len(rows) == 5
     assert all(row.value > 0 for row in rows)
+
+
+def test_ingestion() -> None:
+    """The bench of scrapes gives a row for each number of paths, and a bar for the largest."""
+    rows = ingestion.run(0.1, (2, 5))
+    _assert_well_formed(rows)
+    assert [row.bar for row in rows] == [None, 50]
+
+
+def test_evaluation() -> None:
+    """The bench of evaluations gives a row for each number of paths, and a bar for the largest."""
+    rows = evaluation.run(0.1, (20, 200))
+    _assert_well_formed(rows)
+    assert [row.bar for row in rows] == [None, 1]
+
+
+def test_fleet() -> None:
+    """The simulated fleet is scraped by the real collector, whose ledger has what the fleet has counted."""
+    rows = fleet.run(0.1, ((3, 4),), interval_s=0.5)
+    _assert_well_formed(rows)
+    assert len(rows) == 4
 
 
 def _request(at_ns: int, ssid: int = _SESSION) -> Seen:
