@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Final, overload
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from collector.sla.fault_watch import Standing
 from collector.sla.fault_words import describe
 from collector.sla.faults import FaultKind
 from collector.sla.judge import Evidence, Flags, Floats, Question
+from collector.sla.measure import Measure
 from collector.sla.names import duration_name
 from collector.sla.objective import Target
 from collector.sla.observation import DIRECTIONS, Observation
@@ -28,6 +29,21 @@ _MS_NS: Final = 1_000_000
 _ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
 Facts = Callable[[PathKey], AgentFacts]
 OtherLimits = Mapping[tuple[PathKey, Direction], Limit]
+
+
+class Shown(NamedTuple):
+    """What is shown of a verdict among very many: as of `Judgement`, without what takes long to put together."""
+
+    path: PathKey
+    direction: Direction
+    objective: str
+    measure: Measure
+    verdict: Verdict
+    coverage: float
+    bound_lower: float | None
+    bound_upper: float | None
+    budget_remaining: float | None
+    burn_rates: Mapping[int, float]
 
 
 class Answer:
@@ -64,6 +80,36 @@ class Answer:
 
     def __len__(self) -> int:
         return len(self.question.targets)
+
+    def shown(self) -> Iterator[Shown]:
+        """All of them in short, from arrays."""
+        objective, evidence = self.question.objective, self.evidence
+        nothing = [None] * len(self)
+        known = (evidence.trials > 0).tolist()
+        columns = (
+            self.question.targets,
+            evidence.codes.tolist(),
+            evidence.coverage.tolist(),
+            known,
+            evidence.lower().tolist(),
+            evidence.upper().tolist(),
+            nothing if self.remaining is None else self.remaining.tolist(),
+        )
+        for index, (target, code, coverage, told, lower, upper, left) in enumerate(
+            zip(*columns, strict=True)
+        ):
+            yield Shown(
+                target.path,
+                target.direction,
+                objective.id,
+                objective.measure,
+                Verdict(code),
+                coverage,
+                lower if told else None,
+                upper if told else None,
+                left,
+                burn_rates_of(evidence, index),
+            )
 
     def judgement(self, index: int) -> Judgement:
         """One of them, with all that belongs to it."""
@@ -190,3 +236,12 @@ class Verdicts(Sequence[Judgement]):
             raise IndexError(index)
         answer = bisect_right(self._ends, place)
         return self.answers[answer].judgement(place - (self._ends[answer - 1] if answer else 0))
+
+
+def shown(judgements: Sequence[Judgement]) -> Iterator[Shown | Judgement]:
+    """All of some judgements in short, in their order."""
+    if not isinstance(judgements, Verdicts):
+        yield from judgements
+        return
+    for answer in judgements.answers:
+        yield from answer.shown()

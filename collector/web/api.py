@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,17 @@ from collector.documents import (
 )
 from collector.sla.breach import Breach
 from collector.sla.verdict import Judgement, Verdict
+from collector.sla.verdicts import Shown, shown
 from collector.web.discovery import ROLES
 from collector.web.queries import ANYTHING, selection, whole_number
 from collector.web.view import Fleet, SourceView, StateView
 
 BREACH_STATES: Final = ("open", "closed", "all")
 
+_MOST_VERDICTS: Final = 5_000
+"""As many documents as are written in a twentieth of a second, which is how long nothing else is done meanwhile."""
+
+_ATTENTION: Final = {Verdict.FAIL: 0, Verdict.INDETERMINATE: 1, Verdict.NO_DATA: 2, Verdict.PASS: 3}
 _KEPT_ANSWERS = 16
 _COMPRESS_FROM_OCTETS = 1400
 """What fits into one packet is not worth the work."""
@@ -40,6 +46,7 @@ class Api:
         self._names = fleet.names()
         self._state = state
         self._all_verdicts: tuple[int, bytes] = (-1, b"")
+        self._writing = asyncio.Lock()
         self._written_breaches: tuple[Sequence[Breach], dict[str, bytes]] = ((), {})
 
     def routes(self) -> list[web.RouteDef]:
@@ -53,7 +60,11 @@ class Api:
         ]
 
     async def verdicts(self, request: web.Request) -> web.Response:
-        """The judgements of the last evaluation, filtered by their labels."""
+        """The judgements of the last evaluation, filtered by their labels.
+
+        At most `limit` of them from place `offset` on (as if left out: 5000 from the first); `total` says how many
+        there are. Where not all are given, those that need attention come first: FAIL, INDETERMINATE, NO_DATA, PASS.
+        """
         wanted = selection(
             request.query,
             {
@@ -63,22 +74,36 @@ class Api:
                 "direction": [direction.value for direction in Direction],
                 "verdict": [verdict.name for verdict in Verdict],
                 "objective": ANYTHING,
+                "limit": ANYTHING,
+                "offset": ANYTHING,
             },
         )
-        if wanted:
-            return _json(request, self._verdicts_body(wanted))
-        # The page asks for this every few seconds: it is written once per evaluation.
-        if self._all_verdicts[0] != self._state.evaluations:
-            self._all_verdicts = (self._state.evaluations, self._verdicts_body({}))
-        return _json(request, self._all_verdicts[1])
+        # Of very many paths it takes seconds: one at a time, and beside the event loop.
+        async with self._writing:
+            if wanted:
+                return _json(request, await asyncio.to_thread(self._verdicts_body, wanted))
+            # The page asks for this every few seconds: it is written once per evaluation.
+            evaluations = self._state.evaluations
+            if self._all_verdicts[0] != evaluations:
+                self._all_verdicts = evaluations, await asyncio.to_thread(self._verdicts_body, {})
+            return _json(request, self._all_verdicts[1])
 
-    def _verdicts_body(self, wanted: Mapping[str, frozenset[str]]) -> bytes:
-        chosen = [
-            judgement_document(judgement, self._names)
-            for judgement in self._state.judgements
-            if all(_label(judgement, name) in values for name, values in wanted.items())
+    def _verdicts_body(self, wanted: dict[str, frozenset[str]]) -> bytes:
+        judgements, evaluated_at = self._state.judgements, self._evaluated_at()
+        limit = whole_number("limit", wanted.pop("limit", frozenset())) or _MOST_VERDICTS
+        offset = whole_number("offset", wanted.pop("offset", frozenset()), least=0) or 0
+        asked = [(_LABELS[name], values) for name, values in wanted.items()]
+        found = [
+            (_ATTENTION[one.verdict], place)
+            for place, one in enumerate(shown(judgements))
+            if all(label(one) in values for label, values in asked)
         ]
-        return _encoded({"evaluated_at": self._evaluated_at(), "verdicts": chosen})
+        if len(found) > limit:
+            found.sort()
+        chosen = [
+            judgement_document(judgements[place], self._names) for _, place in found[offset : offset + limit]
+        ]
+        return _encoded({"evaluated_at": evaluated_at, "total": len(found), "verdicts": chosen})
 
     async def breaches(self, request: web.Request) -> web.Response:
         """Breaches, open ones first, then the latest; at most `limit` of them.
@@ -183,7 +208,7 @@ class Api:
         return None if evaluated_ns is None else utc_time(evaluated_ns)
 
 
-_LABELS: Mapping[str, Callable[[Judgement], str]] = {
+_LABELS: Mapping[str, Callable[[Judgement | Shown], str]] = {
     "tier": lambda judgement: judgement.path.tier,
     "source": lambda judgement: judgement.path.source,
     "target": lambda judgement: judgement.path.target,

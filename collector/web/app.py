@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -42,10 +43,14 @@ def create_app(
 ) -> web.Application:
     """The application; it shows the state as it is whenever it is asked, and serves `more` beside it."""
     metrics_registry = registry(state, notifications)
+    writing = asyncio.Lock()
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(metrics_registry), headers={"Content-Type": content_type})
+        # Of very many paths it takes seconds: one at a time, and beside the event loop.
+        async with writing:
+            body = await asyncio.to_thread(encode, metrics_registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="healthy\n")

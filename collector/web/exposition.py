@@ -25,6 +25,7 @@ from collector.sla.budget import budget_owner
 from collector.sla.faults import FaultKind
 from collector.sla.measure import Measure
 from collector.sla.verdict import PathKey
+from collector.sla.verdicts import shown
 from collector.web.view import StateView
 
 JUDGED_LABELS = (*metrics.PATH_LABELS, "direction", "objective")
@@ -69,7 +70,7 @@ class VerdictCollector(Collector):
             "Tries to tell somebody; an Alertmanager is told again and again, and every time counts.",
             labels=["channel", "result"],
         )
-        for channel, result, number in self._notifications:
+        for channel, result, number in list(self._notifications):
             notifications.add_metric([channel, result.value], number)
         yield notifications
         yield SummaryMetricFamily(
@@ -81,7 +82,7 @@ class VerdictCollector(Collector):
         up = GaugeMetricFamily(
             metrics.SOURCE_UP, "1 where the last reading of this agent succeeded.", labels=["source"]
         )
-        for site, source in self._state.sources.items():
+        for site, source in list(self._state.sources.items()):
             up.add_metric([site], float(source.up))
         yield up
         build = GaugeMetricFamily(metrics.BUILD_INFO, "The running program.", labels=["version", "python"])
@@ -113,7 +114,7 @@ class VerdictCollector(Collector):
             "Share of packets that broke the promise lately, over the share that may.",
             labels=[*JUDGED_LABELS, "window"],
         )
-        for judgement in self._state.judgements:
+        for judgement in shown(self._state.judgements):
             labels = judged_labels(judgement.path, judgement.direction, judgement.objective)
             if judgement.measure is Measure.BUDGET:
                 labels[-1] = budget_owner(judgement.objective)
@@ -135,7 +136,7 @@ class VerdictCollector(Collector):
         )
         judged = {
             BreachKey(one.path, one.direction, one.objective): 0
-            for one in self._state.judgements
+            for one in shown(self._state.judgements)
             if one.measure is not Measure.BUDGET
         }
         standing = {

@@ -13,17 +13,17 @@ class BadQueryError(ValueError):
     """A query parameter is not what the resource accepts; the text is for the caller."""
 
 
-def whole_number(name: str, values: Collection[str]) -> int | None:
+def whole_number(name: str, values: Collection[str], least: int = 1) -> int | None:
     """The number that was asked for; None where none was.
 
     Raises:
-        BadQueryError: something else than one number above 0.
+        BadQueryError: something else than one number, `least` or more.
     """
     if not values:
         return None
     text = next(iter(values))
-    if len(values) > 1 or not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
-        raise BadQueryError(f"{name}: one whole number above 0 is needed")
+    if len(values) > 1 or not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= least):
+        raise BadQueryError(f"{name}: one whole number above {least - 1} is needed")
     return int(text)
 
 

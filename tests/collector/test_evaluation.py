@@ -20,6 +20,7 @@ from collector.sla.maintenance import MaintenanceCalendar
 from collector.sla.measure import Measure
 from collector.sla.selector import Selector
 from collector.sla.verdict import Judgement, PathKey, Verdict
+from collector.sla.verdicts import Shown, shown
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, CollectorState, SourceStatus
 from collector.store.store import Store
@@ -406,3 +407,18 @@ async def test_a_window_of_nothing_but_outage_has_no_delay_to_judge(store: Store
     said = {one.objective: (one.verdict, one.reason.code) for one in verdicts if one.path == HUB}
     assert said["delay"] == (Verdict.NO_DATA, "no_available_time")
     assert said["available"] == (Verdict.FAIL, "unavailable")
+
+
+async def test_what_is_shown_of_very_many_verdicts_is_what_each_of_them_says(store: Store) -> None:
+    """The figures that come from arrays are those of the judgements that are put together one by one."""
+    life = Life(store)
+    await life.count(NOW_NS, forward=counts(within=2000, over=1000), reverse=counts(within=3000))
+    verdicts = await evaluate(life.plan, life.windows, life.state, NOW_NS)
+    told = list(shown(verdicts))
+    assert len(told) == len(verdicts)
+    for short, whole in zip(told, verdicts, strict=True):
+        assert isinstance(short, Shown)
+        for name, value in short._asdict().items():
+            expected = getattr(whole, name)
+            assert value == (pytest.approx(expected) if isinstance(expected, float) else expected), name
+    assert list(shown([*verdicts])) == [*verdicts]

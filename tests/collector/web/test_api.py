@@ -74,6 +74,25 @@ async def get(session: aiohttp.ClientSession, path: str, state: State | None = N
 
 
 @pytest.mark.parametrize(
+    ("query", "total", "verdicts"),
+    [
+        ("?limit=4", 4, ["FAIL", "PASS", "NO_DATA", "INDETERMINATE"]),
+        ("?limit=3", 4, ["FAIL", "INDETERMINATE", "NO_DATA"]),
+        ("?limit=3&offset=3", 4, ["PASS"]),
+        ("?limit=1&tier=city", 2, ["INDETERMINATE"]),
+        ("?offset=0&limit=9&verdict=PASS", 1, ["PASS"]),
+    ],
+)
+async def test_of_many_verdicts_those_that_need_attention_come_first(
+    session: aiohttp.ClientSession, query: str, total: int, verdicts: list[str]
+) -> None:
+    """And the others after them; the answer says how many there are."""
+    answer = await get(session, f"/api/v1/verdicts{query}")
+    assert answer["total"] == total
+    assert [one["verdict"] for one in answer["verdicts"]] == verdicts
+
+
+@pytest.mark.parametrize(
     ("query", "verdicts"),
     [
         ("", ["FAIL", "PASS", "NO_DATA", "INDETERMINATE"]),
@@ -124,7 +143,7 @@ async def test_what_is_broken_is_told_with_its_witnesses(session: aiohttp.Client
 async def test_before_the_first_evaluation_there_are_no_verdicts(session: aiohttp.ClientSession) -> None:
     """The answer says that nothing was evaluated; it does not invent a time."""
     document = await get(session, "/api/v1/verdicts", State(evaluated_ns=None, evaluations=0))
-    assert document == {"evaluated_at": None, "verdicts": []}
+    assert document == {"evaluated_at": None, "total": 0, "verdicts": []}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +194,7 @@ async def test_the_fleet_says_how_each_clock_is_vouched_for(session: aiohttp.Cli
     [
         (
             "/api/v1/verdicts?teir=city",
-            'unknown parameter "teir"; accepted: tier, source, target, direction, verdict, objective',
+            'unknown parameter "teir"; accepted: tier, source, target, direction, verdict, objective, limit, offset',
         ),
         (
             "/api/v1/verdicts?verdict=fail",
