@@ -213,11 +213,11 @@ def _design_effect(
     degrees = m - 1
     if side is Side.UPPER:
         degrees = np.minimum(degrees, np.maximum(FEWEST_DEGREES, x / effect / 2))
-    corrected: NDArray[np.float64] = effect * np.square(_t_quantile(degrees) / ndtri(CONFIDENCE))
+    corrected: NDArray[np.float64] = effect * np.square(t_quantile(degrees) / ndtri(CONFIDENCE))
     return corrected
 
 
-_STEPS: Final = 1 << 17
+_STEPS: Final = 1 << 15
 
 
 @functools.cache
@@ -227,8 +227,8 @@ def _t_quantiles() -> NDArray[np.float64]:
     return np.concatenate([[ndtri(CONFIDENCE)], stdtrit(1 / inverses, CONFIDENCE)])
 
 
-def _t_quantile(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The t quantile at 95 %, for one degree of freedom and more; to nine digits.
+def t_quantile(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The t quantile at 95 %, for one degree of freedom and more; to eight digits.
 
     It is smooth in the inverse of the degrees, and taken from the line between two of `_t_quantiles`: to compute it
     costs fifty times as much, which would be most of an evaluation of very many paths.

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import stdtrit
 from scipy.stats import norm, t
 
 from agent.core.outcome import Outcome
@@ -18,6 +19,7 @@ from collector.sla.effective import (
     Side,
     block_minutes,
     effective_samples,
+    t_quantile,
 )
 
 COUNTS = (
@@ -273,3 +275,9 @@ def test_blocks_are_a_minute_a_twentieth_and_a_fifth_of_the_window(
 ) -> None:
     """No length twice, and none below a minute."""
     assert block_minutes(window) == lengths
+
+
+def test_the_quantile_that_is_read_off_a_table_is_that_of_the_distribution() -> None:
+    """To eight digits, from one degree of freedom to very many."""
+    degrees = np.concatenate([np.linspace(1, 50, 2001), 10 ** np.linspace(0, 7, 2001)])
+    assert t_quantile(degrees) == pytest.approx(stdtrit(degrees, 0.95), rel=1e-8)
