@@ -19,6 +19,7 @@ from agent.core.stamp import DEFAULT_PORT, MAX_PAYLOAD
 from agent.credentials import load_credentials
 from agent.runtime.exceptions import ConfigError, UnreadError
 from agent.runtime.label_text import LabelText, NameText
+from agent.runtime.line_settings import MAX_TESTED
 from agent.runtime.pace import MAX_PATHS, IntervalNs, Pace, TimeoutNs, too_much_in_all, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, address_of_kind, timeout_problem
 from agent.runtime.quantities import (
@@ -38,7 +39,6 @@ from agent.runtime.session_settings import SessionSettings
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.yaml_lines import Location
 from agent.throughput_settings import (
-    MAX_TESTED,
     ThroughputPathSettings,
     ThroughputServerSettings,
     tested_problems,

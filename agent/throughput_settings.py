@@ -7,8 +7,7 @@ now and then, a test fills the line, and has neither an interval nor a timeout n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
-from math import ceil
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,19 +15,23 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from agent.core.admission import AdmissionRules, PacketRate
 from agent.core.ledger import PathLabels
-from agent.core.throughput.lease import MAX_RATE, MAX_STREAMS, Directions, Protocol, Share, Way
+from agent.core.throughput.lease import MAX_STREAMS, Way
 from agent.core.throughput.lease_book import LeaseRules
-from agent.core.throughput.rates import Layer, Packets
-from agent.core.throughput.result import Floor
 from agent.runtime.exceptions import ConfigError, UnreadError
 from agent.runtime.label_text import LabelText, NameText
+from agent.runtime.line_settings import (
+    KIND,
+    DataAddress,
+    LineSettings,
+    LongestTest,
+    WayRatesSettings,
+)
 from agent.runtime.quantities import (
     BitRate,
     Endpoint,
     NetworkText,
     VolumeOctets,
     duration_between,
-    endpoint_with_default_port,
     format_bit_rate,
     format_duration,
     reachable,
@@ -38,47 +41,15 @@ from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.wording import Accepts
 from agent.runtime.yaml_lines import Location
 
-DATA_PORT: Final = 9462
-"""Where data sockets listen unless told otherwise: beside the usual port of the agent's HTTP server."""
-
-KIND: Final = "throughput"
-"""The label `kind` of what is tested."""
-
-MAX_TESTED: Final = 1_024
-"""Lines of one agent: each takes its turn, and a day has only so many."""
-
-_FULL_SIZED: Final = {
-    Protocol.TCP: Packets.of(Protocol.TCP, 4, 1_448, timestamps=True),
-    Protocol.UDP: Packets.of(Protocol.UDP, 4, 1_472),
-}
-_ETHERNET: Final = (10**9, 25 * 10**8, 5 * 10**9, 10**10, 25 * 10**9, 40 * 10**9, 50 * 10**9, 10**11)
-_FRAME_OCTETS: Final = 38
-"""What Ethernet adds to each packet: preamble, header, check sequence, gap."""
 _USUAL_RATE: Final = 11 * 10**9
 _PATHS: Final = "throughput_paths"
-_ABOVE_FOR_CAPACITY: Final = 0.25
-_LEAST_ABOVE: Final = 0.01
 _REQUESTS: Final = PacketRate(1, 10)
 _REQUESTS_OVERALL: Final = PacketRate(50, 500)
 _MAX_SOURCES: Final = 4_096
 
-DataAddress = Annotated[Endpoint, endpoint_with_default_port(DATA_PORT), AfterValidator(reachable)]
-LongestTest = Annotated[
-    int, BeforeValidator(duration_between("2s", "2m")), Accepts("a duration from 2s to 2m")
-]
 Every = Annotated[int, BeforeValidator(duration_between("1m", "30d")), Accepts("a duration from 1m to 30d")]
 Offset = Annotated[int, BeforeValidator(duration_between("1s", "30d")), Accepts("a duration from 1s to 30d")]
-
-
-class WayRatesSettings(Settings):
-    """A rate for each way, bit/s."""
-
-    down: BitRate | None = None
-    up: BitRate | None = None
-
-    def of(self, way: Way) -> int | None:
-        """That of one way."""
-        return self.down if way is Way.DOWN else self.up
+Jitter = Annotated[int, BeforeValidator(duration_between("1s", "1h")), Accepts("a duration from 1s to 1h")]
 
 
 class ThroughputServerSettings(Settings):
@@ -172,50 +143,43 @@ class ThroughputServerSettings(Settings):
                 yield f"throughput.allow[{index}]: {allowed} is everybody who has the token"
 
 
-class Mode(StrEnum):
-    """How a line is tested.
-
-    VERIFY: paced just above the floors, and over as soon as they are proven or refuted. CAPACITY: as fast as the line
-    lets, alone; rarely.
-    """
-
-    VERIFY = "verify"
-    CAPACITY = "capacity"
-
-
 class SlotSettings(Settings):
-    """When a line is tested: at `offset` after each whole `every` of UTC.
+    """When a line is tested: at each of `offsets` after each whole `every` of UTC, or a little later.
+
+    They recur for ever, so an agent needs nobody to tell it of the next one. The collector hands them out so that no
+    two tests meet.
 
     Attributes:
-        every: from test to test.
-        offset: less than that; the collector hands them out so that no two tests meet.
+        every: after which the offsets recur.
+        offsets: each at most that; none: at the whole `every` itself.
+        jitter: by how much later a test begins at most.
     """
 
     every: Every
-    offset: Offset | None = None
+    offsets: Annotated[tuple[Offset, ...], Field(max_length=1_440)] = ()
+    jitter: Jitter = 0
 
     def next_ns(self, unix_ns: int) -> int:
-        """When the next test is due: the first such time after `unix_ns`."""
-        offset_ns = self.offset or 0
-        return (unix_ns - offset_ns) // self.every * self.every + self.every + offset_ns
+        """When the next slot begins: the first time after `unix_ns`."""
+        return min(
+            (unix_ns - offset_ns) // self.every * self.every + self.every + offset_ns
+            for offset_ns in self.offsets or (0,)
+        )
+
+    @property
+    def least_gap_ns(self) -> int:
+        """From one beginning to the next, at least."""
+        begins = sorted(self.offsets) or [0]
+        return min(after - before for before, after in pairwise((*begins, begins[0] + self.every)))
 
 
-class ThroughputPathSettings(Settings):
+class ThroughputPathSettings(LineSettings):
     """One line to test.
 
     Attributes:
         target, tier, provider: labels; `kind` is throughput.
         address: of the target agent's HTTP server.
         token_file: with which it grants tests.
-        direction: what is tested: down is from the target to here.
-        floors: what each way is promised to carry.
-        layer: at which the floors are meant: ip, or goodput, the payload of TCP or UDP.
-        protocol: tcp or udp.
-        streams: of each way.
-        mode: verify or capacity.
-        ceilings: that are never exceeded, at the IP layer; default: the pace, a quarter above the floors for capacity.
-        above: percent by which a floor is exceeded to verify it.
-        longest: the test, whatever is known by then.
         slot: when.
     """
 
@@ -224,34 +188,11 @@ class ThroughputPathSettings(Settings):
     provider: LabelText = ""
     address: Annotated[Endpoint, AfterValidator(reachable)]
     token_file: Path
-    direction: Directions = Directions.BOTH
-    floors: WayRatesSettings = WayRatesSettings()
-    layer: Layer = Layer.IP
-    protocol: Protocol = Protocol.TCP
-    streams: Annotated[int, Field(ge=1, le=MAX_STREAMS)] = 4
-    mode: Mode = Mode.VERIFY
-    ceilings: WayRatesSettings = WayRatesSettings()
-    above: Annotated[int, Field(ge=1, le=20)] = 4
-    longest: LongestTest = 10_000_000_000
     slot: SlotSettings
 
     def labels(self, site: str) -> PathLabels:
         """What names it in the metrics."""
         return PathLabels(site, self.target, self.tier, self.provider, KIND, 0)
-
-    def floor(self, way: Way) -> Floor | None:
-        """What a way is held against; None: nothing is promised."""
-        rate = self.floors.of(way)
-        return None if rate is None else Floor(rate, self.layer)
-
-    def share(self, way: Way) -> Share | None:
-        """What a lease has to grant for a way; None: it is not tested.
-
-        A rate is that of the IP layer, with the headers of packets of MTU 1500 where the floor is one of goodput.
-        """
-        if way not in self.direction.ways:
-            return None
-        return Share.lasting(min(self._rate(way), MAX_RATE), self.longest)
 
     def token(self, folder: Path) -> str:
         """With which tests are asked for.
@@ -261,74 +202,28 @@ class ThroughputPathSettings(Settings):
         """
         return load_token(folder / self.token_file)
 
-    def _rate(self, way: Way) -> int:
-        ceiling, floor = self.ceilings.of(way), self.floors.of(way)
-        if floor is None:
-            assert ceiling is not None
-            return ceiling
-        above = _ABOVE_FOR_CAPACITY if self.mode is Mode.CAPACITY else self.above / 100
-        wanted = round(self._ip_layer(floor) * (1 + above))
-        return wanted if ceiling is None else min(ceiling, wanted)
-
-    def _ip_layer(self, floor: int) -> float:
-        return _FULL_SIZED[self.protocol].ip_layer(floor) if self.layer is Layer.GOODPUT else floor
-
     def located_problems(self) -> Iterator[tuple[Location, str]]:
         """What cannot be tested as it is written; locations are within the path."""
-        for problems in (self._floor_problems(), self._ceiling_problems(), self._slot_problems()):
-            yield from as_far_as_read(problems)
-
-    def _floor_problems(self) -> Iterator[tuple[Location, str]]:
-        for way in Way:
-            floor = self.floors.of(way)
-            if way not in self.direction.ways:
-                if floor is not None:
-                    yield ("floors", way.value), f"{way} is not tested: direction is {self.direction}"
-            elif floor is None and self.mode is Mode.VERIFY:
-                yield ("floors",), f"no floor for {way}: mode verify needs one, such as {way}: 1G"
-            elif floor is None and self.ceilings.of(way) is None:
-                yield ("ceilings",), f"neither a floor nor a ceiling for {way}, such as {way}: 11G"
-
-    def _ceiling_problems(self) -> Iterator[tuple[Location, str]]:
-        for way in self.direction.ways:
-            floor, ceiling = self.floors.of(way), self.ceilings.of(way)
-            if floor is None or ceiling is None:
-                continue
-            least = ceil(self._ip_layer(floor) * (1 + _LEAST_ABOVE))
-            if ceiling < least:
-                needed = format_bit_rate(least)
-                yield (
-                    ("ceilings", way.value),
-                    f"{format_bit_rate(ceiling)} leaves no room to prove the floor: at least {needed} at the IP layer",
-                )
+        yield from self.line_problems()
+        yield from as_far_as_read(self._slot_problems())
 
     def _slot_problems(self) -> Iterator[tuple[Location, str]]:
         slot = self.slot
-        if slot.offset is not None and slot.offset >= slot.every:
-            yield (
-                ("slot", "offset"),
-                f"{format_duration(slot.offset)} never comes: it must be less than every {format_duration(slot.every)}",
-            )
-        if 2 * self.longest > slot.every:
-            yield (
-                ("slot", "every"),
-                f"{format_duration(slot.every)} is less than two tests of {format_duration(self.longest)} take",
-            )
-
-    def warnings(self) -> Iterator[str]:
-        """Floors that no port of their name can carry; places are within the path."""
-        for way in self.direction.ways:
-            floor = self.floors.of(way)
-            if floor in _ETHERNET:
-                port = format_bit_rate(floor)
-                packets = _FULL_SIZED[self.protocol]
-                ip_octets = packets.payload + packets.headers
-                ip_layer = floor * ip_octets / (ip_octets + _FRAME_OCTETS)
-                rate = packets.goodput(ip_layer) if self.layer is Layer.GOODPUT else ip_layer
+        for index, offset in enumerate(slot.offsets):
+            if offset > slot.every:
+                never = f"{format_duration(offset)} never comes"
                 yield (
-                    f"floors.{way}: {port} cannot pass through an Ethernet port of {port}, which carries "
-                    f"{rate / floor:.1%} of that ({self.layer}, MTU 1500)"
+                    ("slot", "offsets", index),
+                    f"{never}: it must be at most every, {format_duration(slot.every)}",
                 )
+        needed = slot.jitter + self.turn_ns
+        if needed > slot.least_gap_ns:
+            place = "offsets" if len(slot.offsets) > 1 else "every"
+            gap = format_duration(slot.least_gap_ns)
+            yield (
+                ("slot", place),
+                f"{gap} are too short: a test, its retest and the jitter take {format_duration(needed)}",
+            )
 
 
 def tested_problems(paths: Sequence[ThroughputPathSettings]) -> Iterator[tuple[Location, str]]:

@@ -21,6 +21,7 @@ from agent.runtime.probe_address import format_address
 from agent.runtime.quantities import format_duration, format_limit
 from collector.fleet.objectives import ObjectiveSettings
 from collector.fleet.paths import FleetPathSettings
+from collector.fleet.pilot_work import throughput_work
 from collector.fleet.settings import FleetSettings
 from collector.fleet.sites import SiteSettings
 from collector.ledger.minutes import Integers
@@ -226,6 +227,7 @@ def _agent_work(fleet: FleetSettings, site: SiteSettings, ends: _Ends) -> dict[s
     if site.credentials is not None and any(path.signed for path in paths):
         config["credentials"] = site.credentials
     config["paths"] = [_agent_path(fleet, path) for path in paths]
+    config.update(throughput_work(fleet, site))
     return config
 
 

@@ -18,8 +18,8 @@ from collector.fleet.alerting import AlertsSettings
 from collector.fleet.maintenance import FleetNames, MaintenanceSettings
 from collector.fleet.names import same_twice
 from collector.fleet.objectives import ObjectiveSettings, format_window
+from collector.fleet.pilots import PilotedSettings
 from collector.fleet.source import AgentsSourceSettings, PrometheusSourceSettings, RhythmNs, SourceSettings
-from collector.fleet.topology import TopologySettings
 from collector.sources.query_api import Access
 from collector.store.location import StateText, UnusableAddress, location
 from collector.urls import Url
@@ -35,7 +35,7 @@ class ApiSettings(Settings):
     token_file: Path
 
 
-class FleetSettings(TopologySettings):
+class FleetSettings(PilotedSettings):
     """The whole file.
 
     Attributes:
@@ -45,7 +45,7 @@ class FleetSettings(TopologySettings):
         state_url_file: file that holds such an address with its password, instead of `state`.
         minutes_kept_months: for how many months of 31 days the counts of minutes are kept.
 
-    What `TopologySettings` has stands in the same file.
+    What `PilotedSettings` has stands in the same file.
     """
 
     listen: Endpoint

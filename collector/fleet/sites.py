@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from agent.core.networks import Network
 from agent.core.stamp import DEFAULT_PORT
 from agent.runtime.label_text import LabelText, NameText
+from agent.runtime.line_settings import DataAddress
 from agent.runtime.quantities import (
     DurationNs,
     Endpoint,
@@ -43,6 +44,18 @@ class SiteClockSettings(Settings):
             yield ("ptp_domain",), "only an auto or ptp clock takes ptp_domain"
 
 
+class SiteThroughputSettings(Settings):
+    """How a site takes part in throughput tests.
+
+    Attributes:
+        token_file: file on this site's own host with the one line that grants tests; the same line at both ends.
+        listen: HOST[:PORT] of its data sockets; none: it tests lines itself, and grants no tests to others.
+    """
+
+    token_file: Annotated[str, Field(min_length=1)]
+    listen: DataAddress | None = None
+
+
 class SiteSettings(Settings):
     """A place that probes or is probed.
 
@@ -54,6 +67,7 @@ class SiteSettings(Settings):
         probes_from: networks that its probes come from; default: the address of its agent.
         credentials: file of keys on this site's own host; its reflector answers whoever proves one of them, and its
             authenticated paths are signed with them.
+        throughput: whether it takes part in throughput tests.
         tags: by which its paths can be selected.
     """
 
@@ -68,6 +82,7 @@ class SiteSettings(Settings):
     probes_from: tuple[NetworkText, ...] = ()
     credentials: Annotated[str, Field(min_length=1)] | None = None
     clock: SiteClockSettings = SiteClockSettings()
+    throughput: SiteThroughputSettings | None = None
     tags: tuple[NameText, ...] = ()
 
     def sources(self) -> tuple[Network, ...]:

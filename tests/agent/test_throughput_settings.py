@@ -11,9 +11,10 @@ from agent.core.throughput.lease import Directions, Protocol, Share, Way
 from agent.core.throughput.rates import Layer
 from agent.core.throughput.result import Floor
 from agent.runtime.exceptions import ConfigError
+from agent.runtime.line_settings import Mode
 from agent.runtime.settings import load, parse
 from agent.settings import AgentSettings
-from agent.throughput_settings import Mode, ThroughputPathSettings, ThroughputServerSettings
+from agent.throughput_settings import ThroughputPathSettings, ThroughputServerSettings
 
 SECOND_NS = 1_000_000_000
 GBIT = 1_000_000_000
@@ -177,11 +178,22 @@ def test_slots() -> None:
     assert slot.next_ns(12 * hour_ns) == 18 * hour_ns
     shifted = read(
         "throughput_paths: [{target: p, address: '192.0.2.1:9461', token_file: t, "
-        "slot: {every: 6h, offset: 90m}, floors: {down: 1G, up: 1G}}]"
+        "slot: {every: 6h, offsets: [90m]}, floors: {down: 1G, up: 1G}}]"
     ).throughput_paths[0]
     assert shifted.slot.next_ns(12 * hour_ns) == 12 * hour_ns + 90 * 60 * SECOND_NS
     assert shifted.slot.next_ns(shifted.slot.next_ns(0)) == shifted.slot.next_ns(0) + 6 * hour_ns
     assert shifted.slot.next_ns(0) == 90 * 60 * SECOND_NS
+    several = (
+        read(
+            "throughput_paths: [{target: p, address: '192.0.2.1:9461', token_file: t, "
+            "slot: {every: 1d, offsets: [1d, 5h]}, floors: {down: 1G, up: 1G}}]"
+        )
+        .throughput_paths[0]
+        .slot
+    )
+    assert several.next_ns(0) == 5 * hour_ns
+    assert several.next_ns(5 * hour_ns) == 24 * hour_ns
+    assert several.least_gap_ns == 5 * hour_ns
 
 
 @pytest.mark.parametrize(
@@ -218,22 +230,22 @@ def test_all_mistakes_at_once() -> None:
     floors = "floors: {down: 1G, up: 1G}, token_file: t"
     found = problems(
         f"""throughput_paths:
-  - {{target: a, address: "h:1", slot: {{every: 6h, offset: 6h}}, {floors}}}
+  - {{target: a, address: "h:1", slot: {{every: 6h, offsets: [7h]}}, {floors}}}
   - {{target: b, address: "h:1", slot: {{every: 1m}}, longest: 40s, {floors}}}
   - {{target: b, address: "h:2", slot: {{every: 6h}}, {floors}}}
   - {{target: c, address: "h:0", slot: {{every: often}}, {floors}}}
   - {{address: "h:2", slot: {{every: 6h}}, {floors}}}"""
     )
     assert [(at, key.removeprefix("throughput_paths")) for at, key, _ in found] == [
-        (4, "[0].slot.offset"),
+        (4, "[0].slot.offsets[0]"),
         (5, "[1].slot.every"),
         (6, "[2]"),
         (7, "[3].address"),
         (7, "[3].slot.every"),
         (8, "[4].target"),
     ]
-    assert found[0][2] == "6h never comes: it must be less than every 6h"
-    assert found[1][2] == "1m is less than two tests of 40s take"
+    assert found[0][2] == "7h never comes: it must be at most every, 6h"
+    assert found[1][2] == "1m are too short: a test, its retest and the jitter take 90s"
     assert found[2][2].startswith("the same line as throughput_paths[1]")
 
 

@@ -40,3 +40,29 @@ def changed(old: str, new: str) -> str:
     """The fleet file with one change."""
     assert FLEET.count(old) == 1, f"{FLEET.count(old)} times: {old}"
     return FLEET.replace(old, new)
+
+
+PILOTS = """\
+listen: 127.0.0.1:9460
+sites:
+  - {id: home, name: {zh: 家, en: Home}, lat: 30.59, lon: 114.31, agent: "192.0.2.1:9461",
+     throughput: {token_file: throughput.token}}
+  - {id: flat, name: {zh: 公寓, en: Flat}, lat: 30.59, lon: 114.31, agent: "192.0.2.2:9461",
+     throughput: {token_file: throughput.token}}
+  - {id: centre, name: {zh: 中心, en: Centre}, lat: 30.49, lon: 114.42, provider: telecom, agent: "192.0.2.9:9461",
+     throughput: {token_file: /etc/throughput.token, listen: 192.0.2.9}}
+tiers:
+  city: {name: {zh: 市内, en: In the city}, limit: "< 1ms"}
+throughput:
+  tiers: {pilot: {name: {zh: 万兆试点, en: 10G pilot}, floors: {down: 9.7G, up: 970M}}}
+  segments: {pon: {name: {zh: 光分配网, en: PON tree}, per_day: 200GB}}
+  quiet_hours: ["19:00-23:00"]
+  pilots:
+    - {source: home, target: centre, tier: pilot, segments: [pon]}
+    - {source: flat, target: centre, tier: pilot, segments: [pon], direction: down, every: 2d, longest: 5s}
+"""
+
+
+def pilots(text: str = PILOTS) -> FleetSettings:
+    """The settings of a fleet file with lines whose throughput is tested."""
+    return parse(text, FleetSettings, "fleet.yaml")
