@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -54,7 +55,7 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         }
         observed = over[spans[-1]]
         if objective.measure is Measure.BUDGET:
-            evidence = burn(question, over)
+            evidence = await asyncio.to_thread(burn, question, over)
         elif objective.availability is not None:
             spent = await windows.outages.count(objective.window, objective.availability, observed, now_ns)
             evidence = judge_availability(question, observed, spent)
@@ -63,7 +64,9 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
             before = None
             if objective.window.longest_ns < _HISTORY.longest_ns:
                 before = await windows.observe(_HISTORY, ends_ns, now_ns, available=available)
-            evidence = judge(question, observed, before, _counted_otherwise(plan, question, relevant))
+            # Of very many paths it takes a second: beside the event loop, so that the page need not wait.
+            otherwise = _counted_otherwise(plan, question, relevant)
+            evidence = await asyncio.to_thread(judge, question, observed, before, otherwise)
         if objective.measure in SHARES:
             elapsed = (observed.end_ns - observed.begin_ns) / objective.window.length_ns(now_ns)
             left = remaining(evidence, question, np.minimum(1.0, elapsed)[question.rows])

@@ -7,6 +7,7 @@ length, ten minutes at most, it may lag behind, and says so by where it ends.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -90,7 +91,7 @@ class Windows:
         """
         span = window.span
         if not isinstance(span, Calendar) and span < SHORTEST_OF_MINUTES_NS:
-            return self._lately(ends_ns - span, ends_ns, now_ns)
+            return await asyncio.to_thread(self._lately, ends_ns - span, ends_ns, now_ns)
         begin_ns = window.begin_ns(now_ns)
         kept_ns = min(_LONGEST_LAG_NS, (now_ns - begin_ns) // _PARTS)
         rules = {rule for rule in self._rules if rule is not None and rule.told_by(window.longest_ns)}
