@@ -21,7 +21,7 @@ from agent.runtime import logs
 from agent.runtime.doctor.files import look_as_service
 from agent.runtime.doctor.report import exit_status, show
 from agent.runtime.exceptions import IsochroneError
-from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+from agent.runtime.lifecycle import ExitStatus, execute, note_reloads, stop_requested
 from agent.runtime.pace import Pace, parse_interval, parse_timeout, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import parse_duration, parse_limit
@@ -235,6 +235,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    note_reloads()
     settings = load(chosen.config, AgentSettings)
     logs.configure(settings.log_level)
 

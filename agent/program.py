@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 import random
-import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,6 +39,7 @@ from agent.probes.tcp import TcpProbes
 from agent.reflector.leases import LeaseDesk
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
+from agent.runtime.lifecycle import on_reload
 from agent.runtime.memory import give_back
 from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.runtime.supervision import Supervision
@@ -240,13 +240,14 @@ class Agent:
         if self.settings.listen is not None:
             self._http = await serve(app, self.settings.listen)
         try:
-            if self.reflector is not None:
-                self.reflector.start()
-            await asyncio.gather(*(prober.start() for prober in self.probers.values()))
+            async with self._taking_over:  # a reload that is asked for meanwhile follows
+                on_reload(self._reload_soon)
+                if self.reflector is not None:
+                    self.reflector.start()
+                await asyncio.gather(*(prober.start() for prober in self.probers.values()))
             self._ready = True
             give_back()
             self._supervision.ready(self._in_short)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_soon)
             log.info("%s, clock %s", self._in_short, self.clock.quality.source)
             log.info("hardware timestamps: %s", self.card.explanation)
             async with self._supervision.kept_alive():

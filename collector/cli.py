@@ -16,7 +16,7 @@ from agent import __version__
 from agent.runtime import logs
 from agent.runtime.doctor.files import look_as_service
 from agent.runtime.doctor.report import exit_status, show
-from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+from agent.runtime.lifecycle import ExitStatus, execute, note_reloads, stop_requested
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
 from collector.client import UsageError, ask
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    note_reloads()
     supervision = Supervision.of(os.environ)
 
     def read() -> Collector:

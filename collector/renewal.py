@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable
 
 from agent.runtime.exceptions import IsochroneError
+from agent.runtime.lifecycle import on_reload
 from agent.runtime.supervision import Supervision
 from collector.program import Collector
 
@@ -34,7 +34,7 @@ async def run_renewed(
         HttpBindError: the address cannot be used.
     """
     renew = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renew.set)
+    on_reload(renew.set)
 
     async def successor(collector: Collector) -> Collector | None:
         while await _first_of(stop, renew) is renew:

@@ -1,4 +1,6 @@
-"""How a program runs and ends: one event for SIGTERM and SIGINT, one way to report what the person can mend."""
+"""How a program runs and ends: one event for SIGTERM and SIGINT, SIGHUP from its first moment on, one way to report
+what the person can mend.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,14 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from agent.runtime.exceptions import IsochroneError
+
+_asked_early: Final = threading.Event()
 
 
 class ExitStatus(IntEnum):
@@ -31,6 +36,19 @@ def stop_requested() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, event.set)
     return event
+
+
+def note_reloads() -> None:
+    """SIGHUP no longer ends the program: one that comes before `on_reload` is kept for it."""
+    signal.signal(signal.SIGHUP, lambda number, frame: _asked_early.set())
+
+
+def on_reload(reload: Callable[[], None]) -> None:
+    """Call `reload` in the running loop for each SIGHUP, and for those of the time since `note_reloads` once."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    if _asked_early.is_set():
+        _asked_early.clear()
+        reload()
 
 
 def execute(run: Callable[[], Coroutine[Any, Any, int]] | Callable[[], int]) -> int:

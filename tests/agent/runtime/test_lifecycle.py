@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from agent.runtime.exceptions import IsochroneError
-from agent.runtime.lifecycle import ExitStatus, execute, stop_requested
+from agent.runtime.lifecycle import ExitStatus, execute, note_reloads, on_reload, stop_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -24,6 +24,27 @@ async def test_stop_requested(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
     await asyncio.sleep(0)
     assert event.is_set()
+
+
+async def test_a_reload_asked_for_too_early_is_not_the_end() -> None:
+    """What comes before anybody can reload is done once somebody can; what comes then, each time."""
+    loop = asyncio.get_running_loop()
+    asked: asyncio.Queue[None] = asyncio.Queue()
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        note_reloads()
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        on_reload(lambda: asked.put_nowait(None))
+        assert asked.qsize() == 1
+        os.kill(os.getpid(), signal.SIGHUP)
+        for _ in range(2):
+            await asyncio.wait_for(asked.get(), 5)
+        on_reload(lambda: asked.put_nowait(None))
+        assert asked.empty()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_execute() -> None:
