@@ -13,6 +13,9 @@ from typing import Final, TypeVar, get_args
 
 from agent import __version__
 from agent.core.stamp import BASE_OCTETS, MAX_PAYLOAD
+from agent.core.stamp import DEFAULT_PORT as STAMP_PORT
+from agent.core.throughput.lease import MAX_STREAMS, Directions, Protocol, Way
+from agent.core.throughput.rates import Layer
 from agent.credentials import load_credentials
 from agent.doctor.examination import PROGRAM, AgentExamination
 from agent.oneshot import OneShot, probe
@@ -24,15 +27,21 @@ from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import ExitStatus, execute, note_reloads, stop_requested
 from agent.runtime.pace import Pace, parse_interval, parse_timeout, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
-from agent.runtime.quantities import parse_duration, parse_limit
+from agent.runtime.quantities import Endpoint, parse_bit_rate, parse_duration, parse_limit
 from agent.runtime.session_settings import AskedTlv, SessionSettings
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings
+from agent.throughput.command import ThroughputShot, probe_throughput
+from agent.throughput.iperf3 import PORT as IPERF3_PORT
+from agent.throughput_settings import Mode, SlotSettings, ThroughputPathSettings, WayRatesSettings
 from agent.traceroute import TraceRequest, run_trace
 
 T = TypeVar("T")
 _MAX_COUNT: Final = 1_000_000
+AGENT_PORT: Final = 9_461
+"""Where agents serve HTTP, unless their file says something else."""
+
 _OPTIONS: Final = {"packet_size": "size", "tlvs": "tlv", "authenticated_ssid": "ssid", "ecn": "ecn"}
 
 
@@ -128,6 +137,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     _measuring(tcp, "tcp", "HOST:PORT")
 
+    _add_throughput(
+        kinds.add_parser(
+            "throughput",
+            help="rates down and up to an agent that grants tests, against floors",
+            description="Test the line to an agent with `throughput:` in its file, both ways at once: paced just above "
+            "the floors and over as soon as they are proven or refuted (verify), or as fast as the line lets "
+            "(capacity). Says what bounded each way, and the latency before, during and after. What does not pass is "
+            "tested a second time at once. Exit status 1 where a floor is not proven, or nothing was measured.",
+        )
+    )
     route = kinds.add_parser(
         "route",
         help="the way that a STAMP session's packets take, hop by hop",
@@ -162,6 +181,73 @@ def _parser() -> argparse.ArgumentParser:
     route.add_argument("--json", action="store_true", help="print one JSON document")
     route.set_defaults(command=_probe_route)
     return parser
+
+
+def _add_throughput(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target",
+        type=_argument(lambda text: Endpoint.parse(text, AGENT_PORT)),
+        metavar="HOST[:PORT]",
+        help=f"`listen` of the target's agent (default port {AGENT_PORT})",
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        default=Path("/etc/isochrone/throughput.token"),
+        metavar="FILE",
+        help="the token that the target's `throughput:` has (default /etc/isochrone/throughput.token)",
+    )
+    parser.add_argument(
+        "--direction", choices=[*map(str, Directions)], default="both", help="default both; down comes here"
+    )
+    for way in Way:
+        parser.add_argument(
+            f"--floor-{way}",
+            type=_argument(parse_bit_rate),
+            metavar="RATE",
+            help=f"to be proven {way}, such as 10G",
+        )
+    for way in Way:
+        parser.add_argument(
+            f"--ceiling-{way}",
+            type=_argument(parse_bit_rate),
+            metavar="RATE",
+            help=f"never to be exceeded {way}, at the IP layer; capacity needs it where there is no floor",
+        )
+    parser.add_argument(
+        "--layer", choices=[*map(str, Layer)], default="ip", help="at which floors are meant (default ip)"
+    )
+    parser.add_argument("--protocol", choices=[*map(str, Protocol)], default="tcp", help="default tcp")
+    parser.add_argument(
+        "--streams", type=_whole(1, MAX_STREAMS), default=4, metavar="N", help="of each way (default 4)"
+    )
+    parser.add_argument("--mode", choices=[*map(str, Mode)], default="verify", help="default verify")
+    parser.add_argument(
+        "--above",
+        type=_whole(1, 20),
+        default=4,
+        metavar="PERCENT",
+        help="paced so much above the floors (default 4)",
+    )
+    parser.add_argument(
+        "--seconds", type=_whole(2, 120), default=10, metavar="N", help="the longest test (default 10)"
+    )
+    parser.add_argument(
+        "--reflector",
+        type=_argument(functools.partial(parse_address, "stamp")),
+        metavar="HOST[:PORT]",
+        help="whose answers tell the latency meanwhile (default: STAMP's port of the target)",
+    )
+    parser.add_argument("--no-latency", action="store_true", help="do not look at the latency")
+    parser.add_argument("--no-retest", action="store_true", help="test once, whatever comes of it")
+    parser.add_argument(
+        "--iperf3",
+        type=_argument(lambda text: Endpoint.parse(text, IPERF3_PORT)),
+        metavar="HOST[:PORT]",
+        help="an iperf3 server to be asked for its opinion afterwards",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.set_defaults(command=_probe_throughput)
 
 
 def _measuring(parser: argparse.ArgumentParser, kind: ProbeKind, target: str) -> None:
@@ -340,3 +426,36 @@ def _probe_route(chosen: argparse.Namespace) -> int:
             )
         )
     )
+
+
+def _probe_throughput(chosen: argparse.Namespace) -> int:
+    logs.configure("warning")
+    line = ThroughputPathSettings(
+        target=str(chosen.target),
+        address=chosen.target,
+        token_file=chosen.token_file,
+        direction=Directions(chosen.direction),
+        floors=WayRatesSettings.model_construct(down=chosen.floor_down, up=chosen.floor_up),
+        ceilings=WayRatesSettings.model_construct(down=chosen.ceiling_down, up=chosen.ceiling_up),
+        layer=Layer(chosen.layer),
+        protocol=Protocol(chosen.protocol),
+        streams=chosen.streams,
+        mode=Mode(chosen.mode),
+        above=chosen.above,
+        longest=f"{chosen.seconds}s",
+        slot=SlotSettings(every="1d"),
+    )
+    for location, problem in line.located_problems():
+        raise UsageError(f"--{str(location[0]).removesuffix('s')}-{location[-1]}: {problem}")
+    reflector = None
+    if not chosen.no_latency:
+        reflector = chosen.reflector or Endpoint(chosen.target.host, STAMP_PORT)
+    shot = ThroughputShot(
+        line,
+        line.token(Path()),
+        reflector,
+        chosen.iperf3,
+        not chosen.no_retest,
+        chosen.json,
+    )
+    return asyncio.run(probe_throughput(shot))

@@ -160,7 +160,7 @@ def summarise(
         counting = answered if direction is Direction.ROUND_TRIP else trusted
         delays = [getattr(measured, f"{direction.value}_ns") for measured in counting]
         directions[direction.value] = {
-            "delay": _statistics(delays),
+            "delay": delay_statistics(delays),
             "outcomes": {outcome.label: counted.outcomes[outcome] for outcome in Outcome}
             if shot.limit
             else None,
@@ -216,7 +216,7 @@ def _methods(shot: OneShot, prober: Prober) -> dict[str, str]:
     }
 
 
-def _statistics(delays_ns: Sequence[int]) -> dict[str, float] | None:
+def delay_statistics(delays_ns: Sequence[int]) -> dict[str, float] | None:
     """How many delays there are, the least, the mean, the greatest and nearest-rank percentiles, in seconds."""
     if not delays_ns:
         return None

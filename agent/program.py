@@ -53,6 +53,7 @@ from agent.settings import (
     PathSettings,
     PtpClockSettings,
 )
+from agent.throughput.server import ThroughputServer
 from agent.throughput_api import ThroughputControl
 from agent.throughput_settings import ThroughputServerSettings
 
@@ -217,6 +218,7 @@ class Agent:
 
         Raises:
             HttpBindError: the HTTP address cannot be used.
+            ThroughputBindError: nor that of the data sockets.
         """
         sharpen_timers()
         await self.clock.refresh()
@@ -233,7 +235,7 @@ class Agent:
             token,
         )
         add_api(app, self, token)
-        watch_leases = None
+        watch_leases, data = None, None
         if self.throughput is not None:
             self.throughput.serve(app)
             watch_leases = asyncio.create_task(self.throughput.desk.run(), name="watch leases")
@@ -242,6 +244,9 @@ class Agent:
         try:
             async with self._taking_over:  # a reload that is asked for meanwhile follows
                 on_reload(self._reload_soon)
+                if self.throughput is not None and self.settings.throughput is not None:
+                    data = ThroughputServer(self.throughput.desk, self.settings.throughput.listen)
+                    data.start()
                 if self.reflector is not None:
                     self.reflector.start()
                 await asyncio.gather(*(prober.start() for prober in self.probers.values()))
@@ -271,6 +276,8 @@ class Agent:
             if watch_leases is not None and self.throughput is not None:
                 watch_leases.cancel()
                 await self.throughput.desk.close()
+            if data is not None:
+                await data.close()
             if self.card.clock is not None:
                 self.card.clock.close()
 

@@ -24,6 +24,7 @@ from agent.net.card_stamps import CardStamps, stamping_method
 from agent.net.clocks.card import CardClock
 from agent.net.control import CONTROL_OCTETS
 from agent.net.departures import Sending, TransmitStamp, TransmitStamps
+from agent.net.drops import dropped
 from agent.net.mmsg import IncomingBatch, OutgoingBatch
 from agent.net.protocols import IPV4, IPV6
 from agent.net.transmit_times import TransmitTimes
@@ -175,7 +176,7 @@ class TimestampedSocket:
     @property
     def dropped(self) -> int:
         """Datagrams that the kernel threw away since the socket was opened, for lack of room in its buffer."""
-        return socket_options.dropped(self._socket)
+        return dropped(self._socket)
 
     @property
     def receive_buffer_octets(self) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import struct
 from typing import Final
 
-from agent.net.control import SOL_SOCKET
 from agent.net.protocols import IPV4, IPV6, Protocol
 
 _SO_RCVBUFFORCE: Final = 33
@@ -14,9 +12,6 @@ _IP_RECVTTL: Final = 12
 _IP_RECVTOS: Final = 13
 _IP_MTU_DISCOVER: Final = 10
 _IP_PMTUDISC_PROBE: Final = 3
-_SO_MEMINFO: Final = 55
-_MEMINFO: Final = struct.Struct("=9I")
-_MEMINFO_DROPS: Final = 8
 
 _RECEIVE_BUFFER_OCTETS: Final = 4 << 20
 _ANSWERING_BUFFER_OCTETS: Final = 16 << 20
@@ -72,9 +67,3 @@ def bind(socket_: socket.socket, protocol: Protocol, address: tuple[str, int]) -
     if protocol is IPV6:
         socket_.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     socket_.bind(address)
-
-
-def dropped(socket_: socket.socket) -> int:
-    """How many datagrams the kernel threw away since the socket was opened, for lack of room in its buffer."""
-    drops: int = _MEMINFO.unpack(socket_.getsockopt(SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[_MEMINFO_DROPS]
-    return drops

@@ -1,0 +1,259 @@
+"""One test from its lease to its outcomes.
+
+    lease ── sockets ── data flows ── decided, or time is over ── the server's half ── outcomes
+
+Both ways run at once and stay so until both are decided: a line that is tested both ways carries both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent.core.throughput.cause import (
+    Cause,
+    DatagramCounts,
+    HostLoad,
+    cause_of_datagrams,
+    cause_of_streams,
+)
+from agent.core.throughput.lease import LeaseRequest, LeaseState, Protocol, Way
+from agent.core.throughput.rates import (
+    WINDOW_NS,
+    Decision,
+    Packets,
+    Window,
+    after_ramp,
+    decide,
+    goodput_of,
+    is_steady,
+)
+from agent.core.throughput.report import ServerReport
+from agent.core.throughput.result import ErrorReason, Floor, Outcome, failed, judge
+from agent.core.timestamps import SECOND_NS
+from agent.throughput.child import EngineProcess
+from agent.throughput.control_client import ControlClient, NoTest
+from agent.throughput.data_sockets import open_all
+from agent.throughput.plan import Ended, EnginePlan, EngineReport, WayPlan, WayReport
+from agent.throughput_documents import Grant
+from agent.throughput_settings import Mode, ThroughputPathSettings
+
+_REPORTED_WITHIN_S: Final = 4.0
+_LOOK_AGAIN_S: Final = (0.05, 0.15, 0.3, 0.5, 1.0)
+_WHOLE: Final = 0.9
+_NOWHERE: Final = HostLoad(elapsed_ns=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a test has come to.
+
+    Attributes:
+        outcomes: of each way.
+        began_ns, ended_ns: when data flowed, Unix wall time; None: none has.
+        octets: of payload that this end has sent or received, each way.
+        windows: of each way, at its receiver, those of the ramp too.
+        host, server_host: what both ends went through; None: not known.
+        cpu_ns: CPU of this end's child.
+        retry_after_s: when it may be worth asking again, where the lease was refused.
+    """
+
+    outcomes: Mapping[Way, Outcome]
+    began_ns: int | None = None
+    ended_ns: int | None = None
+    octets: Mapping[Way, int] | None = None
+    windows: Mapping[Way, Sequence[Window]] | None = None
+    host: HostLoad | None = None
+    server_host: HostLoad | None = None
+    cpu_ns: int = 0
+    retry_after_s: float | None = None
+
+
+async def try_line(line: ThroughputPathSettings, token: str) -> Trial:
+    """Test a line once; whatever fails is an outcome.
+
+    Args:
+        line: what to test and how.
+        token: with which the target grants tests.
+    """
+    try:
+        async with ControlClient(line.address, token) as control:
+            return await _Test(line, control).run()
+    except NoTest as error:
+        outcomes = {
+            way: failed(way, error.reason, error.detail, line.floor(way)) for way in line.direction.ways
+        }
+        return Trial(outcomes, retry_after_s=error.retry_after_s)
+
+
+class _Test:
+    """One test under way."""
+
+    def __init__(self, line: ThroughputPathSettings, control: ControlClient) -> None:
+        self._line = line
+        self._control = control
+        self._ways = line.direction.ways
+        self._capacity = line.mode is Mode.CAPACITY
+        shares = {way: share for way in self._ways if (share := line.share(way)) is not None}
+        self._shares = shares
+        self._engine: EngineProcess | None = None
+        self._decided: set[Way] = set()
+        self._began_ns: int | None = None
+
+    async def run(self) -> Trial:
+        """Have a lease, test, and give it back."""
+        line = self._line
+        request = LeaseRequest(
+            bytes(4),
+            line.protocol,
+            line.longest,
+            self._shares.get(Way.DOWN),
+            self._shares.get(Way.UP),
+            line.streams,
+            exclusive=self._capacity,
+        )
+        grant = await self._control.ask(request)
+        try:
+            return await self._with_lease(grant)
+        except BaseException:
+            await self._control.give_back(grant)
+            raise
+
+    async def _with_lease(self, grant: Grant) -> Trial:
+        line, address = self._line, self._control.address
+        plan = EnginePlan(
+            line.protocol,
+            6 if ":" in address else 4,
+            grant.token,
+            line.longest,
+            line.streams,
+            {
+                way: WayPlan(way is Way.UP, share, not self._capacity, self._capacity)
+                for way, share in self._shares.items()
+            },
+        )
+        try:
+            engine = self._engine = await EngineProcess.start(plan, self._look)
+        except OSError as error:
+            raise NoTest(ErrorReason.INTERNAL, f"no process for the test: {error.strerror}") from None
+        try:
+            sockets = await open_all(grant, address, line.protocol, self._ways, line.streams)
+            for (way, stream), one in sockets.items():
+                engine.hand_over(way, stream, one)
+            engine.begin()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout((grant.stop_by_ns + SECOND_NS) / SECOND_NS):
+                    await engine.ended()
+        finally:
+            await engine.stop()
+        ended_ns = time.time_ns()
+        if not engine.complete:
+            raise NoTest(ErrorReason.INTERNAL, "the test's process has ended early")
+        server = await self._server_report(grant)
+        if server.error:
+            raise NoTest(ErrorReason.BROKEN_OFF, f"the server says: {server.error}")
+        report = engine.report
+        return Trial(
+            {way: self._outcome(way, report.ways[way], report.host, server) for way in self._ways},
+            self._began_ns,
+            ended_ns,
+            {way: told.octets for way, told in report.ways.items()},
+            {way: self._windows(way, report.ways[way], server) for way in self._ways},
+            report.host,
+            server.host,
+            report.cpu_ns,
+        )
+
+    def _look(self, report: EngineReport) -> None:
+        """End the test as soon as all of it is decided."""
+        if self._began_ns is None:
+            # the first report comes with the first window
+            self._began_ns = time.time_ns() - WINDOW_NS
+        for way, told in report.ways.items():
+            if told.packets is not None and self._is_decided(way, told, told.packets):
+                self._decided.add(way)
+        if self._engine is not None and len(self._decided) == len(self._ways):
+            for way in self._ways:
+                self._engine.end(way)
+
+    def _is_decided(self, way: Way, told: WayReport, packets: Packets) -> bool:
+        windows = after_ramp(told.windows, told.min_rtt_ns or 0)
+        if self._capacity:
+            return is_steady(windows)
+        floor = self._line.floor(way)
+        rate = goodput_of(windows)
+        if floor is None or rate is None:
+            return False
+        at_layer = rate.scaled(packets.at(floor.layer, 1.0))
+        return decide(at_layer, floor.rate, floor.tolerance) is not Decision.GO_ON
+
+    async def _server_report(self, grant: Grant) -> ServerReport:
+        """The server's half, once its test is over; as far as it is where that does not come."""
+        end = time.monotonic() + _REPORTED_WITHIN_S
+        for attempt in range(1_000):
+            try:
+                state, report = await self._control.look(grant)
+            except NoTest as error:
+                raise NoTest(ErrorReason.BROKEN_OFF, error.detail) from None
+            if state.ended:
+                if state is LeaseState.EXPIRED and report.host is None and not report.received:
+                    raise NoTest(ErrorReason.BROKEN_OFF, "the server has no results")
+                return report
+            if time.monotonic() > end:
+                break
+            await asyncio.sleep(_LOOK_AGAIN_S[min(attempt, len(_LOOK_AGAIN_S) - 1)])
+        await self._control.give_back(grant)
+        return report
+
+    def _windows(self, way: Way, told: WayReport, server: ServerReport) -> Sequence[Window]:
+        return told.windows if way is Way.DOWN else server.received
+
+    def _outcome(self, way: Way, told: WayReport, host: HostLoad | None, server: ServerReport) -> Outcome:
+        floor = self._line.floor(way)
+        windows = self._windows(way, told, server)
+        if told.ended not in (Ended.TOLD, Ended.DONE):
+            # of the last window, which the end has cut short, nothing is told
+            lasted_ns = windows[-1].end_ns - windows[0].begin_ns + WINDOW_NS if windows else 0
+            if told.ended != Ended.PEER or lasted_ns < _WHOLE * self._line.longest:
+                return failed(way, ErrorReason.BROKEN_OFF, _BROKEN_OFF.get(told.ended, told.ended), floor)
+        packets = (server.sent_packets if way is Way.DOWN else told.packets) or told.packets
+        if packets is None:
+            return failed(way, ErrorReason.EMPTY, "nothing has come", floor)
+        rtts = [rtt for rtt in (server.min_rtt_ns, told.min_rtt_ns) if rtt is not None]
+        rate = goodput_of(after_ramp(windows, min(rtts, default=0)))
+        return judge(way, rate, packets, floor, self._cause(way, told, host, server, packets, floor))
+
+    def _cause(
+        self,
+        way: Way,
+        told: WayReport,
+        host: HostLoad | None,
+        server: ServerReport,
+        packets: Packets,
+        floor: Floor | None,
+    ) -> Cause | None:
+        down = way is Way.DOWN
+        sender, receiver = (server.host, host) if down else (host, server.host)
+        sender = sender or _NOWHERE
+        if self._line.protocol is Protocol.TCP:
+            pressures = server.pressures if down else told.pressures
+            pace = packets.goodput(self._shares[way].rate)
+            return cause_of_streams(pressures, sender, receiver, pace)
+        sent, received = (
+            (server.datagrams_down, told.datagrams) if down else (told.datagrams, server.datagrams_up)
+        )
+        if sent is None or received is None:
+            return None
+        counts = DatagramCounts(sent.meant, sent.sent, received.received, received.overflowed)
+        return cause_of_datagrams(counts, sender, receiver, told.queueing_ns)
+
+
+_BROKEN_OFF: Final = {
+    Ended.PEER: "the other end has gone away in the middle",
+    Ended.SILENT: "the other end says nothing any more",
+    Ended.EXCEEDED: "more has come than was asked for",
+}
