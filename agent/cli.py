@@ -25,6 +25,7 @@ from agent.runtime.doctor.files import look_as_service
 from agent.runtime.doctor.report import exit_status, show
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import ExitStatus, execute, note_reloads, stop_requested
+from agent.runtime.line_settings import Mode, WayRatesSettings
 from agent.runtime.pace import Pace, parse_interval, parse_timeout, too_much_of_one
 from agent.runtime.probe_address import ProbeKind, parse_address, timeout_problem
 from agent.runtime.quantities import Endpoint, parse_bit_rate, parse_duration, parse_limit
@@ -34,7 +35,7 @@ from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings
 from agent.throughput.command import ThroughputShot, probe_throughput
 from agent.throughput.iperf3 import PORT as IPERF3_PORT
-from agent.throughput_settings import Mode, SlotSettings, ThroughputPathSettings, WayRatesSettings
+from agent.throughput_settings import SlotSettings, ThroughputPathSettings
 from agent.traceroute import TraceRequest, run_trace
 
 T = TypeVar("T")

@@ -143,6 +143,8 @@ class EngineProcess:
             record = self._control.recv(RECORD_OCTETS)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            return  # it has not read our last orders; what it told before it ended is there all the same
         except OSError:
             record = b""
         if not record:

@@ -218,6 +218,7 @@ class Receiving(Flow):
         self._packets = packets
         self._windows: Windows | None = None
         self._allowance: Allowance | None = None
+        self._stop_ns = 0
         self._next_feedback_ns = 0
         self._ending = False
 
@@ -232,8 +233,12 @@ class Receiving(Flow):
 
     def _look(self, now_ns: int) -> bool:
         total, now_ns = self.total, time.monotonic_ns()
-        if self._allowance is not None and not self.ended and self._allowance.is_exceeded(total, now_ns):
-            self.end(Ended.EXCEEDED)
+        if self._allowance is not None and not self.ended:
+            # what the sender's buffers and the path still hold when the time is over was sent in time
+            if self._allowance.is_exceeded(total, min(now_ns, self._stop_ns)):
+                self.end(Ended.EXCEEDED)
+            elif now_ns >= self._stop_ns:
+                self.end(Ended.DONE)
         if not self.ended and self.over:
             self.ended = Ended.PEER
         if not self.ended and now_ns >= self._next_feedback_ns:
@@ -242,7 +247,8 @@ class Receiving(Flow):
         if self._windows is None:
             if total:
                 # the peer begins when it is ready: its time counts from what comes first
-                self._allowance = Allowance(self._plan.share, now_ns, now_ns + self._duration_ns)
+                self._stop_ns = now_ns + self._duration_ns
+                self._allowance = Allowance(self._plan.share, now_ns, self._stop_ns)
                 self._windows = Windows(now_ns)
             return False
         # a window in which the sender comes to its end would be short of data

@@ -38,7 +38,7 @@ _FASTER: Final = 1.06
 """How much faster than the pace the kernel may send a stream that is alone."""
 _FASTER_OF_MANY: Final = 1.5
 """The same of one of several, which together keep the pace: where one is held up the others make up for it."""
-_CATCH_UP_NS: Final = 20_000_000
+_CATCH_UP_NS: Final = 200_000_000
 _NAP_NS: Final = 1_000_000
 _DRAINED_NS: Final = 2 * SECOND_NS
 _SAMPLE_NS: Final = FEEDBACK_NS

@@ -35,12 +35,13 @@ from agent.core.throughput.rates import (
 from agent.core.throughput.report import ServerReport
 from agent.core.throughput.result import ErrorReason, Floor, Outcome, failed, judge
 from agent.core.timestamps import SECOND_NS
+from agent.runtime.line_settings import Mode
 from agent.throughput.child import EngineProcess
 from agent.throughput.control_client import ControlClient, NoTest
 from agent.throughput.data_sockets import open_all
 from agent.throughput.plan import Ended, EnginePlan, EngineReport, WayPlan, WayReport
 from agent.throughput_documents import Grant
-from agent.throughput_settings import Mode, ThroughputPathSettings
+from agent.throughput_settings import ThroughputPathSettings
 
 _REPORTED_WITHIN_S: Final = 4.0
 _LOOK_AGAIN_S: Final = (0.05, 0.15, 0.3, 0.5, 1.0)
@@ -210,7 +211,8 @@ class _Test:
         return report
 
     def _windows(self, way: Way, told: WayReport, server: ServerReport) -> Sequence[Window]:
-        return told.windows if way is Way.DOWN else server.received
+        """Those of the receiver: its own, or what it has told the sender by which the test was ended."""
+        return told.windows if way is Way.DOWN or told.windows else server.received
 
     def _outcome(self, way: Way, told: WayReport, host: HostLoad | None, server: ServerReport) -> Outcome:
         floor = self._line.floor(way)

@@ -55,10 +55,10 @@ _WORD: Final = 8
 _HEADER: Final = struct.Struct(">QQ")
 _SEGMENTS: Final = 44
 _BURST_NS: Final = 100_000
-_LATE_NS: Final = 10_000_000
+_LATE_NS: Final = 50_000_000
 _BUFFER_OCTETS: Final = 16 << 20
 _SILENCE_NS: Final = SECOND_NS
-_FIRST_SILENCE_NS: Final = 3 * SECOND_NS
+_FIRST_SILENCE_NS: Final = 3 * SECOND_NS // 2
 _ENDS: Final = 3
 _REFUSED: Final = (ConnectionRefusedError, BlockingIOError)
 

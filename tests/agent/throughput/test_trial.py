@@ -1,0 +1,168 @@
+"""A test from its lease to its outcomes, against an agent on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.core.throughput.cause import Cause
+from agent.core.throughput.lease import Way
+from agent.core.throughput.result import ErrorReason, Verdict
+from agent.throughput.child import EngineProcess
+from agent.throughput.trial import Trial, try_line
+from tests.support.processes import eventually, free_port
+from tests.support.throughput import TOKEN, Granting, engines, granting, is_there, line_to
+
+
+@pytest.fixture
+async def there(tmp_path: Path) -> AsyncIterator[Granting]:
+    """An agent that grants tests; when the test is over it has no slot taken and no process left."""
+    async with granting(tmp_path) as one:
+        yield one
+        await one.until_free()
+        assert engines(os.getpid()) == []
+
+
+def errors(trial: Trial) -> set[ErrorReason | None]:
+    """Why there was no test, each way; all that is an error has no rate."""
+    for outcome in trial.outcomes.values():
+        assert (outcome.verdict is Verdict.ERROR) is (outcome.error is not None)
+        if outcome.error is not None:
+            assert outcome.goodput is None
+    return {outcome.error for outcome in trial.outcomes.values()}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+async def test_both_ways_at_once(there: Granting, protocol: str) -> None:
+    """Floors that the line carries are proven long before the time is over; a test is paced just above them."""
+    trial = await try_line(line_to(there.http, protocol=protocol, longest="15s"), TOKEN)
+    assert errors(trial) == {None}
+    for way, floor in ((Way.DOWN, 40e6), (Way.UP, 10e6)):
+        outcome = trial.outcomes[way]
+        # a host that has other work may not be fast enough, and then it says so
+        proven = outcome.verdict is Verdict.PASS
+        assert proven or (outcome.verdict, outcome.cause) == (Verdict.INCONCLUSIVE, Cause.HOST_STARVED), (
+            outcome
+        )
+        assert outcome.ip_layer is not None
+        assert outcome.goodput is not None
+        assert outcome.goodput.mean < outcome.ip_layer.mean < 1.1 * floor
+        assert trial.windows is not None
+        assert not proven or len(trial.windows[way]) <= 25
+        assert trial.octets is not None
+        assert trial.octets[way] > floor / 8
+    assert trial.cpu_ns > 0
+    assert trial.began_ns is not None
+    assert trial.ended_ns is not None
+    assert trial.ended_ns - trial.began_ns > 1.5e9
+
+
+async def test_capacity(there: Granting) -> None:
+    """Without a floor there is a rate and no verdict, bounded by the ceiling that the lease was asked for."""
+    line = line_to(
+        there.http,
+        protocol="udp",
+        mode="capacity",
+        direction="up",
+        floors={},
+        ceilings={"up": "30M"},
+        streams=1,
+    )
+    outcome = (await try_line(line, TOKEN)).outcomes[Way.UP]
+    assert outcome.verdict is None
+    assert outcome.ip_layer is not None
+    assert 10e6 < outcome.ip_layer.mean < 31e6
+
+
+async def test_who_has_no_token(there: Granting) -> None:
+    """He is told that he is not authorised."""
+    assert errors(await try_line(line_to(there.http), TOKEN + "!")) == {ErrorReason.UNAUTHORISED}
+
+
+async def test_nobody_is_there() -> None:
+    """Where nothing listens there is no test, and no rate."""
+    assert errors(await try_line(line_to(free_port()), TOKEN)) == {ErrorReason.UNREACHABLE}
+
+
+async def test_an_unknown_name() -> None:
+    """A name that stands for nothing is unreachable too."""
+    line = line_to(1, address="nowhere.invalid:9461")
+    assert errors(await try_line(line, TOKEN)) == {ErrorReason.UNREACHABLE}
+
+
+async def test_who_else_is_there() -> None:
+    """What listens and is no agent's HTTP server is malformed."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-none\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert errors(await try_line(line_to(port), TOKEN)) == {ErrorReason.MALFORMED}
+
+
+async def test_a_second_test_is_refused(there: Granting) -> None:
+    """While one runs: busy, with when to come again."""
+    first = asyncio.create_task(try_line(line_to(there.http, longest="2s"), TOKEN))
+
+    async def running() -> bool:
+        return bool(there.leases)
+
+    await eventually(running, "a lease is granted")
+    second = await try_line(line_to(there.http), TOKEN)
+    assert errors(second) == {ErrorReason.REFUSED}
+    assert second.retry_after_s is not None
+    assert 1 <= second.retry_after_s <= 11
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def children(there: Granting, count: int) -> list[int]:
+    """The processes of a test that runs, of both ends: both are children of this process."""
+    found: list[int] = []
+
+    async def started() -> bool:
+        nonlocal found
+        found = engines(os.getpid())
+        return len(found) == count
+
+    await eventually(started, "the test's processes run")
+    return found
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("end", ["ours", "theirs"])
+async def test_an_end_is_killed(
+    there: Granting, protocol: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle: it is an error with a reason and never a rate, the other end is over too, and the slot is free."""
+    pids: list[int] = []
+    start = EngineProcess.start
+
+    async def started(*given: Any) -> Any:
+        process = await start(*given)
+        pids.append(process.pid)
+        return process
+
+    # the client's is the first that is started
+    monkeypatch.setattr(EngineProcess, "start", started)
+    testing = asyncio.create_task(
+        try_line(line_to(there.http, protocol=protocol, floors={"down": "40M"}, direction="down"), TOKEN)
+    )
+    both = await children(there, 2)
+    await asyncio.sleep(0.3)  # so that data flows, or is about to
+    own = pids[0]
+    victim = own if end == "ours" else next(pid for pid in both if pid != own)
+    os.kill(victim, 9)
+    trial = await asyncio.wait_for(testing, 12)
+    assert errors(trial) <= {ErrorReason.BROKEN_OFF, ErrorReason.INTERNAL, ErrorReason.EMPTY}
+    await there.until_free()
+    assert not any(is_there(pid) for pid in both)
