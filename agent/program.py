@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agent.api import add_api
+from agent.clock_choice import clock_of
 from agent.connections import Closed
 from agent.core.flight import FlightRecorder
 from agent.core.histogram import Histogram
@@ -21,12 +22,7 @@ from agent.core.session_report import SessionReport
 from agent.exposition import registry, render
 from agent.http import HttpServer, create_app, serve
 from agent.net.card_stamps import least_method
-from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
-from agent.net.clocks.adjtimex import AdjtimexClock
-from agent.net.clocks.automatic import AutomaticClock
 from agent.net.clocks.card import CardChoice, choose_card
-from agent.net.clocks.chrony import ChronyClock
-from agent.net.clocks.ptp import PtpClock
 from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
@@ -43,16 +39,7 @@ from agent.runtime.lifecycle import on_reload
 from agent.runtime.memory import give_back
 from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.runtime.supervision import Supervision
-from agent.settings import (
-    AdjtimexClockSettings,
-    AgentSettings,
-    AutomaticClockSettings,
-    ChronyClockSettings,
-    ClockSettings,
-    DeclaredClockSettings,
-    PathSettings,
-    PtpClockSettings,
-)
+from agent.settings import AgentSettings, PathSettings
 from agent.throughput.server import ThroughputServer
 from agent.throughput_api import ThroughputControl
 from agent.throughput_settings import ThroughputServerSettings
@@ -81,23 +68,6 @@ class Recorded(NamedTuple):
 
 class RestartNeeded(IsochroneError):
     """New settings cannot be taken over by a running agent."""
-
-
-def clock_of(settings: ClockSettings) -> Clock:
-    """The clock that the settings name."""
-    match settings:
-        case AutomaticClockSettings(ptp_domain=domain):
-            return AutomaticClock.usual(domain)
-        case PtpClockSettings(ptp_domain=domain):
-            return PtpClock(domain)
-        case ChronyClockSettings():
-            return ChronyClock()
-        case AdjtimexClockSettings():
-            return AdjtimexClock()
-        case DeclaredClockSettings(error_bound=bound_ns):
-            return DeclaredClock(bound_ns)
-        case _:
-            return UnsynchronisedClock()
 
 
 class Agent:

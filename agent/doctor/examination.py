@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from agent.clock_choice import clock_of
+from agent.clock_settings import AutomaticClockSettings
 from agent.core.authentication import KeyRing
 from agent.doctor.buffers import gather_buffers, judge_buffers
 from agent.doctor.clock import USUAL_LIMITS, ClockFacts, PromisedLimit, judge_clock
@@ -14,7 +16,6 @@ from agent.doctor.privileges import gather_privileges, judge_privileges
 from agent.doctor.stamps import StampFacts, gather_loopback, judge_all_stamps
 from agent.doctor.targets import TargetFacts, gather_targets, judge_targets, promised_limits
 from agent.net.local_clock import LocalClock
-from agent.program import clock_of
 from agent.runtime.doctor.bounded import TOTAL_S, Shared, Step, apart, examine
 from agent.runtime.doctor.diagnosis import Diagnosis
 from agent.runtime.doctor.files import SecretFacts, gather_secret, judge_secrets
@@ -25,7 +26,7 @@ from agent.runtime.doctor.service import ServiceFacts, gather_service, judge_ser
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.quantities import Endpoint
 from agent.runtime.wording import key_path
-from agent.settings import AgentSettings, AutomaticClockSettings, PathSettings
+from agent.settings import AgentSettings, PathSettings
 
 PROGRAM: Final = "isochrone-agent"
 _UNIT: Final = f"{PROGRAM}.service"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.clock_choice import clock_of
 from agent.net.clock import DeclaredClock, UnsynchronisedClock
 from agent.net.clocks.adjtimex import AdjtimexClock
 from agent.net.clocks.automatic import AutomaticClock
 from agent.net.clocks.chrony import ChronyClock
 from agent.net.clocks.ptp import PtpClock
-from agent.program import clock_of
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.settings import load
 from agent.settings import AgentSettings

@@ -14,9 +14,10 @@ import pytest
 from agent.core.authentication import Key, serialise_sender
 from agent.core.stamp import SenderPacket
 from agent.program import Agent, RestartNeeded
+from agent.reflector_settings import ReflectorSettings
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.quantities import Endpoint
-from agent.settings import AgentSettings, ReflectorSettings
+from agent.settings import AgentSettings
 from tests.support.processes import eventually, free_port
 from tests.support.tlvs import KEY, OTHER_KEY
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent.core.admission import PacketRate
+from agent.reflector_settings import ReflectorSettings
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.settings import load, parse
-from agent.settings import AgentSettings, ReflectorSettings
+from agent.settings import AgentSettings
 
 
 def reflector(text: str) -> ReflectorSettings:

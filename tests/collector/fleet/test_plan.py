@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from agent.clock_settings import PtpClockSettings
 from agent.core.ledger import Ledgers
 from agent.core.outcome import Direction, Limit, Operator
 from agent.core.schedule import Schedule
 from agent.runtime.settings import parse
-from agent.settings import AgentSettings, PtpClockSettings
+from agent.settings import AgentSettings
 from collector.fleet.plan import agent_config, compile_plan, plan_version
 from collector.fleet.settings import FleetSettings
 from collector.sla.breach import Hysteresis
