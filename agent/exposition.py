@@ -16,6 +16,9 @@ from agent.core import metrics
 from agent.core.histogram import LE_LABELS, Histogram
 from agent.core.ledger import PathLabels
 from agent.core.route_history import RouteHistory, TraceResult
+from agent.core.throughput.cause import Cause
+from agent.core.throughput.rates import Layer
+from agent.core.throughput.turn import Latest, LineRecord
 from agent.path_exposition import PathView, render_paths
 
 _SECOND_NS = 1e9
@@ -71,6 +74,10 @@ class AgentView(Protocol):
     @property
     def receive_stamps(self) -> str:
         """Where receive times come from: hardware, kernel or user."""
+
+    @property
+    def lines(self) -> Sequence[tuple[PathLabels, LineRecord]]:
+        """What has come of throughput tests of lines."""
 
     @property
     def plan_version(self) -> str:
@@ -157,7 +164,9 @@ class AgentCollector(Collector):
         families = _Families()
         self._self(families)
         for named, history in self._agent.routes:
-            _route(families, {name: str(value) for name, value in asdict(named).items()}, history)
+            _route(families, _labels(named), history)
+        for named, record in self._agent.lines:
+            _line(families, _labels(named), record)
         return iter(families)
 
     def _self(self, families: _Families) -> None:
@@ -236,6 +245,69 @@ def _throughput(families: _Families, server: ThroughputView) -> None:
     families.gauge(
         metrics.THROUGHPUT_RUNNING, "Throughput tests that are granted and not over.", {}, server.running
     )
+
+
+def _line(families: _Families, labels: dict[str, str], record: LineRecord) -> None:
+    for way, floor in record.floors.items():
+        if floor is not None:
+            families.gauge(
+                metrics.THROUGHPUT_FLOOR,
+                "What the line is promised to carry.",
+                {**labels, "direction": way.value, "layer": floor.layer.value},
+                floor.rate,
+            )
+    for way, latest in record.latest.items():
+        _latest(families, {**labels, "direction": way.value}, latest)
+    for (way, result), count in record.counts.items():
+        families.counter(
+            metrics.THROUGHPUT_TESTS,
+            "Turns by what one test or two of them came to; fail: enough of those before missed the floor too.",
+            {**labels, "direction": way.value, "result": result.value},
+            count,
+        )
+    for (way, reason), count in record.errors.items():
+        families.counter(
+            metrics.THROUGHPUT_ERRORS,
+            "Turns that were no test, by reason.",
+            {**labels, "direction": way.value, "reason": reason.value},
+            count,
+        )
+    for why, count in record.untested.items():
+        families.counter(
+            metrics.THROUGHPUT_UNTESTED,
+            "Slots that have passed without a test, by reason.",
+            {**labels, "reason": why.value},
+            count,
+        )
+
+
+def _latest(families: _Families, labels: dict[str, str], latest: Latest) -> None:
+    outcome = latest.outcome
+    for layer, rate in ((Layer.IP, outcome.ip_layer), (Layer.GOODPUT, outcome.goodput)):
+        if rate is not None:
+            families.gauge(
+                metrics.THROUGHPUT,
+                "What the last test that has measured anything found.",
+                {**labels, "layer": layer.value},
+                rate.mean,
+            )
+    families.gauge(
+        metrics.THROUGHPUT_LAST_TEST,
+        "When that test ended (Unix time).",
+        labels,
+        latest.ended_ns / _SECOND_NS,
+    )
+    for cause in Cause:
+        families.gauge(
+            metrics.THROUGHPUT_LIMITED_BY,
+            "1 for what bounded that test.",
+            {**labels, "cause": cause.value},
+            float(cause is outcome.cause),
+        )
+
+
+def _labels(named: PathLabels) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(named).items()}
 
 
 def _route(families: _Families, labels: dict[str, str], history: RouteHistory) -> None:

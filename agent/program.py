@@ -19,6 +19,7 @@ from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
 from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
+from agent.core.throughput.turn import LineRecord
 from agent.exposition import registry, render
 from agent.http import HttpServer, create_app, serve
 from agent.net.card_stamps import least_method
@@ -40,7 +41,9 @@ from agent.runtime.memory import give_back
 from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings, PathSettings
+from agent.throughput.rota import Rota
 from agent.throughput.server import ThroughputServer
+from agent.throughput.trial import try_line
 from agent.throughput_api import ThroughputControl
 from agent.throughput_settings import ThroughputServerSettings
 
@@ -137,6 +140,8 @@ class Agent:
         )
         self.throughput = None if settings.throughput is None else _control_of(settings.throughput, folder)
         self._routes = Routes(rng)
+        self._rota = Rota(settings.site, try_line, rng, folder)
+        self._rota.follow(settings.throughput_paths)
         self._follow_routes()
         self._http: HttpServer | None = None
         self._ready = False
@@ -178,6 +183,7 @@ class Agent:
         for kind, prober in self.probers.items():
             await prober.update(_of_kind(kind, settings))
         self._follow_routes()
+        self._rota.follow(settings.throughput_paths)
         log.info("reloaded: %d paths", len(settings.paths))
 
     async def run(self, stop: asyncio.Event) -> bool:
@@ -195,6 +201,7 @@ class Agent:
         keep_clock = asyncio.create_task(self.clock.keep_fresh(), name="read the clock")
         forget = asyncio.create_task(self._forget(), name="forget old packets")
         follow_routes = asyncio.create_task(self._routes.run(), name="follow routes")
+        test_lines = asyncio.create_task(self._rota.run(), name="test lines")
         own = registry(self)
         token = self.settings.token(self._folder)
         app = create_app(
@@ -230,13 +237,15 @@ class Agent:
             self._ready = False
             self._supervision.stopping()
             follow_routes.cancel()
+            test_lines.cancel()
             await asyncio.gather(*(prober.stop() for prober in self.probers.values()))
             return self._report()
         finally:
             keep_clock.cancel()
             forget.cancel()
             follow_routes.cancel()
-            await asyncio.gather(follow_routes, return_exceptions=True)
+            test_lines.cancel()
+            await asyncio.gather(follow_routes, test_lines, return_exceptions=True)
             for prober in self.probers.values():
                 await prober.close()
             if self.reflector is not None:
@@ -336,6 +345,11 @@ class Agent:
         return list(self._routes.histories.items())
 
     # What /metrics shows
+
+    @property
+    def lines(self) -> Sequence[tuple[PathLabels, LineRecord]]:
+        """What has come of throughput tests of lines."""
+        return self._rota.records
 
     @property
     def paths(self) -> Sequence[ProbedPath]:

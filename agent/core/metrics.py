@@ -42,8 +42,11 @@ THROUGHPUT_FLOOR: Final = "isochrone_throughput_floor_bits_per_second"  # direct
 THROUGHPUT_LIMITED_BY: Final = "isochrone_throughput_limited_by"  # direction, cause
 """1 for the cause that bounded the last test, 0 for the others."""
 THROUGHPUT_TESTS: Final = (
-    "isochrone_throughput_tests_total"  # direction, result (pass, fail, inconclusive, error)
+    # direction, result (pass, fail, unconfirmed, inconclusive, error, measured)
+    "isochrone_throughput_tests_total"
 )
+THROUGHPUT_ERRORS: Final = "isochrone_throughput_errors_total"  # direction, reason
+THROUGHPUT_UNTESTED: Final = "isochrone_throughput_untested_slots_total"  # reason (users_traffic, late)
 THROUGHPUT_LAST_TEST: Final = "isochrone_throughput_last_test_time_seconds"
 """When the last test ended that has measured something, by the agent's clock: a failed one is never a rate of 0."""
 THROUGHPUT_REQUESTS: Final = "isochrone_throughput_server_requests_total"  # result

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from agent.core.throughput.lease import MAX_RATE, MAX_STREAMS, Directions, Protocol, Share, Way
 from agent.core.throughput.rates import Layer, Packets
 from agent.core.throughput.result import Floor
+from agent.core.throughput.turn import Confirmation
 from agent.runtime.quantities import (
     BitRate,
     Endpoint,
@@ -76,6 +77,30 @@ class Mode(StrEnum):
     CAPACITY = "capacity"
 
 
+class ConfirmSettings(Settings):
+    """When a line that missed its floor is held to break it.
+
+    Attributes:
+        missed: so many turns must have missed it,
+        of: of the last so many that proved it met or missed.
+    """
+
+    missed: Annotated[int, Field(ge=1, le=20)] = 2
+    of: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class UsersSettings(Settings):
+    """When users need the line, so that it is not tested.
+
+    Attributes:
+        above: what its interface carries then, bit/s, the busier way.
+        interface: whose counters tell that; default: the one that leads to the target.
+    """
+
+    above: BitRate = 50_000_000
+    interface: Annotated[str, Field(pattern=r"^[^/:\s]{1,15}$")] | None = None
+
+
 class LineSettings(Settings):
     """How a line is tested, and what it is held against.
 
@@ -89,6 +114,8 @@ class LineSettings(Settings):
         ceilings: that are never exceeded, at the IP layer; default: the pace, a quarter above the floors for capacity.
         above: percent by which a floor is exceeded to verify it.
         longest: the test, whatever is known by then.
+        confirm: how many turns of how many must miss a floor before it is held to be broken.
+        users: when they need the line; a test waits for them, and is left out where its slot ends before.
     """
 
     direction: Directions = Directions.BOTH
@@ -100,6 +127,8 @@ class LineSettings(Settings):
     ceilings: WayRatesSettings = WayRatesSettings()
     above: Annotated[int, Field(ge=1, le=20)] = 4
     longest: LongestTest = 10_000_000_000
+    confirm: ConfirmSettings = ConfirmSettings()
+    users: UsersSettings = UsersSettings()
 
     def floor(self, way: Way) -> Floor | None:
         """What a way is held against; None: nothing is promised."""
@@ -116,9 +145,14 @@ class LineSettings(Settings):
         return Share.lasting(min(self._rate(way), MAX_RATE), self.longest)
 
     @property
+    def test_ns(self) -> int:
+        """What a test takes at most, with all that is beside its data."""
+        return self.longest + _SETTLING_NS
+
+    @property
     def turn_ns(self) -> int:
         """What a test and its retest take at most."""
-        return _TESTS_A_TURN * (self.longest + _SETTLING_NS)
+        return _TESTS_A_TURN * self.test_ns
 
     @property
     def turn_octets(self) -> int:
@@ -136,6 +170,16 @@ class LineSettings(Settings):
         """Ways without a floor, and ceilings that leave no room for one."""
         yield from as_far_as_read(self._floor_problems())
         yield from as_far_as_read(self._ceiling_problems())
+        if self.confirm.missed > self.confirm.of:
+            most = self.confirm.of
+            yield (
+                ("confirm", "missed"),
+                f"{self.confirm.missed} of {most} turns cannot have missed: at most {most}",
+            )
+
+    def confirmation(self) -> Confirmation:
+        """How many turns must miss a floor."""
+        return Confirmation(self.confirm.missed, self.confirm.of)
 
     def _rate(self, way: Way) -> int:
         ceiling, floor = self.ceilings.of(way), self.floors.of(way)
@@ -190,6 +234,11 @@ class LineSettings(Settings):
 
 
 def _written(name: str, value: Any) -> Any:
+    if isinstance(value, ConfirmSettings):
+        return {"missed": value.missed, "of": value.of}
+    if isinstance(value, UsersSettings):
+        written = {"above": format_bit_rate(value.above), "interface": value.interface}
+        return {key: one for key, one in written.items() if one is not None}
     if isinstance(value, WayRatesSettings):
         rates = {way.value: value.of(way) for way in Way}
         return {way: format_bit_rate(rate) for way, rate in rates.items() if rate is not None}

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import Layer, Rate
-from agent.core.throughput.result import ErrorReason, Outcome, Verdict
+from agent.core.throughput.result import Outcome, Verdict
+from agent.core.throughput.turn import is_worth_another, settled
 from agent.net.clocks.automatic import AutomaticClock
 from agent.net.timer import sharpen_timers
 from agent.runtime.lifecycle import ExitStatus, stop_requested
@@ -21,8 +22,6 @@ from agent.throughput.latency import LatencyWatch, Phase
 from agent.throughput.trial import Trial, try_line
 from agent.throughput_settings import ThroughputPathSettings
 
-_AGAIN: Final = (ErrorReason.BROKEN_OFF, ErrorReason.EMPTY, ErrorReason.INTERNAL)
-"""Failures that may not come a second time; whoever refuses will refuse again."""
 _WORST_FIRST: Final = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 _IPERF3_S: Final = 5
 _GIGABIT: Final = 1e9
@@ -78,7 +77,7 @@ async def _tested(shot: ThroughputShot) -> dict[str, Any]:
         if watch is not None:
             await watch.start()
         trials = [await try_line(shot.line, shot.token)]
-        if shot.retest and is_worth_another(trials[0]):
+        if shot.retest and is_worth_another(trials[0].outcomes):
             trials.append(await try_line(shot.line, shot.token))
         if watch is not None:
             await watch.stop()
@@ -92,26 +91,6 @@ async def _tested(shot: ThroughputShot) -> dict[str, Any]:
     return summarise(shot.line, trials, watch, opinions)
 
 
-def is_worth_another(trial: Trial) -> bool:
-    """Whether a line is to be tested again at once: something has not passed, and a second test may say more."""
-    for outcome in trial.outcomes.values():
-        if outcome.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
-            return True
-        if outcome.error in _AGAIN:
-            return True
-    return False
-
-
-def settled(attempts: Sequence[Outcome]) -> Verdict | None:
-    """The verdict of one or two attempts: a line that has passed once can; one that fails has failed each time."""
-    verdicts = [attempt.verdict for attempt in attempts]
-    if Verdict.PASS in verdicts:
-        return Verdict.PASS
-    if Verdict.FAIL in verdicts and any(verdict is not Verdict.FAIL for verdict in verdicts):
-        return Verdict.INCONCLUSIVE
-    return verdicts[-1]
-
-
 def summarise(
     line: ThroughputPathSettings,
     trials: Sequence[Trial],
@@ -123,11 +102,10 @@ def summarise(
     verdicts: list[Verdict] = []
     for way in line.direction.ways:
         attempts = [trial.outcomes[way] for trial in trials]
-        verdict = settled(attempts)
-        if verdict is not None:
-            verdicts.append(verdict)
-        shown = next((one for one in attempts if one.verdict is verdict), attempts[-1])
-        ways[way.value] = {**_outcome(shown, line.layer), "verdict": verdict}
+        outcome = settled(attempts)
+        if outcome.verdict is not None:
+            verdicts.append(outcome.verdict)
+        ways[way.value] = _outcome(outcome, line.layer)
         ways[way.value]["attempts"] = [
             {**_outcome(outcome, line.layer), **_effort(trial, way)}
             for outcome, trial in zip(attempts, trials, strict=True)

@@ -214,6 +214,8 @@ def test_slots() -> None:
         ("floors: {down: 1G, up: 1G}, mode: guess", "mode", "one of verify, capacity"),
         ("floors: {down: 1G, up: 1G}, protocol: sctp", "protocol", "one of tcp, udp"),
         ("floors: {down: 1G, up: 1G}, longest: 1h", "longest", "at most 2m"),
+        ("floors: {down: 1G, up: 1G}, confirm: {missed: 4, of: 3}", "confirm.missed", "4 of 3 turns cannot"),
+        ("floors: {down: 1G, up: 1G}, users: {interface: a b}", "users.interface", "a b"),
     ],
 )
 def test_what_is_wrong_with_a_line(text: str, key: str, message: str) -> None:

@@ -17,6 +17,7 @@ from agent.core.ledger import IN_FLIGHT, SENT, Ledgers, PathLabels, PathLedger, 
 from agent.core.outcome import Limit, Outcome
 from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
+from agent.core.throughput.turn import LineRecord
 from agent.exposition import AgentCollector, render
 from collector.sla.verdict import PathKey
 from tests.support.counting import HUB_LIMIT, MS, PATH
@@ -124,6 +125,7 @@ class SimulatedAgent:
         self.send_lag = Histogram()
         self.follow_ups = {"told": 0, "untold": 0}
         self.routes: list[tuple[PathLabels, RouteHistory]] = []
+        self.lines: list[tuple[PathLabels, LineRecord]] = []
         self.discarded_replies: dict[tuple[str, str], int] = {("stamp", "malformed"): 0}
         self.http_closed: dict[str, int] = {"too_many": 0}
         self.reflected: dict[str, int] = {"reflected": 7}

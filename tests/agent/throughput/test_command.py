@@ -11,8 +11,9 @@ from agent.core.throughput.cause import Cause
 from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import Packets, Rate
 from agent.core.throughput.result import ErrorReason, Floor, Outcome, Verdict, failed, judge
+from agent.core.throughput.turn import is_worth_another, settled
 from agent.runtime.lifecycle import ExitStatus
-from agent.throughput.command import is_worth_another, lines_of, settled, summarise
+from agent.throughput.command import lines_of, summarise
 from agent.throughput.iperf3 import Iperf3Result
 from agent.throughput.trial import Trial
 from tests.support.processes import free_port
@@ -44,7 +45,7 @@ BUSY = failed(Way.DOWN, ErrorReason.REFUSED, "1 of 1 slots are taken", FLOOR)
 )
 def test_two_attempts_make_one_verdict(attempts: list[Outcome], verdict: Verdict) -> None:
     """A line that has passed once can carry it; it fails only if it has failed each time."""
-    assert settled(attempts) is verdict
+    assert settled(attempts).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_two_attempts_make_one_verdict(attempts: list[Outcome], verdict: Verdict
 )
 def test_what_is_tested_again(outcome: Outcome, again: bool) -> None:
     """What has not passed; but who refuses is not asked again at once."""
-    assert is_worth_another(Trial({Way.DOWN: outcome})) is again
+    assert is_worth_another({Way.DOWN: outcome}) is again
 
 
 def told(ip_layer: str, goodput: str) -> str:

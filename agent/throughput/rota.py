@@ -1,0 +1,238 @@
+"""The agent's rota: tests lines at their slots, one at a time, and never while users need one.
+
+The slots stand in the agent's own file and recur for ever, so nothing else is needed to keep to them: neither the
+collector nor a network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent.core.ledger import PathLabels
+from agent.core.throughput.bystanders import Deferral, InterfaceOctets, Next
+from agent.core.throughput.lease import Way
+from agent.core.throughput.result import ErrorReason, Outcome, failed
+from agent.core.throughput.turn import Attempt, LineRecord, Result, Untested, is_worth_another
+from agent.core.timestamps import SECOND_NS
+from agent.net.interfaces import interface_towards, read_octets
+from agent.runtime.exceptions import ConfigError
+from agent.throughput_settings import ThroughputPathSettings
+
+log = logging.getLogger(__name__)
+
+LineTest = Callable[[ThroughputPathSettings, str], Awaitable[Attempt]]
+"""Tests a line once, with the token with which its target grants tests; whatever fails is an outcome."""
+
+_LOOK_AGAIN_S: Final = 60.0
+"""The wall clock may be set: so long is slept at most before it is looked at again."""
+
+_TOLERATED_NS: Final = 5 * SECOND_NS
+"""By which a test may begin after its slot's jitter is over, where another one was under way."""
+
+_USERS_EVERY_S: Final = 1.0
+_BEYOND_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _NoTest:
+    """A test that has not taken place; see `Attempt`."""
+
+    outcomes: Mapping[Way, Outcome]
+    began_ns: int | None = None
+    ended_ns: int | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A line, and its next turn: when its slot begins, and by how much later the test; ns."""
+
+    line: ThroughputPathSettings
+    record: LineRecord
+    begin_ns: int = 0
+    later_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the rota asks of the world, so that a test can be another one.
+
+    Attributes:
+        unix_ns, monotonic_ns: the times.
+        sleep: for so many seconds.
+        octets: what an interface has carried; None: there is none of that name.
+        interface: which one leads to a peer.
+    """
+
+    unix_ns: Callable[[], int] = time.time_ns
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    octets: Callable[[str], InterfaceOctets | None] = read_octets
+    interface: Callable[[str, int], str | None] = interface_towards
+
+
+class Rota:
+    """Tests lines at their slots.
+
+    Args:
+        site: the label `source`.
+        test: tests a line once.
+        rng: draws the jitter.
+        folder: of the files of tokens.
+        around: the world.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        test: LineTest,
+        rng: random.Random,
+        folder: Path = Path(),
+        around: Surroundings = Surroundings(),
+    ) -> None:
+        self._site = site
+        self._test = test
+        self._rng = rng
+        self._folder = folder
+        self._around = around
+        self._turns: dict[PathLabels, _Turn] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def records(self) -> Sequence[tuple[PathLabels, LineRecord]]:
+        """What has come of the tests of each line."""
+        return [(labels, turn.record) for labels, turn in self._turns.items()]
+
+    def follow(self, lines: Sequence[ThroughputPathSettings]) -> None:
+        """Test these lines from now on; one that stays keeps what is known of it, but for its floors."""
+        now_ns = self._around.unix_ns()
+        before, self._turns = self._turns, {}
+        for line in lines:
+            labels = line.labels(self._site)
+            known = before.get(labels)
+            if known is not None and known.line == line:
+                self._turns[labels] = known
+                continue
+            floors = {way: line.floor(way) for way in line.direction.ways}
+            record = LineRecord(floors, line.confirmation())
+            if known is not None and known.record.floors == floors and known.line.confirm == line.confirm:
+                record = known.record
+            turn = self._turns[labels] = _Turn(line, record)
+            self._await_next(turn, now_ns)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Test until it is cancelled."""
+        while True:
+            now_ns = self._around.unix_ns()
+            for one in self._turns.values():
+                if one.begin_ns - now_ns > one.line.slot.every:
+                    self._await_next(one, now_ns)  # the clock was set back
+            turn = min(self._turns.values(), key=lambda one: one.begin_ns + one.later_ns, default=None)
+            wait_ns = None if turn is None else turn.begin_ns + turn.later_ns - now_ns
+            if turn is None or wait_ns is None or wait_ns > 0:
+                wait_s = _LOOK_AGAIN_S if wait_ns is None else min(_LOOK_AGAIN_S, wait_ns / SECOND_NS)
+                await self._pause(wait_s)
+                continue
+            await self._take(turn, now_ns)
+            self._await_next(turn, max(self._around.unix_ns(), turn.begin_ns))
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not beyond a change of what there is to do."""
+        self._changed.clear()
+        sleeping = asyncio.ensure_future(self._around.sleep(seconds))
+        changing = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait((sleeping, changing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleeping, changing):
+                task.cancel()
+            await asyncio.gather(sleeping, changing, return_exceptions=True)
+
+    def _await_next(self, turn: _Turn, now_ns: int) -> None:
+        turn.begin_ns = turn.line.slot.next_ns(now_ns)
+        turn.later_ns = int(self._rng.random() * turn.line.slot.jitter)
+
+    async def _take(self, turn: _Turn, now_ns: int) -> None:
+        """Take a line's turn, which has begun, where it still can be."""
+        line = turn.line
+        left_ns = turn.begin_ns + line.slot.jitter + _TOLERATED_NS - now_ns
+        if left_ns < 0:
+            self._skip(turn, Untested.LATE)
+        elif not await self._is_free(line, self._around.monotonic_ns() + left_ns):
+            self._skip(turn, Untested.USERS_TRAFFIC)
+        else:
+            attempts = [await self._attempt(line)]
+            end_ns = turn.begin_ns + line.slot.jitter + _TOLERATED_NS + line.turn_ns
+            if await self._is_to_be_repeated(attempts[0], end_ns - line.test_ns):
+                attempts.append(await self._attempt(line))
+            self._tell(turn, turn.record.take(attempts, self._around.unix_ns()))
+
+    async def _is_to_be_repeated(self, tested: Attempt, until_ns: int) -> bool:
+        """Whether a second test is worth it and ends before others' slots begin; a refused one waits for its time."""
+        wait_s = 0.0
+        if not is_worth_another(tested.outcomes):
+            if tested.retry_after_s is None:
+                return False
+            wait_s = tested.retry_after_s
+        if self._around.unix_ns() + wait_s * SECOND_NS > until_ns:
+            return False
+        await self._around.sleep(wait_s)
+        return True
+
+    async def _is_free(self, line: ThroughputPathSettings, until_ns: int) -> bool:
+        """Whether users do not need the line, before the slot is over."""
+        name = line.users.interface or await asyncio.to_thread(
+            self._around.interface, line.address.host, line.address.port
+        )
+        deferral = Deferral(line.users.above, until_ns)
+        while True:
+            octets = None if name is None else self._around.octets(name)
+            match deferral.look(octets, self._around.monotonic_ns()):
+                case Next.TEST:
+                    return True
+                case Next.LEAVE:
+                    return False
+            await self._around.sleep(_USERS_EVERY_S)
+
+    async def _attempt(self, line: ThroughputPathSettings) -> Attempt:
+        """Test once; our own mistakes are outcomes too, for the rota goes on."""
+        try:
+            token = await asyncio.to_thread(line.token, self._folder)
+            async with asyncio.timeout(line.test_ns / SECOND_NS + _BEYOND_S):
+                return await self._test(line, token)
+        except ConfigError as error:
+            return self._none(line, str(error))
+        except TimeoutError:
+            return self._none(line, "the test did not end")
+        except Exception as error:
+            log.exception("throughput of %s: the test failed", line.target)
+            return self._none(line, f"{type(error).__name__}: {error}")
+
+    def _none(self, line: ThroughputPathSettings, detail: str) -> _NoTest:
+        ways = line.direction.ways
+        return _NoTest({way: failed(way, ErrorReason.INTERNAL, detail, line.floor(way)) for way in ways})
+
+    def _skip(self, turn: _Turn, why: Untested) -> None:
+        turn.record.skip(why)
+        log.info("throughput of %s: not tested: %s", turn.line.target, why)
+
+    def _tell(self, turn: _Turn, results: Mapping[Way, Result]) -> None:
+        for way, result in results.items():
+            outcome = turn.record.said[way]
+            rate = (
+                ""
+                if outcome.ip_layer is None
+                else f", {outcome.ip_layer.mean / 1e6:.1f} Mbit/s at the IP layer"
+            )
+            why = f", {outcome.cause}" if outcome.cause is not None else ""
+            error = f", {outcome.error}: {outcome.detail}" if outcome.error is not None else ""
+            level = logging.INFO if result in (Result.PASS, Result.MEASURED) else logging.WARNING
+            log.log(level, "throughput of %s, %s: %s%s%s%s", turn.line.target, way, result, rate, why, error)
