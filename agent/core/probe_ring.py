@@ -4,7 +4,9 @@ The direction of a loss is what a stateful reflector's own sequence numbers prov
 (RFC 8762, section 4.2). Between the nearest replies on both sides of a lost probe lie so many probes sent and so many
 reflected; the difference never arrived. A stateless reflector copies the sender's number and proves nothing, and the
 two look alike until a number is missing. So the sender leaves out sequence number 1: from the third packet on a
-stateful reflector shows that it counts.
+stateful reflector shows that it counts. Where its numbers are the sender's all the same, on both sides of a loss, it
+may have begun to copy (another one answers now, or a duplicate on the way there has made up for number 1), and they
+prove nothing.
 """
 
 from __future__ import annotations
@@ -170,6 +172,12 @@ class ProbeRings:
         reflected_before = int(self.last_reflected[slots[before]]) if position else -1
         reflected_after = int(self.first_reflected[slots[after]])
 
+        if (
+            position
+            and self._copied(slots[before], reflected_before)
+            and self._copied(slots[after], reflected_after)
+        ):
+            return ProbeState.LOST_SOMEWHERE
         between = states[before + 1 : after]
         sent = int(np.count_nonzero(between != ProbeState.VOID))
         arrived = reflected_after - reflected_before - 1
@@ -186,6 +194,10 @@ class ProbeRings:
         if np.count_nonzero(between == ProbeState.LOST_FORWARD) < lost_on_the_way_there:
             return ProbeState.LOST_FORWARD
         return ProbeState.LOST_REVERSE
+
+    def _copied(self, slot: np.int64, reflected: int) -> bool:
+        """Whether the reflector has answered a probe under the probe's own number."""
+        return int(self.sequence[slot]) % _SEQUENCE_SPACE == reflected
 
 
 def _size_of(window: int) -> int:

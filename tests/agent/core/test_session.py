@@ -173,6 +173,21 @@ def test_mixed_outage_is_not_guessed() -> None:
     assert forward[Outcome.UNATTRIBUTED] == 19
 
 
+def test_a_reflector_that_begins_to_copy_proves_nothing_from_then_on() -> None:
+    """Once the one that counted is replaced by one that copies, what is lost on the way there is not said to be lost
+    on the way back."""
+    network = FakeNetwork(4)
+    network.run(40)
+    assert network.session.reflector_is_stateful
+    network.reflector = Reflection(ReflectorMode.STATELESS)
+    network.forward.loss = 0.1
+    network.run(500)
+    lost = counts(network.ledger)
+    assert network.forward.lost > 20
+    assert lost["forward"][Outcome.LOST] == lost["reverse"][Outcome.LOST] == 0
+    assert lost["forward"][Outcome.UNATTRIBUTED] == network.forward.lost
+
+
 def test_reflector_restart_proves_nothing_false() -> None:
     """After a restart the reflector counts from 0 again; a loss across that is unattributed, not invented."""
     network = FakeNetwork(4)
