@@ -13,7 +13,10 @@ from agent.runtime.wording import one_line
 _MAX_KINDS: Final = 1024
 _OTHERS: Final = "others"
 _HTTP_SERVER: Final = "aiohttp.server"
-_BAD_REQUEST: Final = "HttpProcessingError"
+_FAULTS_OF_CLIENTS: Final = {
+    "HttpProcessingError": "malformed HTTP request",
+    "ClientConnectionResetError": "HTTP client gone before it had its answer",
+}
 """By name, for not every command that logs has read aiohttp."""
 
 
@@ -48,19 +51,21 @@ class LineFormatter(logging.Formatter):
 
 
 class BadRequests(logging.Filter):
-    """Keeps strangers from filling the log: of malformed HTTP requests one line a minute passes, without traceback."""
+    """Keeps strangers from filling the log: of malformed HTTP requests, and of clients that hang up before they have
+    their answer, one line a minute passes, without traceback."""
 
     def __init__(self) -> None:
         super().__init__()
         self._complain = RateLimited(logging.getLogger(_HTTP_SERVER).warning)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is anything else; those of malformed requests are said in other words, now and then."""
+        """Whether the record is anything else; what a client brings about is said in other words, now and then."""
         error = record.exc_info[1] if record.exc_info else None
-        if error is None or not any(kind.__name__ == _BAD_REQUEST for kind in type(error).__mro__):
-            return True
-        self._complain(type(error).__name__, f"malformed HTTP request: {type(error).__name__}")
-        return False
+        for kind in type(error).__mro__:
+            if fault := _FAULTS_OF_CLIENTS.get(kind.__name__):
+                self._complain(type(error).__name__, f"{fault}: {type(error).__name__}")
+                return False
+        return True
 
 
 def _in_quotes(text: str) -> str:

@@ -145,3 +145,41 @@ async def test_strangers_cannot_fill_the_log(capsys: pytest.CaptureFixture[str])
     assert "our own fault" in own
     assert "traceback=" in own
     assert "traceback=" not in bad
+
+
+@pytest.mark.usefixtures("_root_logger")
+async def test_who_hangs_up_is_no_fault_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    """Clients that leave in the middle of an answer are said once, in a line without a traceback."""
+    configure("info")
+    left, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await left.wait()
+        try:
+            while True:
+                await response.write(bytes(1000))
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    app = web.Application()
+    app.router.add_get("/", endless)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    for _ in range(3):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await reader.readline()
+        writer.transport.abort()
+        left.set()
+        await asyncio.wait_for(ended.wait(), 5)
+        left.clear()
+        ended.clear()
+    await runner.cleanup()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "HTTP client gone before it had its answer" in line
+    assert "traceback=" not in line
