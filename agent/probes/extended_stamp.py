@@ -28,6 +28,7 @@ from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Packets
 from agent.probes.stamp_outlet import FollowingUp, Heard, StampOutlet
+from agent.probes.unnamed import NOBODY
 from agent.settings import PathSettings
 
 _BATCH: Final = 128
@@ -36,6 +37,7 @@ _NOTHING_TOLD: Final = FollowUpTelemetry()
 _SSID: Final = slice(14, 16)
 _SIGNED_SSID: Final = slice(26, 28)
 _MBZ: Final = slice(4, 16)
+_SENDER_SEQUENCE: Final = slice(24, 28)
 
 
 class ExtendedStampOutlet(StampOutlet):
@@ -81,7 +83,10 @@ class ExtendedStampOutlet(StampOutlet):
         known = self._sessions.get(row)
         if known is None or (known.ssid, known.extensions, known.keys) != (ssid, extensions, keys):
             self._sessions[row] = ExtendedSession(ssid, extensions, keys, report)
-        self._known[self._destinations.address(row), ssid, settings.signed] = row, self._sessions[row]
+        address = self._destinations.address(row)
+        self._known[address, ssid, settings.signed] = row, self._sessions[row]
+        if not settings.signed:
+            self._unnamed.enter(row, address)
         self.ask_to_follow_up(row, extensions.follow_up)
 
     def renew_keys(self) -> None:
@@ -95,6 +100,7 @@ class ExtendedStampOutlet(StampOutlet):
         estimate = self.clock.estimate_wire
         rows = probes.rows.tolist()
         packets.sessions = [self._sessions[row] for row in rows]
+        self._unnamed.wrote(probes.rows, probes.sequences)
         for index, (row, session, sequence) in enumerate(
             zip(rows, packets.sessions, probes.sequences.tolist(), strict=True)
         ):
@@ -158,7 +164,12 @@ class ExtendedStampOutlet(StampOutlet):
 
         A signed one has zeros where one that is not has T3, and its session identifier elsewhere.
         """
-        plain = self._known.get((source, int.from_bytes(reply[_SSID], "big"), False))
+        ssid = int.from_bytes(reply[_SSID], "big")
+        if ssid:
+            plain = self._known.get((source, ssid, False))
+        else:
+            row = self._unnamed.whose(source, int.from_bytes(reply[_SENDER_SEQUENCE], "big"))
+            plain = None if row == NOBODY else (row, self._sessions[row])
         if len(reply) < AUTHENTICATED_OCTETS or (plain is not None and any(reply[_MBZ])):
             return plain
         return self._known.get((source, int.from_bytes(reply[_SIGNED_SSID], "big"), True), plain)

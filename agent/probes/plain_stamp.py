@@ -25,7 +25,7 @@ from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Packets, count_discarded
-from agent.probes.stamp_outlet import NOBODY, FollowingUp, Heard, StampOutlet
+from agent.probes.stamp_outlet import FollowingUp, Heard, StampOutlet
 from agent.settings import PathSettings
 
 _BATCH: Final = 1280
@@ -83,14 +83,11 @@ class PlainStampOutlet(StampOutlet):
             card=clock.card,
         )
         super().__init__(socket_, _REQUEST, destinations, clock, describe=hear_errors)
-        # for replies without SSID: who is the only one at an address, or `NOBODY`
-        self._alone_at: dict[bytes, int] = {}
 
     def serve(self, row: int, settings: PathSettings, report: SessionReport) -> None:
         """See `PlannedOutlet.serve`."""
         self.ask_to_follow_up(row, settings.follow_up)
-        address = self._destinations.address(row)
-        self._alone_at[address] = row if self._alone_at.get(address, row) == row else NOBODY
+        self._unnamed.enter(row, self._destinations.address(row))
 
     def write(self, packets: Packets, probes: Probes) -> None:
         """Write requests; see `Outlet.write`."""
@@ -101,6 +98,7 @@ class PlainStampOutlet(StampOutlet):
         columns["sequence"] = probes.sequences
         columns["error_estimate"] = self.clock.estimate_wire
         columns["ssid"] = probes.rows + 1
+        self._unnamed.wrote(probes.rows, probes.sequences)
 
     def stamp(self, packets: Packets, first: int, stop: int, wire: int) -> None:
         """Write T1; see `Outlet.stamp`."""
@@ -114,7 +112,8 @@ class PlainStampOutlet(StampOutlet):
         packets = payloads[:, :BASE_OCTETS].view(REFLECTOR_COLUMNS)[:, 0]
         rows = packets["ssid"].astype(np.int64) - 1
         for index in np.flatnonzero(rows < 0).tolist():
-            rows[index] = self._alone_at.get(arrivals.sources[index].tobytes(), NOBODY)
+            source, sequence = arrivals.sources[index].tobytes(), int(packets["sender_sequence"][index])
+            rows[index] = self._unnamed.whose(source, sequence)
         known = long_enough & self._destinations.match(rows, arrivals.sources)
         received_ns, bounds_ns = arrivals.received_ns, arrivals.bounds_ns
         if not known.all():

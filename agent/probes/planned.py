@@ -135,6 +135,9 @@ class PlannedOutlet(abc.ABC, Generic[PlanT]):
             report: takes what replies tell besides times.
         """
 
+    def leave(self, row: int) -> None:
+        """This row is not sent to any more, or from elsewhere; what is planned is still sent, and may be answered."""
+
     def release(self, probes: Probes | None) -> Replies:
         """Replies held back for what a later one may say, which are so no longer: those to these probes, or all."""
         return NO_REPLIES

@@ -18,9 +18,8 @@ from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.probes.destinations import Destinations
 from agent.probes.outlet import Outlet, stamped_arrivals
+from agent.probes.unnamed import Unnamed
 
-NOBODY: Final = -1
-"""Stands where a row would, for replies that belong to none."""
 _REMEMBERED_ESTIMATES: Final = 1024
 
 
@@ -88,6 +87,7 @@ class StampOutlet(Outlet):
         self.traits = PeerTraits() if describe else None
         self.clock = clock
         self._follow_ups = FollowUps()
+        self._unnamed = Unnamed()
         self._asks: Flags = np.zeros(0, np.bool_)
         self._estimates: dict[int, tuple[int, bool]] = {}
 
@@ -99,6 +99,10 @@ class StampOutlet(Outlet):
     def release(self, probes: Probes | None) -> Replies:
         """See `PlannedOutlet.release`."""
         return self._follow_ups.release(probes)
+
+    def leave(self, row: int) -> None:
+        """See `PlannedOutlet.leave`."""
+        self._unnamed.leave(row)
 
     def ask_to_follow_up(self, row: int, asks: bool) -> None:
         """Whether the requests of a row ask when replies left."""

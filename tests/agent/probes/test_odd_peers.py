@@ -64,7 +64,7 @@ def peer() -> Iterator[socket.socket]:
         yield listening
 
 
-def paths(port: int, count: int = 1) -> list[PathSettings]:
+def paths(port: int, count: int = 1, **asked: Any) -> list[PathSettings]:
     """So many paths to one reflector."""
     return [
         PathSettings.model_validate(
@@ -74,13 +74,16 @@ def paths(port: int, count: int = 1) -> list[PathSettings]:
                 "interval": "5ms",
                 "timeout": "300ms",
                 "limits": {"forward": "< 1s"},
+                **asked,
             }
         )
         for number in range(count)
     ]
 
 
-async def probed(peer: socket.socket, answer: Answer, count: int = 1) -> tuple[Prober, StampProbes]:
+async def probed(
+    peer: socket.socket, answer: Answer, count: int = 1, **asked: Any
+) -> tuple[Prober, StampProbes]:
     """Probe the reflector to the end, which answers like this; the law holds."""
     numbers: dict[int, int] = {}
 
@@ -94,7 +97,7 @@ async def probed(peer: socket.socket, answer: Answer, count: int = 1) -> tuple[P
     outlets = StampProbes(hear_errors=True)
     clock = LocalClock(DeclaredClock(1_000))
     prober = Prober(
-        outlets, "here", paths(peer.getsockname()[1], count), clock, random.Random(1), probes=PROBES
+        outlets, "here", paths(peer.getsockname()[1], count, **asked), clock, random.Random(1), probes=PROBES
     )
     await prober.start()
     await prober.idle()
@@ -146,6 +149,19 @@ async def test_who_does_not_vouch_for_its_clock_is_not_believed(
     assert directions[Direction.FORWARD].minimum_ns(time.monotonic_ns()) is None
     assert directions[Direction.FORWARD].outcomes[Outcome.WITHIN] == PROBES
     assert outlets.traits()[0].document()["vouches_for_its_clock"] is False
+
+
+@pytest.mark.parametrize(
+    "asked", [{"packet_size": 200}, {"ecn": 1}, {"tlvs": ["class_of_service"]}, {"dscp": 46}]
+)
+async def test_without_ssid_one_path_is_measured_whatever_it_asks_for(
+    peer: socket.socket, asked: dict[str, Any]
+) -> None:
+    """Also where its packets are larger, marked, or have TLVs that such a peer does not answer."""
+    prober, _ = await probed(peer, reply, **asked)
+    (path,) = prober.paths
+    assert path.ledger.forward.outcomes[Outcome.WITHIN] == PROBES
+    assert prober.discarded == {}
 
 
 async def test_without_ssid_two_paths_to_one_address_cannot_be_told_apart(peer: socket.socket) -> None:
