@@ -100,10 +100,9 @@ class Agent:
         self._folder = folder
         self._read = read or (lambda: settings)
         self._supervision = supervision or Supervision()
-        longest_ns = max((path.timeout for path in settings.paths), default=0)
         self.card = choose_card() if settings.hardware_timestamps else CardChoice(None, "switched off")
         self.clock = LocalClock(
-            clock_of(settings.clock), longest_sample_ns=2 * longest_ns, card=self.card.clock
+            clock_of(settings.clock), longest_sample_ns=_longest_sample_ns(settings), card=self.card.clock
         )
         rng = rng or random.Random()
         self._stamp = StampProbes(settings.keys(folder))
@@ -174,6 +173,7 @@ class Agent:
         token = "" if granting is None else await asyncio.to_thread(granting.token, self._folder)
         self._stamp.renew_keys(await asyncio.to_thread(settings.keys, self._folder))
         self.settings = settings
+        self.clock.steps.remember_for(_longest_sample_ns(settings))
         if self.reflector is not None and reflecting is not None:
             self.reflector.update(reflecting.rules(), keys, reflecting.dscp)
         if self.throughput is not None and granting is not None:
@@ -456,6 +456,11 @@ def _changed(before: AgentSettings, after: AgentSettings) -> list[str]:
         for name in _FIXED_OF_REFLECTOR
         if getattr(before.reflector, name) != getattr(after.reflector, name)
     ]
+
+
+def _longest_sample_ns(settings: AgentSettings) -> int:
+    """How long a packet may take whose times must not cross a step of the clock."""
+    return 2 * max((path.timeout for path in settings.paths), default=0)
 
 
 def _of_kind(kind: ProbeKind, settings: AgentSettings) -> list[PathSettings]:

@@ -112,6 +112,10 @@ class ClockSteps:
         self._eras: deque[_Era] = deque()
         self._readings: deque[_Reading] = deque()
 
+    def remember_for(self, longest_ns: int) -> None:
+        """Samples may take so long from now on; never less than before, for those are still under way."""
+        self._longest_ns = max(self._longest_ns, longest_ns)
+
     def observe(self, pair: ClockPair) -> Step | None:
         """Take in a reading, not older than the last one; the step since then, if there was one."""
         offset_ns = pair.realtime_ns - pair.monotonic_ns

@@ -19,12 +19,17 @@ class Destinations:
 
     def __init__(self) -> None:
         self._known: Octets = np.zeros((16, _LONGEST_ADDRESS), np.uint8)
+        # where replies may still come from after that
+        self._before: Octets = np.zeros_like(self._known)
         self._encoded: dict[int, bytes] = {}
 
     def set(self, row: int, address: bytes) -> None:
         """A path is sent to this address from now on."""
         while row >= len(self._known):
             self._known = np.concatenate((self._known, np.zeros_like(self._known)))
+            self._before = np.concatenate((self._before, np.zeros_like(self._before)))
+        if self._encoded.get(row, address) != address:
+            self._before[row] = self._known[row]
         self._encoded[row] = address
         self._known[row] = 0
         self._known[row, : len(address)] = np.frombuffer(address, np.uint8)
@@ -38,9 +43,12 @@ class Destinations:
         names[: len(rows)] = self._known[rows, : names.shape[1]]
 
     def match(self, rows: Integers, sources: Octets) -> Flags:
-        """Whether each row exists and its address is the source; rows may be any numbers."""
+        """Whether each row exists and its address is the source, or was before; rows may be any numbers."""
         # an index beyond the ends is caught by the comparison of what it was before
         there = np.clip(rows, 0, len(self._known) - 1)
-        same: Flags = (self._known[there, : sources.shape[1]] == sources).all(axis=1)
+        octets = sources.shape[1]
+        same: Flags = (self._known[there, :octets] == sources).all(axis=1)
+        if not same.all():
+            same |= (self._before[there, :octets] == sources).all(axis=1)
         same &= rows == there
         return same

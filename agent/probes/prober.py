@@ -156,21 +156,28 @@ class Prober:
         """Probe these paths from now on; what stays keeps its counts and its session.
 
         A path is the same where its labels are; where other settings of it have changed it goes on under the new ones.
-        Of a path that is gone what is planned is still sent, and it is shown until nothing of it is under way.
+        Of a path that is gone what is planned is still sent, and it is shown until nothing of it is under way: where
+        it is wanted again by then, it goes on, for there are never two of the same labels.
         """
         wanted = {settings.identity(): settings for settings in paths}
-        known = {path.settings.identity(): path for path in self._rows if path.gone_ns is None}
-        gone = [path for identity, path in known.items() if identity not in wanted]
+        known = {path.settings.identity(): path for path in self.paths}
+        gone = [path for identity, path in known.items() if identity not in wanted and path.gone_ns is None]
         planned_ns = time.monotonic_ns() + 2 * LONGEST_BEAT_NS
         for path in gone:
             path.gone_ns = planned_ns + path.settings.timeout
         self._streams.stop([path.ledger.row for path in gone])
         self._resolver.forget(path.ledger.row for path in gone)
+        for outlet in self._outlets.values():
+            for path in gone:
+                outlet.leave(path.ledger.row)
         begun = [self._open(settings) for identity, settings in wanted.items() if identity not in known]
         for identity, path in known.items():
-            settings = wanted.get(identity, path.settings)
-            if settings != path.settings:
-                begun += self._change(path, settings)
+            settings = wanted.get(identity)
+            if settings is None:
+                continue
+            returns, path.gone_ns = path.gone_ns is not None, None
+            if self._change(path, settings) or returns:
+                begun.append(path)
         await self._begin(begun)
 
     def _open(self, settings: PathSettings) -> ProbedPath:
@@ -183,13 +190,19 @@ class Prober:
         self._outlet_of[row] = _UNRESOLVED
         return path
 
-    def _change(self, path: ProbedPath, settings: PathSettings) -> list[ProbedPath]:
-        """Go on with a path under other settings; gives it back where its schedule or its address is another."""
+    def _change(self, path: ProbedPath, settings: PathSettings) -> bool:
+        """Go on with a path under other settings, if they are; whether its schedule or its address is another."""
         before, path.settings = path.settings, settings
+        if settings == before:
+            return False
         path.ledger.promise(*settings.promises())
         self.sessions.change(path.ledger, settings.timeout, settings.pace().window)
         self._timeouts.set(path.ledger.row, settings.timeout)
-        return [] if settings.sending() == before.sending() else [path]
+        if settings.address != before.address:
+            # what is sent to where it was before would be counted for where it is now
+            self._streams.stop([path.ledger.row])
+            self._outlet_of[path.ledger.row], path.resolved = _UNRESOLVED, False
+        return settings.sending() != before.sending()
 
     async def _begin(self, begun: Sequence[ProbedPath]) -> None:
         """Look up where paths are, and send to them from now on, each at a phase of its own."""
@@ -398,5 +411,9 @@ class Prober:
                 self._pump.add(outlet)
         self._destinations.set(row, encode_address(address, path.settings.address.port))
         self._outlets[key].serve(row, path.settings, path.report)
-        self._outlet_of[row] = list(self._outlets).index(key)
+        number = list(self._outlets).index(key)
+        for other, outlet in enumerate(self._outlets.values()):
+            if other != number:
+                outlet.leave(row)
+        self._outlet_of[row] = number
         path.resolved = True
