@@ -103,10 +103,13 @@ def sent(machine: Machine) -> float:
 
 
 def test_it_is_installed_and_says_when_it_is_ready(machine: Machine) -> None:
-    """The example is put where nothing was, passes its check, and runs; a dry run before that changed nothing."""
+    """The example is put where nothing was, passes its check, and runs, whatever root hides from others by default; a
+    dry run before that changed nothing.
+    """
     machine.run(INSTALL, "agent", *WHEELS, "--dry-run")
     machine.fails("test", "-e", "/opt/isochrone")
-    machine.run(INSTALL, "agent", *WHEELS)
+    assert "nothing is installed here yet" in machine.fails(INSTALL, "check", "agent")
+    machine.run("sh", "-c", 'umask 077; exec "$@"', "sh", INSTALL, "agent", *WHEELS)
     machine.run(INSTALL, "collector", *WHEELS)
     for unit in (AGENT, COLLECTOR):
         assert machine.property(unit, "ActiveState") == "active"
@@ -333,6 +336,16 @@ def test_an_upgrade_can_be_taken_back(machine: Machine) -> None:
     assert machine.run("readlink", "/opt/isochrone/current") == before
     assert machine.property(AGENT, "TasksMax") == "64"
     assert_runs(machine, before)
+
+
+def test_an_interrupted_upgrade_is_finished_by_the_next(machine: Machine) -> None:
+    """Where links and units are those of the new release already, and what runs is not, it is started anew."""
+    after = machine.run("readlink", "/opt/isochrone/previous").strip()
+    machine.run("ln", "-sfn", after, "/opt/isochrone/current")
+    machine.run("cp", f"{after}/deploy/systemd/{AGENT}", f"/etc/systemd/system/{AGENT}")
+    machine.run("systemctl", "daemon-reload")
+    machine.run(INSTALL, "agent", *WHEELS)
+    assert_runs(machine, after)
 
 
 def assert_runs(machine: Machine, release: str) -> None:
