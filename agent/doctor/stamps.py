@@ -61,7 +61,8 @@ def judge_stamps(facts: StampFacts) -> Diagnosis:
     """Whether the kernel gives times for what is sent and received there.
 
     The first few datagrams after the first such socket of a host was opened may come without: the kernel is turning
-    stamping on.
+    stamping on. Those that never left have none, as where no neighbour answers: without a single one that came, it is
+    not known whether any did.
     """
     numbers: Numbers = {
         "sent": facts.sent,
@@ -88,13 +89,14 @@ def judge_stamps(facts: StampFacts) -> Diagnosis:
             f"{found.zh}；内核比程序晚 {lag_us:.1f} 微秒（中位数）",
             f"{found.en}; the kernel's are {lag_us:.1f} µs after the program's (median)",
         )
-    if not facts.transmitted or (facts.received and not facts.stamped):
+    if facts.received and not (facts.transmitted and facts.stamped):
         return STAMPS.problem(found, _REMEDY, facts.where, numbers)
-    if 2 * facts.transmitted < facts.sent or 2 * facts.stamped < facts.received:
+    if 2 * facts.transmitted < facts.received or 2 * facts.stamped < facts.received:
         return STAMPS.warning(found, _REMEDY, facts.where, numbers)
     if not facts.received:
+        unproven = Name("接收时间戳", "receive times") if facts.transmitted else Name("时间戳", "times")
         return STAMPS.note(
-            Name(f"{found.zh}：接收时间戳还没有证明", f"{found.en}: receive times are not proven yet"),
+            Name(f"{found.zh}：{unproven.zh}还没有证明", f"{found.en}: {unproven.en} are not proven yet"),
             subject=facts.where,
             numbers=numbers,
         )

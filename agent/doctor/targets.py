@@ -119,6 +119,10 @@ _REMEDIES: Final[Mapping[ProbeKind, Name]] = {
         "See whether the service runs, the port is right, and firewalls let it pass.",
     ),
 }
+_NOT_SENT: Final = Name(
+    "看这台主机去那里的路由与出口防火墙：ip route get 地址。",
+    "See this host's route to it and its own firewall: ip route get ADDRESS.",
+)
 _PERMISSION: Final = Name(
     "以 root 运行 doctor，或先解决 privilege.net_raw。",
     "Run doctor as root, or see to privilege.net_raw first.",
@@ -132,7 +136,7 @@ def _silent(facts: TargetFacts) -> Diagnosis:
         permitted = facts.failure != "not_permitted"
         return REACH.problem(
             Name(f"探测包没有发出：{facts.failure}", f"the probe was not sent: {facts.failure}"),
-            _REMEDIES[path.kind] if permitted else _PERMISSION,
+            _NOT_SENT if permitted else _PERMISSION,
             facts.shown,
             numbers,
         )

@@ -129,8 +129,10 @@ def _read(facts: Sequence[AgentFacts], source: str) -> Iterator[Diagnosis]:
     )
     if source == "prometheus":
         remedy = Name(
-            "看 Prometheus 的 Targets 页：抓取任务要 honor_labels: true，并有 /sd/prometheus 给出的 site 标签。",
-            "See Prometheus' page Targets: the job needs honor_labels: true and the label site of /sd/prometheus.",
+            "先看 server.prometheus；再看 Prometheus 的 Targets 页：抓取任务要 honor_labels: true，"
+            "并有 /sd/prometheus 给出的 site 标签。",
+            "See to server.prometheus first, then to Prometheus' page Targets: the job needs honor_labels: true and "
+            "the label site of /sd/prometheus.",
         )
     for one in failed[:MOST_SHOWN]:
         yield READ.problem(

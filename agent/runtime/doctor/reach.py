@@ -32,6 +32,7 @@ MOST_SHOWN: Final = 20
 """Of a kind of fault so many are told one by one; of more, how many there are."""
 
 _LOOKUP_S: Final = 5.0
+_LOOKUPS_S: Final = 15.0
 _LOOKUPS_AT_ONCE: Final = 32
 _CONNECT_S: Final = 5.0
 _SLOW_S: Final = 1.0
@@ -102,20 +103,27 @@ def judge_more(check: Check, count: int, remedy: Name) -> Iterator[Diagnosis]:
 
 
 async def look_up(hosts: Iterable[str]) -> dict[str, NameAnswer]:
-    """Look up hosts, each for 5 s at most; an address is its own answer."""
+    """Look up hosts, each for 5 s at most and all for 15; an address is its own answer.
+
+    However many names a dead resolver is asked for, there is time left for what else is to be found out.
+    """
     distinct = list(dict.fromkeys(hosts))
     found = {host: NameAnswer((host,)) for host in distinct if is_address(host)}
     names = [host for host in distinct if host not in found]
-    return found | await each(names, _look_up, _LOOKUPS_AT_ONCE)
+    end = time.monotonic() + _LOOKUPS_S
+    return found | await each(names, lambda host: _look_up(host, end), _LOOKUPS_AT_ONCE)
 
 
-async def _look_up(host: str) -> NameAnswer:
+async def _look_up(host: str, end: float) -> NameAnswer:
     begun = time.monotonic()
+    if begun >= end:
+        return NameAnswer(failure=f"not asked: the names before it took {_LOOKUPS_S:g} s")
     try:
-        async with asyncio.timeout(_LOOKUP_S):
+        async with asyncio.timeout(min(_LOOKUP_S, end - begun)):
             found = await apart(_addresses_of, host)
     except TimeoutError:
-        return NameAnswer(failure=f"no answer within {_LOOKUP_S:g} s", seconds=_LOOKUP_S)
+        took_s = time.monotonic() - begun
+        return NameAnswer(failure=f"no answer within {took_s:.0f} s", seconds=took_s)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a name"
         return NameAnswer(failure=str(reason or error), seconds=time.monotonic() - begun)

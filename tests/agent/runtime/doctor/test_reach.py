@@ -6,12 +6,15 @@ import asyncio
 import socket
 import ssl
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.runtime.doctor import reach
 from agent.runtime.doctor.diagnosis import Severity
 from agent.runtime.doctor.reach import MOST_SHOWN, NameAnswer, connect, judge_names, look_up
 from tests.support.processes import free_port
@@ -49,6 +52,20 @@ async def test_hosts_are_looked_up_once_and_addresses_not_at_all(monkeypatch: py
     assert {"127.0.0.1", "::1"} & set(found["localhost"].addresses)
     assert found["a" * 64].addresses == ()
     assert found["a" * 64].failure
+
+
+async def test_a_dead_resolver_takes_no_more_time_of_many_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that it was not asked for any more fail as well, and say so; addresses are none of them."""
+    stuck = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: stuck.wait() or [])
+    monkeypatch.setattr(reach, "_LOOKUPS_S", 0.2)
+    begun = time.monotonic()
+    found = await look_up(["192.0.2.1", *(f"{number}.example" for number in range(200))])
+    stuck.set()
+    assert time.monotonic() - begun < 3
+    assert found.pop("192.0.2.1").addresses
+    assert {answer.addresses for answer in found.values()} == {()}
+    assert sum(answer.failure.startswith("not asked") for answer in found.values()) == 200 - 32
 
 
 async def test_a_server_is_reached_or_not() -> None:
