@@ -31,7 +31,8 @@ def split(url: str) -> SplitResult:
 def _without_secrets(url: str) -> str:
     if split(url).username is not None:
         raise ValueError(
-            "holds a name or a password, which do not belong in a configuration file: a webhook takes url_file"
+            "holds a name or a password, which do not belong in a configuration file: a webhook takes url_file, a "
+            "Prometheus bearer_token_file"
         )
     return url
 

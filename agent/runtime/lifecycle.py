@@ -59,7 +59,8 @@ def execute(run: Callable[[], Coroutine[Any, Any, int]] | Callable[[], int]) -> 
     try:
         result = run()
         status = result if isinstance(result, int) else asyncio.run(result)
-        sys.stdout.flush()  # here, where a closed pipe can still be told from a fault
+        if sys.stdout:  # None where the program was started without
+            sys.stdout.flush()  # here, where a closed pipe can still be told from a fault
     except IsochroneError as error:
         print(error, file=sys.stderr)
         return ExitStatus.USAGE

@@ -103,6 +103,20 @@ def test_our_own_faults_show() -> None:
         execute(run)
 
 
+def test_without_an_output() -> None:
+    """A program that was started with its output closed ends as it would otherwise."""
+    code = (
+        "import sys\nfrom agent.runtime.lifecycle import execute\nsys.exit(execute(lambda: print('x') or 1))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_closed_pipe(lines: int) -> None:
     """A reader that goes away early, such as `head`, is no reason to complain."""
