@@ -9,8 +9,10 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from agent.core import metrics
+from collector.ledger.minutes import WIDTH
 from collector.sources.layout import Layout
-from collector.sources.samples import NEEDED, AgentReading, agent_reading
+from collector.sources.samples import NEEDED, AgentReading, IncompleteError, agent_reading
 from collector.sources.text_format import parse
 
 _MAX_OCTETS: Final = 256 << 20
@@ -18,6 +20,13 @@ _CHUNK_OCTETS: Final = 1 << 16
 _AT_A_TIME: Final = 64
 _ASKED: Final = [("name[]", name) for name in NEEDED]
 """Half of what an agent tells is not needed here; one that does not know this parameter tells it all the same."""
+
+_PATH: Final = f"\n{metrics.PROBE_SENT}{{".encode()
+_MOST_LINES: Final = 10 * WIDTH
+"""Of a path: several times what an agent tells of one, and all its buckets twice."""
+
+_SPARE_PATHS: Final = 20
+"""As many lines as theirs may tell of the agent itself, of lines under test and of ways that were traced."""
 
 
 class AgentsSource:
@@ -85,7 +94,13 @@ class AgentsSource:
         return AgentReading(site, up=False, reason=reason, taken_ns=self._now_ns(), refused=refused)
 
     def _reading(self, site: str, body: bytearray, taken_ns: int) -> AgentReading:
-        for find in (self._known, self._like_another, Layout.learned):
+        known = self._layouts.get(site)
+        found = None if known is None else known.read(body, taken_ns)
+        if found is not None:
+            self._latest = known
+            return found
+        _refuse_swollen(body)
+        for find in (self._like_another, Layout.learned):
             layout = find(site, body)
             found = None if layout is None else layout.read(body, taken_ns)
             if layout is not None and found is not None:
@@ -93,11 +108,23 @@ class AgentsSource:
                 return found
         return agent_reading(site, parse(body.decode(), NEEDED), taken_ns)
 
-    def _known(self, site: str, _: bytearray) -> Layout | None:
-        return self._layouts.get(site)
-
     def _like_another(self, site: str, body: bytearray) -> Layout | None:
         return None if self._latest is None else self._latest.of_another(site, body)
+
+
+def _refuse_swollen(body: bytearray) -> None:
+    """Refuse, before anything is read of it, what would take a minute to be found to be no exposition.
+
+    Other agents would be late meanwhile: what reads line by line holds the interpreter.
+
+    Raises:
+        IncompleteError: it has fewer lines than the counts of as many paths need, or far more than all of an agent's.
+    """
+    paths, lines = body.count(_PATH), body.count(b"\n")
+    if lines < paths * WIDTH:
+        raise IncompleteError(f"{lines} lines are too few for the counts of {paths} paths")
+    if lines > (paths + _SPARE_PATHS) * _MOST_LINES:
+        raise IncompleteError(f"{lines} lines are too many for {paths} paths")
 
 
 def _refused(error: Exception) -> bool:

@@ -153,6 +153,22 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
     assert "more than 1 MiB" in one.reason
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('isochrone_probe_sent_total{source="wuhan",target="t",kind="stamp",dscp="0"} 1\n', "too few"),
+        ("# nothing to tell\n", "too many"),
+        ("\n", "too many"),
+    ],
+)
+async def test_what_is_too_much_to_read_line_by_line_is_not_read(text: str, said: str) -> None:
+    """Half a million lines are refused at a glance: to read them would take as long as reading a thousand agents."""
+    async with showing(MetricsServer(text="#\n" + text * 500_000)) as server:
+        one = (await read({"wuhan": server.address}))["wuhan"]
+    assert not one.up
+    assert said in one.reason
+
+
 async def test_bytes_that_are_no_text_are_refused() -> None:
     """Not a crash."""
 
