@@ -1,7 +1,7 @@
 """Recurring times after RFC 5545 (iCalendar), section 3.3.10: `FREQ=WEEKLY;BYDAY=TU` in Asia/Shanghai.
 
 The rule is expanded by python-dateutil. What the RFC allows and a maintenance window cannot mean is refused before:
-several lines, rules that recur within a day, and those that would never come to an end of their own expansion.
+several lines, rules that recur within an hour, and those that would never come to an end of their own expansion.
 """
 
 from __future__ import annotations
@@ -92,6 +92,9 @@ def _form_problem(text: str) -> str | None:
         value = parts.get(name, "1")
         if not (value.isascii() and value.isdigit() and len(value) < 6 and 1 <= int(value) <= _MAX_REPEATS):
             return f"{name} must be a whole number from 1 to {_MAX_REPEATS}"
+    for name in ("BYMINUTE", "BYSECOND"):
+        if "," in parts.get(name, ""):
+            return f"{name} takes one value: no window recurs within an hour"
     if "COUNT" in parts and "UNTIL" in parts:
         return "one of COUNT and UNTIL is enough"
     return None

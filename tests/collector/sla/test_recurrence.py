@@ -58,6 +58,8 @@ def test_rules_are_those_of_the_calendar_in_shanghai(rule: str, expected: list[t
         ("FREQ=DAILY;UNTIL=20270101", "UNTIL values must be specified in UTC"),
         ("FREQ=WEEKLY;BYDAY=XX", "'BYDAY'"),
         ("FREQ=DAILY;BYHOUR=25", "hour must be in 0..23"),
+        ("FREQ=DAILY;BYMINUTE=0,30", "BYMINUTE takes one value"),
+        ("FREQ=DAILY;BYSECOND=" + ",".join(map(str, range(60))), "BYSECOND takes one value"),
         ("FREQ=DAILY;DTSTART=20261201T010000", "unknown parameter"),
         ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "no time follows"),
         ("FREQ=DAILY;UNTIL=20200101T000000Z", "no time follows"),
