@@ -19,6 +19,8 @@ from agent.runtime.exceptions import IsochroneError
 _SERVERS: Final = ("postgresql", "postgres")
 _MAX_FILE_OCTETS: Final = 64 << 10
 _WANTED: Final = "postgresql://USER@HOST/DATABASE is needed"
+_PARAMETERS: Final = ("host", "passfile", "password", "port", "sslmode", "target_session_attrs", "user")
+"""Of libpq's, those that the driver takes too."""
 
 
 class UnusableAddress(IsochroneError):
@@ -75,14 +77,41 @@ def _url(text: str) -> URL:
         raise ValueError(f"is no address of a database: {_WANTED}") from None
     if url.drivername not in _SERVERS or not url.database:
         raise ValueError(f"is no address of a database: {_WANTED}")
-    return url
+    return _understood(url)
+
+
+def _understood(url: URL) -> URL:
+    """The address as the driver understands it, with its password where nothing shows it.
+
+    Raises:
+        ValueError: it has a parameter that the driver does not know.
+    """
+    query = dict(url.query)
+    if "ssl" in query:  # as the driver itself calls it
+        query.setdefault("sslmode", query.pop("ssl"))
+    unknown = sorted(query.keys() - set(_PARAMETERS))
+    if unknown:
+        raise ValueError(f"has the parameter {unknown[0]}; accepted: {', '.join(_PARAMETERS)}")
+    twice = [
+        name for name, value in query.items() if not isinstance(value, str) and name not in ("host", "port")
+    ]
+    if twice:
+        raise ValueError(f"has the parameter {twice[0]} twice")
+    port = query.get("port", "0")
+    if not all(
+        one.isdecimal() for given in ([port] if isinstance(port, str) else port) for one in given.split(",")
+    ):
+        raise ValueError("has a port that is no number")
+    if "password" in query:
+        url = url.set(password=str(query.pop("password")))
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    return url.set(query=query)
 
 
 def _without_password(state: str) -> str:
-    if is_url(state):
-        url = _url(state)
-        if url.password is not None or "password" in url.query:
-            raise ValueError("holds a password: an address with one belongs in a file (state_url_file)")
+    if is_url(state) and _url(state).password is not None:
+        raise ValueError("holds a password: an address with one belongs in a file (state_url_file)")
     return state
 
 
