@@ -39,6 +39,8 @@ DATABASE: Final = Check(
 OCTETS_PER_PATH_AND_MONTH: Final = 750_000
 """At ten probes a second and more: measured, `make bench ARGS=ledger-disk`."""
 _TIMEOUT_S: Final = 5.0
+_SQLITE: Final = b"SQLite format 3\0"
+"""How such a file begins. Source: SQLite, "Database File Format", section 1.3.1."""
 _JOURNAL_OCTETS: Final = 64 << 20
 """Room for the write-ahead log and a migration's pages, whatever the ledger takes."""
 
@@ -52,6 +54,7 @@ class StateFacts:
         failure: why its folder cannot be looked at; empty where it can.
         writable: whether folder and file may be written by this process.
         of_service: whether it is in the service's own state folder, which others may not enter.
+        foreign: whether what is there is no SQLite file, such as a folder.
         octets: how large the file is; 0: it does not exist.
         free_octets: that this user may use.
         paths, months: how much is to be kept.
@@ -61,6 +64,7 @@ class StateFacts:
     failure: str = ""
     writable: bool = True
     of_service: bool = False
+    foreign: bool = False
     octets: int = 0
     free_octets: int = 0
     paths: int = 0
@@ -144,6 +148,17 @@ def judge_state(facts: StateFacts) -> Iterator[Diagnosis]:
     if not facts.writable:
         yield STATE.problem(Name("这个进程不能写", "this process may not write it"), access, subject, numbers)
         return
+    if facts.foreign:
+        yield STATE.problem(
+            Name("那里的不是采集器的状态：不是 SQLite 文件", "what is there is no state: no SQLite file"),
+            Name(
+                "在 state 里写另一个文件，或从备份恢复：采集器不会动它，也不能启动。",
+                "Name another file in `state`, or restore a backup: the collector leaves it alone and does not start.",
+            ),
+            subject,
+            numbers,
+        )
+        return
     found = Name(
         f"已用 {_mb(facts.octets)}，空闲 {_mb(facts.free_octets)}；"
         f"{facts.paths} 条路径保留 {facts.months} 个月约需 {_mb(needed)}",
@@ -180,11 +195,20 @@ def gather_state(path: Path, paths: int, months: int, *, of_service: bool = Fals
     try:
         free = shutil.disk_usage(folder).free
         octets = path.stat().st_size if path.exists() else 0
+        foreign = path.exists() and not (path.is_file() and _begins_well(path))
     except OSError as error:
         return StateFacts(path, error.strerror or "?", of_service=of_service, paths=paths, months=months)
     # SQLite writes its journal beside the file
     writable = os.access(folder, os.W_OK | os.X_OK) and (not octets or os.access(path, os.W_OK))
-    return StateFacts(path, "", writable, of_service, octets, free, paths, months)
+    return StateFacts(path, "", writable, of_service, foreign, octets, free, paths, months)
+
+
+def _begins_well(path: Path) -> bool:
+    """Whether this is an SQLite file, or an empty one, of which one can be made."""
+    if not os.access(path, os.R_OK):
+        return True  # which is not known, and told otherwise
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) in (_SQLITE, b"")
 
 
 async def gather_database(url: URL) -> DatabaseFacts:

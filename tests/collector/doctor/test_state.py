@@ -53,7 +53,7 @@ def test_growth_is_what_was_measured() -> None:
 def test_a_folder_is_looked_at_and_not_written_to(tmp_path: Path) -> None:
     """Its file's size and the free space; what cannot be written or is not there is a problem."""
     state = tmp_path / "state.sqlite"
-    state.write_bytes(b"x" * 1000)
+    state.write_bytes(b"SQLite format 3\0" + bytes(984))
     found = gather_state(state, 3, 14)
     assert (found.octets, found.writable, found.failure, found.paths) == (1000, True, "", 3)
     assert found.free_octets > 0
@@ -61,6 +61,19 @@ def test_a_folder_is_looked_at_and_not_written_to(tmp_path: Path) -> None:
     missing = gather_state(tmp_path / "none/state.sqlite", 3, 14)
     assert judged(missing) is Severity.PROBLEM
     assert judged(StateFacts(state, writable=False)) is Severity.PROBLEM
+
+
+def test_what_is_no_state_is_told(tmp_path: Path) -> None:
+    """A folder, a device, a file of something else: the collector does not start with them. An empty file is well."""
+    (tmp_path / "other").write_bytes(b"PK\3\4" * 1000)
+    (tmp_path / "empty").touch()
+    for path, severity in (
+        (tmp_path, Severity.PROBLEM),
+        (Path("/dev/full"), Severity.PROBLEM),
+        (tmp_path / "other", Severity.PROBLEM),
+        (tmp_path / "empty", Severity.OK),
+    ):
+        assert judged(gather_state(path, 0, 14)) is severity
 
 
 def test_the_services_own_folder_is_not_for_others(tmp_path: Path) -> None:
