@@ -38,6 +38,7 @@ from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import on_reload
 from agent.runtime.memory import give_back
+from agent.runtime.pace import MAX_PATHS
 from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings, PathSettings
@@ -166,6 +167,11 @@ class Agent:
         changed = _changed(self.settings, settings)
         if changed:
             raise RestartNeeded(f"changed, and can only be changed by a restart: {', '.join(changed)}")
+        for kind, prober in self.probers.items():
+            if not prober.has_room_for(_of_kind(kind, settings)):
+                raise RestartNeeded(
+                    f"more than {MAX_PATHS} {kind} paths since the start: only a restart can add more"
+                )
         # the same file may hold other keys
         reflecting = settings.reflector
         keys = None if reflecting is None else await asyncio.to_thread(reflecting.keys, self._folder)

@@ -38,7 +38,7 @@ from agent.probes.pump import Pump
 from agent.probes.resolution import Resolver, family_of
 from agent.probes.routes import TracedFlow
 from agent.probes.timeouts import Timeouts
-from agent.runtime.pace import LONGEST_BEAT_NS
+from agent.runtime.pace import LONGEST_BEAT_NS, MAX_PATHS
 from agent.runtime.quantities import Endpoint
 from agent.settings import PathSettings
 
@@ -151,6 +151,13 @@ class Prober:
         self._pump.start()
         self._beating = True
         self._beat()
+
+    def has_room_for(self, paths: Sequence[PathSettings]) -> bool:
+        """Whether these paths can be probed from now on: each that is new takes a row, whose number is its SSID, and
+        none is given to another."""
+        known = {path.settings.identity() for path in self.paths}
+        new = sum(settings.identity() not in known for settings in paths)
+        return len(self._rows) + new <= MAX_PATHS
 
     async def update(self, paths: Sequence[PathSettings]) -> None:
         """Probe these paths from now on; what stays keeps its counts and its session.

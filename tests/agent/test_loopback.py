@@ -22,6 +22,7 @@ from agent.net.clock import Clock, DeclaredClock, UnsynchronisedClock
 from agent.net.clocks.pair import read_pair
 from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
+from agent.probes import prober as prober_module
 from agent.probes.outlet import Outlet
 from agent.probes.probed import ProbedPath
 from agent.probes.prober import Prober
@@ -401,6 +402,30 @@ async def test_a_reload_with_longer_timeouts_watches_the_clock_for_longer() -> N
         steps.observe(ClockPair(begun.realtime_ns + wall_ms * MS, begun.monotonic_ns + monotonic_ms * MS))
     crossed = steps.crossed(np.array([begun.realtime_ns]), np.array([begun.realtime_ns + 4400 * MS]))
     assert crossed.tolist() == [True]
+
+
+async def test_more_paths_than_session_identifiers_need_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each path that is new takes an identifier for good: where none is left a reload is refused, and nothing lost."""
+    monkeypatch.setattr(prober_module, "MAX_PATHS", 2)
+    names = iter(["second", "third", "second"])
+    agent = Agent(
+        AgentSettings(site="wuhan", paths=(path("127.0.0.1:9", target="first"),)),
+        read=lambda: AgentSettings(site="wuhan", paths=(path("127.0.0.1:9", target=next(names)),)),
+    )
+
+    async def begun() -> bool:
+        return agent.paths[0].ledger.sent > 0
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(agent.run(stop))
+    await eventually(begun, "probes are sent")
+    await agent.reload()
+    with pytest.raises(RestartNeeded, match="stamp paths since the start"):
+        await agent.reload()
+    await agent.reload()
+    stop.set()
+    assert await running
+    assert [one.settings.target for one in agent.paths if one.gone_ns is None] == ["second"]
 
 
 async def test_a_bad_reload_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
