@@ -24,7 +24,7 @@ from collector.sla.availability import high_loss, suspects, unavailable
 from collector.sla.objective import AvailabilityRule
 from collector.sla.observation import Observation
 from collector.sla.window import Window
-from collector.store.blocks import DAY, HOUR, Tiles
+from collector.store.blocks import DAY, HOUR
 from collector.store.ledger import Ledger
 
 _ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
@@ -91,7 +91,7 @@ class Outages:
         found, _ = await self._ledger.parts(first, stop, HOUR, numbers.tolist())
         # against whatever limits it was counted: a loss is one against any
         parts = replace(found, terms=np.zeros_like(found.terms)).merged()
-        tiles = Tiles.of(first, stop)
+        tiles = self._ledger.tiles(first, stop)
         lengths = dict.fromkeys(tiles.days, DAY)
         suspicious = parts.take(suspects(rule, *_round_trips(parts), parts.covered_ms))
         highs: dict[int, list[Integers]] = defaultdict(list)

@@ -8,13 +8,14 @@ length, ten minutes at most, it may lag behind, and says so by where it ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from agent.core.outcome import Direction, Limit
+from collector.ledger.last_hour import LastHour, LeftOut, Seen
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, minute_of
 from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
@@ -27,11 +28,14 @@ from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.selector import PathFacts
 from collector.sla.verdict import PathKey
 from collector.sla.window import Calendar, Window
-from collector.store.ledger import Ledger, LeftOut
+from collector.store.ledger import Ledger
 from collector.store.numbers import Numbers
 
 SHORTEST_OF_MINUTES_NS: Final = 2 * MINUTE_NS
 """Shorter windows are made of readings, others of minutes."""
+
+_PATHS_AT_ONCE: Final = 5_000
+"""Of which a window longer than an hour is read at a time."""
 
 _PARTS: Final = 100
 _MS_NS: Final = 1_000_000
@@ -134,31 +138,50 @@ class Windows:
         self, first: int, stop: int, ends_ns: Integers, spent: Mapping[int, Sequence[tuple[int, int]]]
     ) -> Observation:
         rows, numbers, promised = self._numbered()
-        shortest, *longer = block_minutes(stop - first)
-        span = longer[0] if longer else shortest
         out = self._maintained(first * MINUTE_NS, stop * MINUTE_NS)
         of_row = dict(zip(rows.tolist(), numbers.tolist(), strict=True))
         without, unavailable = (
             [LeftOut(of_row[row], *span) for row in some if row in of_row for span in some[row]]
             for some in (out, spent)
         )
-        asked = first, stop, span, numbers.tolist()
-        parts, left_out = await self._ledger.parts(*asked, [*without, *unavailable])
-        if unavailable:
-            # what is told of beside the verdict is maintenance alone
-            left_out = await self._ledger.left_out(first, stop, span, without)
-        limits = self._numbers.limits
-        found = totals(parts.starting(first).merged(), numbers, limits, promised)
-        products = [
-            found.products,
-            *(block_products(parts, numbers, limits, promised, minutes) for minutes in longer),
-        ]
+        lately = await self._ledger.recall(stop)
+        of_window = _OfWindow(first, stop, numbers, promised, without, unavailable)
+        if first >= lately.since:
+            seen = await asyncio.to_thread(self._seen_lately, lately, of_window)
+        else:
+            seen = await self._seen(of_window)
         begins_ns = np.full(len(ends_ns), first * MINUTE_NS)
         ends_ns = np.maximum(ends_ns, begins_ns)
-        lost = totals(left_out.starting(first).merged(), numbers, limits, promised).outcomes
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        observed = self._observed(rows, found, lost, out_ms, products, begins_ns, ends_ns)
+        observed = self._observed(rows, seen.totals, seen.left_out, out_ms, seen.products, begins_ns, ends_ns)
         return replace(observed, unavailable_ms=_overlap_ms(spent, begins_ns, ends_ns))
+
+    def _seen_lately(self, lately: LastHour, asked: _OfWindow) -> Seen:
+        lengths = block_minutes(asked.stop - asked.first)
+        counted = asked.first, asked.stop, asked.numbers, self._numbers.limits, asked.promised
+        return lately.window(*counted, lengths, asked.without, asked.unavailable)
+
+    async def _seen(self, asked: _OfWindow) -> Seen:
+        """What the ledger has of a window, of some paths after the others: of a month it would not go into memory."""
+        found = [await self._seen_of(some) for some in asked.pieces()]
+        if not found:
+            return self._seen_lately(LastHour(asked.first), asked)
+        return Seen.joined(found)
+
+    async def _seen_of(self, asked: _OfWindow) -> Seen:
+        shortest, *longer = block_minutes(asked.stop - asked.first)
+        window = asked.first, asked.stop, longer[0] if longer else shortest
+        numbers, promised, limits = asked.numbers, asked.promised, self._numbers.limits
+        parts, left_out = await self._ledger.parts(
+            *window, numbers.tolist(), [*asked.without, *asked.unavailable]
+        )
+        if asked.unavailable:
+            # what is told of beside the verdict is maintenance alone
+            left_out = await self._ledger.left_out(*window, asked.without)
+        found = totals(parts.starting(asked.first).merged(), numbers, limits, promised)
+        lost = totals(left_out.starting(asked.first).merged(), numbers, limits, promised)
+        products = [block_products(parts, numbers, limits, promised, minutes) for minutes in longer]
+        return Seen(found, lost.outcomes, [found.products, *products])
 
     def _maintained(self, begin_ns: int, end_ns: int) -> dict[int, list[tuple[int, int]]]:
         """The minutes of maintenance, [from, to), of those paths that have any of that time, by their row."""
@@ -207,6 +230,36 @@ class Windows:
             spread(left_out),
             [spread(one) for one in products],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _OfWindow:
+    """What is asked of a window.
+
+    Attributes:
+        first, stop: minutes since the Unix epoch.
+        numbers, promised: paths, and what is held against them.
+        without, unavailable: maintenance, and what else is left out.
+    """
+
+    first: int
+    stop: int
+    numbers: Integers
+    promised: Promises
+    without: Sequence[LeftOut]
+    unavailable: Sequence[LeftOut]
+
+    def pieces(self) -> Iterator[_OfWindow]:
+        """The same of some paths at a time."""
+        for begin in range(0, len(self.numbers), _PATHS_AT_ONCE):
+            places = np.arange(begin, min(begin + _PATHS_AT_ONCE, len(self.numbers)))
+            numbers = self.numbers[places]
+            mine = set(numbers.tolist())
+            without, unavailable = (
+                [one for one in some if one.path in mine] for some in (self.without, self.unavailable)
+            )
+            promised = self.promised.take(places)
+            yield replace(self, numbers=numbers, promised=promised, without=without, unavailable=unavailable)
 
 
 def _overlap_ms(

@@ -209,6 +209,11 @@ class Totals:
             np.zeros((*of_each, len(Outcome), len(Outcome)), np.int64),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Totals]) -> Self:
+        """Of some paths after the others."""
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
+
     def add(
         self,
         row: Integers,

@@ -99,9 +99,9 @@ class Database:
         return statement
 
 
-def pieces(values: Sequence[Value]) -> list[Sequence[Value]]:
-    """As many values at once as one IN (…) takes."""
-    return [values[first : first + _AT_ONCE] for first in range(0, len(values), _AT_ONCE)]
+def pieces(values: Sequence[Value], at_once: int = _AT_ONCE) -> list[Sequence[Value]]:
+    """As many values at once, by default as one IN (…) takes."""
+    return [values[first : first + at_once] for first in range(0, len(values), at_once)]
 
 
 def reason(error: DBAPIError | OSError) -> str:

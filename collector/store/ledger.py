@@ -15,7 +15,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import bindparam, delete, select, update
@@ -25,12 +25,12 @@ from collector.ledger.codec import QUICKLY, decode, decode_heads, encode, encode
 from collector.ledger.minutes import NO_MINIMUM, Integers, Minutes
 from collector.ledger.readings import Counted, Readings
 from collector.ledger.recent import Slices
-from collector.ledger.sums import Sums
 from collector.ledger.telescope import Added, Heads, Taken, telescope
 from collector.sla.counts import Reading
 from collector.store import blocks
 from collector.store.database import Database, pieces
 from collector.store.numbers import Numbers, canonical
+from collector.store.reader import LedgerReader
 from collector.store.schema import heads, journal
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,13 @@ class _Done:
     Attributes:
         known: heads as they are then.
         rows: of the journal.
+        minutes: what they hold, of which agent, under which revision.
         slices, anew, refused: what all readings have added, and paths as in `Added`.
     """
 
     known: dict[int, _Known] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    minutes: list[tuple[int, int, Minutes]] = field(default_factory=list)
     slices: list[Slices] = field(default_factory=list)
     anew: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
@@ -80,15 +82,7 @@ class _Numbered:
     terms: Integers
 
 
-class LeftOut(NamedTuple):
-    """Minutes of a path, [from, to), that a reader leaves out."""
-
-    path: int
-    from_minute: int
-    to_minute: int
-
-
-class Ledger:
+class Ledger(LedgerReader):
     """The ledger in a database.
 
     Args:
@@ -97,8 +91,7 @@ class Ledger:
     """
 
     def __init__(self, database: Database, numbers: Numbers) -> None:
-        self._database = database
-        self._numbers = numbers
+        super().__init__(database, numbers)
         self._known: dict[int, _Known] = {}
         self._numbered_before: dict[str, _Numbered] = {}
 
@@ -140,6 +133,7 @@ class Ledger:
                 )
                 await connection.execute(journal.insert(), done.rows)
         self._known |= done.known
+        self._remember(done.minutes)
         for path in done.anew:
             log.warning("%s: counters fell without a restart: taken as begun anew", self._numbers.keys[path])
         for path in done.refused:
@@ -190,10 +184,12 @@ class Ledger:
         taken_ns = max(known.taken_ns, *(int(taken.taken_ns.max()) for taken in readings))
         done.known[agent] = _Known(known.revision + 1, taken_ns, now)
         done.slices += told
+        done.minutes.append((agent, known.revision + 1, minutes))
         done.rows.append(
             {
                 "agent": agent,
                 "revision": known.revision + 1,
+                "first_minute": int(minutes.minute.min()),
                 "last_minute": int(minutes.minute.max()),
                 "body": encode(minutes, QUICKLY),
             }
@@ -261,103 +257,6 @@ class Ledger:
         """Let go of the minutes and hourly sums of hours that ended by `before_minute`; sums of days stay."""
         async with self._database.writing() as connection:
             await blocks.forget(connection, before_minute)
-
-    async def minutes(self, from_minute: int, to_minute: int, paths: Iterable[int] | None = None) -> Minutes:
-        """All that was counted in [from, to), one row for each path, terms and minute, in that order.
-
-        Args:
-            from_minute, to_minute: since the Unix epoch.
-            paths: numbers of the paths asked for; None: all.
-        """
-        wanted = None if paths is None else np.unique(np.fromiter(paths, np.int64))
-        async with self._database.reading() as connection:
-            settled = await blocks.minutes_of(
-                connection, None if wanted is None else wanted.tolist(), from_minute, to_minute
-            )
-            recent = await self._journal(connection, from_minute, to_minute, self._agents_of(wanted))
-        if wanted is not None:
-            recent = recent.take(np.isin(recent.path, wanted))
-        return Minutes.joined([settled, recent]).merged()
-
-    async def sums(self, from_minute: int, to_minute: int, paths: Iterable[int] | None = None) -> Sums:
-        """The sums of [from, to), one row for each path and terms."""
-        parts, _ = await self.parts(from_minute, to_minute, to_minute - from_minute, paths)
-        return parts.starting(from_minute).merged()
-
-    async def parts(
-        self,
-        from_minute: int,
-        to_minute: int,
-        span: int,
-        paths: Iterable[int] | None = None,
-        without: Sequence[LeftOut] = (),
-    ) -> tuple[Sums, Sums]:
-        """The sums of parts of [from, to), one row for each path, terms and part.
-
-        Days and hours that lie within the window are read as sums; only what is left of hours at its edges, and what
-        is not settled yet, is read by the minute. Of times whose minutes were let go, whole days are still known.
-
-        Args:
-            from_minute, to_minute: since the Unix epoch.
-            span: how many minutes a part has, that begins where the Unix time is a multiple of it; but hours and days
-                that are read as sums are not divided.
-            paths: numbers of the paths asked for; None: all.
-            without: minutes of paths that are left out.
-
-        Returns:
-            Those parts, and what was left out of them.
-        """
-        wanted = None if paths is None else np.unique(np.fromiter(paths, np.int64))
-        tiles = blocks.Tiles.of(from_minute, to_minute)
-        found: list[Sums] = []
-        async with self._database.reading() as connection:
-            for agents in self._agents_of(wanted):
-                for whole, starts in ((blocks.DAY, tiles.days), *((blocks.HOUR, one) for one in tiles.hours)):
-                    found.append(await blocks.sums_of(connection, agents, whole, starts))
-            by_minute = [
-                await blocks.minutes_of(connection, None if wanted is None else wanted.tolist(), *edge)
-                for edge in tiles.edges
-            ]
-            by_minute.append(await self._journal(connection, from_minute, to_minute, self._agents_of(wanted)))
-        found.append(Sums.of(Minutes.joined(by_minute).merged(), max(1, span)))
-        sums = Sums.joined(found).merged()
-        if wanted is not None:
-            sums = sums.take(np.isin(sums.path, wanted))
-        left_out = await self.left_out(from_minute, to_minute, span, without)
-        if not len(left_out):
-            return sums, left_out
-        return Sums.joined([sums, left_out.negated()]).merged(), left_out
-
-    async def left_out(self, from_minute: int, to_minute: int, span: int, without: Sequence[LeftOut]) -> Sums:
-        """The sums of minutes that are left out, as parts of the sums that `parts` would have them in."""
-        tiles = blocks.Tiles.of(from_minute, to_minute)
-        found: list[Minutes] = []
-        for first, stop in sorted({(one.from_minute, one.to_minute) for one in without}):
-            paths = [one.path for one in without if (one.from_minute, one.to_minute) == (first, stop)]
-            found.append(await self.minutes(first, stop, paths))
-        return Sums.of(Minutes.joined(found).merged(), 1).within(
-            lambda minute: tiles.part_of(minute, max(1, span))
-        )
-
-    def _agents_of(self, paths: Integers | None) -> list[Sequence[int]]:
-        """The agents that may have counted these paths, some at a time."""
-        numbers = self._numbers
-        if paths is None:
-            return pieces(sorted(numbers.agents.values()))
-        sites = {numbers.keys[path].source for path in paths.tolist()}
-        return pieces(sorted(numbers.agents[site] for site in sites if site in numbers.agents))
-
-    @staticmethod
-    async def _journal(
-        connection: AsyncConnection, from_minute: int, to_minute: int, agents: Iterable[Sequence[int]]
-    ) -> Minutes:
-        """What is not in blocks yet of [from, to)."""
-        query = select(journal.c.body).where(journal.c.last_minute >= from_minute)
-        parts = [query.where(journal.c.agent.in_(some)) for some in agents]
-        found = Minutes.joined(
-            [decode(body) for part in parts for body in (await connection.execute(part)).scalars()]
-        )
-        return found.take((found.minute >= from_minute) & (found.minute < to_minute))
 
 
 def _by_agent(readings: Readings) -> Iterable[Readings]:

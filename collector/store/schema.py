@@ -69,6 +69,7 @@ journal: Final = Table(
     Column("revision", BigInteger, primary_key=True),
     Column("last_minute", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("first_minute", BigInteger, nullable=False, server_default="0"),
 )
 """What each change of an agent's head has added, until it is put into the blocks of its hours."""
 

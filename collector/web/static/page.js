@@ -158,7 +158,7 @@ function render() {
     readNames(fleet.value);
     const agents = new Map(fleet.value.sites.map((site) => [site.id, site.agent]));
     const current = new Map(verdicts.value.verdicts.map((one) => [keyOf(one), one]));
-    renderTable(fleet.value, verdicts.value.verdicts, agents);
+    renderTable(fleet.value, verdicts.value, agents);
     // Asked for one after the other, a breach may be in both answers; the later state holds.
     const ended = new Set(closed.value.breaches.map((breach) => breach.id));
     const standing = open.value.breaches.filter((breach) => !ended.has(breach.id));
@@ -170,7 +170,7 @@ function render() {
   document.body.dataset.condition = feed.condition;
 }
 
-function renderTable(fleet, judgements, agents) {
+function renderTable(fleet, { verdicts: judgements, total: known }, agents) {
   const numbers = Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0]));
   const words = filter.words.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = [];
@@ -201,7 +201,9 @@ function renderTable(fleet, judgements, agents) {
     button.setAttribute("aria-pressed", String(filter.verdict === verdict));
     button.classList.toggle("none", Boolean(verdict) && numbers[verdict] === 0);
   }
-  setText(byId("shown"), text.shown(format.count(chosen.length), format.count(judgements.length)));
+  const listed = format.count(judgements.length);
+  const left = judgements.length < known ? text.notListed(listed, format.count(known)) : "";
+  setText(byId("shown"), text.shown(format.count(chosen.length), listed) + left);
   byId("table").hidden = chosen.length === 0;
   byId("empty").hidden = chosen.length > 0;
   setText(byId("empty"), judgements.length ? text.empty : text.notEvaluated);

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import URL
 
 from collector.ledger.minutes import MINUTE_MS, minute_of
+from collector.ledger.sums import Sums
 from collector.sla.counts import Reading
 from collector.sla.verdict import PathKey
 from collector.store.store import Store
@@ -22,6 +24,10 @@ from tests.support.killing import Killed, killed_at
 from tests.support.ledgers import FOREVER
 
 HISTORIES = 1000
+ON_POSTGRESQL = 250
+"""The law is the same on both, and a server's transactions take longer."""
+
+REMEMBERED = 12
 TOGETHER = 50
 MOMENTS = 10
 
@@ -84,6 +90,42 @@ class Collectors:
             for path in set(found.path.tolist())
         }
 
+    async def recall(self, stop: int) -> None:
+        """Have the latest minutes in memory, both."""
+        for store in self._stores:
+            await store.ledger.recall(stop)
+
+    async def assert_remembered(self) -> None:
+        """What each has in memory is what the database has."""
+        other = await Store.open(self._where)
+        for store in self._stores:
+            lately = store.ledger.last_hour
+            if lately is None:
+                continue  # it was killed, and has nothing yet
+            minutes = await other.ledger.minutes(lately.since, FOREVER)
+            found = await store.ledger.sums(lately.since, FOREVER)
+            for name in ("path", "terms", "covered_ms", "reach_s", "minima_us", "counts", "products"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(Sums.of(minutes), name), name)
+        await other.close()
+
+
+async def test_memory_holds_what_the_database_has(where: Path | URL) -> None:
+    """Whichever of two collectors has written it, whatever is settled meanwhile, and after each crash."""
+    rng = random.Random(5)
+    collectors = Collectors(where, rng)
+    await collectors.start()
+    histories = [History.random(seed, f"site{seed}", MOMENTS) for seed in range(REMEMBERED)]
+    for step in range(max(len(history.deliveries) for history in histories)):
+        if step % 4 == 0:
+            await collectors.recall(minute_of(int((BEGIN_S + 250 * step) * SECOND_NS)))
+        now = [history.deliveries[step] for history in histories if step < len(history.deliveries)]
+        await collectors.deliver(now)
+        if step % 2:
+            await collectors.assert_remembered()
+    assert collectors.faults["killed"]
+    assert collectors.faults["hour settled"]
+    await collectors.close()
+
 
 @pytest.mark.timeout(180)
 async def test_the_sums_equal_what_the_agents_counted(
@@ -94,7 +136,8 @@ async def test_the_sums_equal_what_the_agents_counted(
     collectors = Collectors(where, rng)
     await collectors.start()
     readings, faults = 0, Counter[str]()
-    for first in range(0, HISTORIES, TOGETHER):
+    kind, number = ("PostgreSQL", ON_POSTGRESQL) if isinstance(where, URL) else ("SQLite", HISTORIES)
+    for first in range(0, number, TOGETHER):
         histories = [History.random(seed, f"site{seed}", MOMENTS) for seed in range(first, first + TOGETHER)]
         for step in range(max(len(history.deliveries) for history in histories)):
             now = [history.deliveries[step] for history in histories if step < len(history.deliveries)]
@@ -107,10 +150,9 @@ async def test_the_sums_equal_what_the_agents_counted(
             faults += history.agent.faults
     faults += collectors.faults
     await collectors.close()
-    kind = "PostgreSQL" if isinstance(where, URL) else "SQLite"
     with capsys.disabled():
         print(
-            f"\n{kind}: {HISTORIES} histories, {readings} readings, {faults.total()} faults "
+            f"\n{kind}: {number} histories, {readings} readings, {faults.total()} faults "
             f"({', '.join(f'{name} {count}' for name, count in sorted(faults.items()))}): "
             f"ledger sums equal agent counts in all"
         )

@@ -17,6 +17,7 @@ from agent.core.outcome import Direction, Operator
 from collector.sla.fault_watch import Standing
 from collector.sla.names import Name
 from collector.sla.verdict import Judgement, PathKey, Reason, Verdict
+from collector.web import api
 from tests.support.collector_web import serving
 from tests.support.processes import free_port
 from tests.support.requirements import require_binary
@@ -270,6 +271,20 @@ async def test_filters_narrow_the_table_and_stand_in_the_address(browser: Browse
         await expect(page.locator("#empty")).to_have_text("No verdict matches the filter")
         await page.reload()
         await expect(page.locator("#search")).to_have_value("nowhere")
+
+
+async def test_of_very_many_verdicts_it_is_said_how_many_are_not_listed(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that most need attention are, and the total stands beside them."""
+    monkeypatch.setattr(api, "_MOST_VERDICTS", 3)
+    async with shown(browser, mixed()) as page:
+        await expect(page.locator("#rows tr")).to_have_count(3)
+        assert await texts(page, "#shown") == ["3 条；共 5 条，此处只列出最需关注的 3 条"]
+        await page.goto(page.url.split("?")[0] + "?lang=en")
+        await expect(page.locator("#shown")).to_have_text(
+            "3 verdicts; there are 5, of which the 3 that most need attention are listed"
+        )
 
 
 async def test_the_evidence_is_one_key_press_away(browser: Browser) -> None:
