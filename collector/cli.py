@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from collector.fleet.settings import FleetSettings
 from collector.maintenance_commands import add_commands
 from collector.program import Collector
 from collector.renewal import run_renewed
+from collector.store.exceptions import StoreError
 from collector.tables import breaches_table, verdicts_table
 
 
@@ -94,7 +96,14 @@ def _run(chosen: argparse.Namespace) -> int:
         return ExitStatus.OK
 
     first = read()
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except StoreError as error:
+        if not first.state_is_remote:
+            raise
+        # A server comes back by itself, and the service with it: what ends with USAGE is not started again.
+        print(error, file=sys.stderr)
+        return ExitStatus.FAILED
 
 
 def _check(chosen: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
+from sqlalchemy import URL
 
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
@@ -182,6 +183,11 @@ class Collector:
     def in_short(self) -> str:
         """What it does, in one line."""
         return f"{len(self.plan.agents)} agents, {len(self.plan.targets)} verdicts"
+
+    @property
+    def state_is_remote(self) -> bool:
+        """Whether its state is on a server, which may be away for a while."""
+        return isinstance(self._state, URL)
 
     async def _recall(self, store: Store) -> None:
         now_ns = time.time_ns()

@@ -292,6 +292,18 @@ async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene:
             await evaluating(second_port)
 
 
+async def test_a_database_that_is_away_is_no_mistake_of_the_configuration(scene: Scene) -> None:
+    """Its status is not that of one, at which the service would stay down: it is started until the server is back."""
+    file = scene.folder / "fleet.yaml"
+    port = free_port()
+    file.write_text(f"state: postgresql://isochrone@127.0.0.1:{port}/isochrone\n{scene.text}")
+    async with running(collector_command("run", "--config", file), scene.folder / "log") as process:
+        assert await asyncio.wait_for(process.wait(), 20) == 1
+    said = (scene.folder / "log").read_text()
+    assert said.startswith(f"postgresql://isochrone@127.0.0.1:{port}/isochrone: cannot be reached: ")
+    assert "Traceback" not in said
+
+
 def test_a_secret_that_cannot_be_read_is_a_problem_of_the_configuration(scene: Scene) -> None:
     """Found before anything starts, with its line."""
     text = scene.text.replace('/hook"', '/hook", secret_file: nowhere.secret')
