@@ -146,11 +146,14 @@ class ProbeRings:
             if behind:
                 found.append(Direction.ROUND_TRIP)
         else:
-            behind_there = reflected < int(self.highest_reflected[row])
-            if behind is not behind_there:
-                found.append(Direction.FORWARD)
-            if behind_there:
-                found.append(Direction.REVERSE)
+            overtaken_by = int(self.highest_reflected[row]) - reflected
+            behind_there = overtaken_by > 0
+            if behind or overtaken_by <= int(self._mask[row]):
+                if behind is not behind_there:
+                    found.append(Direction.FORWARD)
+                if behind_there:
+                    found.append(Direction.REVERSE)
+            # else it would have been overtaken by more than are ever under way: the reflector numbers anew
         if sequence > int(self.highest[row]):
             self.highest[row], self.highest_reflected[row] = sequence, reflected
         return found

@@ -201,6 +201,16 @@ def test_reflector_restart_proves_nothing_false() -> None:
     assert lost["forward"][Outcome.UNATTRIBUTED] == 6
 
 
+def test_numbering_anew_is_no_reordering() -> None:
+    """A reflector that has started again, or another one, has lower numbers; no packet was overtaken for that."""
+    network = FakeNetwork(4)
+    network.run(100)
+    network.reflector = Reflection(network.mode)
+    network.run(20)
+    assert [counted.reordered for _, counted in network.ledger.directions()] == [0, 0, 0]
+    assert network.ledger.round_trip.outcomes[Outcome.WITHIN] == 120
+
+
 def test_duplicates_per_direction() -> None:
     """A duplicate is counted once, in the direction that made it; the probe itself stays counted once."""
     for name in ("forward", "reverse"):
