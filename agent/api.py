@@ -35,6 +35,7 @@ from agent.core.flight import (
     delays_of,
     outcomes_of,
     summary,
+    under_load,
 )
 from agent.core.ledger import PathLabels
 from agent.core.measurement import NO_OUTCOME
@@ -62,6 +63,7 @@ _COLUMNS: Final = (
     "reverse_lower_ns",
     "reverse_upper_ns",
     *(f"{direction.value}_outcome" for direction in Direction),
+    "under_load",
 )
 _NOTHING_PROVEN: Final = (None,) * 4
 _ROWS_PER_PIECE: Final = 2_000
@@ -260,7 +262,8 @@ def _rows(records: Records, path: RecordedPath) -> Iterator[list[Any]]:
     one_way = path.one_way
     lower_ns, upper_ns, _ = bounds_of(records, path.floors_ns)
     bounds = np.stack((lower_ns[0], upper_ns[0], lower_ns[1], upper_ns[1]), axis=1).tolist()
-    for record, of_record, proven in zip(records.tolist(), outcomes, bounds, strict=True):
+    loaded = under_load(records).astype(np.int64).tolist()
+    for record, of_record, proven, load in zip(records.tolist(), outcomes, bounds, loaded, strict=True):
         sent_ns, forward_ns, reverse_ns, uncertainty_ns, _, sequence, reflected, _ = record
         answered = forward_ns != NO_DELAY
         yield [
@@ -273,6 +276,7 @@ def _rows(records: Records, path: RecordedPath) -> Iterator[list[Any]]:
             None if uncertainty_ns == NO_UNCERTAINTY else uncertainty_ns,
             *(proven if answered else _NOTHING_PROVEN),
             *(names[outcome] for outcome in of_record),
+            load,
         ]
 
 

@@ -139,6 +139,7 @@ def _families(paths: Sequence[PathView], now_ns: int) -> Iterator[tuple[str, Ite
             [columns.OUTCOMES + outcome for outcome in Outcome],
         ),
     )
+    yield metrics.PROBE_UNDER_LOAD, _under_load(moment)
     for name, documentation, which in (
         (metrics.PROBE_DUPLICATES, "Replies beyond the first to a probe.", columns.DUPLICATES),
         (metrics.PROBE_REORDERED, "Packets that a later one overtook.", columns.REORDERED),
@@ -254,6 +255,25 @@ def _by_direction(
     yield from _counts(
         moment, everything, [column(direction, which) for direction in DIRECTIONS for which in within]
     )
+
+
+def _under_load(moment: _Moment) -> Iterator[str]:
+    """Of the paths that had such probes; of the others it would say 15 times 0."""
+    yield _header(
+        metrics.PROBE_UNDER_LOAD,
+        "counter",
+        "Probes sent while a throughput test filled the line, by what became of them; in no other count of outcomes.",
+    )
+    which = [
+        column(direction, columns.UNDER_LOAD + outcome) for direction in DIRECTIONS for outcome in Outcome
+    ]
+    counted = moment.counts[:, which].tolist()
+    template = "".join(
+        f'{metrics.PROBE_UNDER_LOAD}{{{_LABELS},direction="{direction.value}",outcome="{outcome.label}"}} %d\n'
+        for direction in DIRECTIONS
+        for outcome in Outcome
+    )
+    yield from _pieces(moment, lambda index: template % tuple(counted[index]) if any(counted[index]) else "")
 
 
 def _histograms(moment: _Moment, name: str, documentation: str, first: int) -> Iterator[str]:

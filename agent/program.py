@@ -46,7 +46,7 @@ from agent.throughput.rota import Rota
 from agent.throughput.server import ThroughputServer
 from agent.throughput.trial import try_line
 from agent.throughput_api import ThroughputControl
-from agent.throughput_settings import ThroughputServerSettings
+from agent.throughput_settings import ThroughputPathSettings, ThroughputServerSettings
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Agent:
         )
         self.throughput = None if settings.throughput is None else _control_of(settings.throughput, folder)
         self._routes = Routes(rng)
-        self._rota = Rota(settings.site, try_line, rng, folder)
+        self._rota = Rota(settings.site, try_line, rng, folder, load=self._load)
         self._rota.follow(settings.throughput_paths)
         self._follow_routes()
         self._http: HttpServer | None = None
@@ -270,6 +270,14 @@ class Agent:
     def _in_short(self) -> str:
         reflecting = 0 if self.reflector is None else len(self.reflector.sockets)
         return f"site {self.settings.site}: {len(self.paths)} paths, {reflecting} reflector sockets"
+
+    def _load(self, line: ThroughputPathSettings, until_ns: int | None) -> None:
+        """A throughput test fills a line from now on, or does so until then."""
+        for prober in self.probers.values():
+            if until_ns is None:
+                prober.begin_load(line.target, line.address.host, time.time_ns())
+            else:
+                prober.end_load(line.target, line.address.host, until_ns)
 
     def _give_way(self) -> None:
         for prober in self.probers.values():

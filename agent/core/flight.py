@@ -33,7 +33,8 @@ RECORD: Final = np.dtype(
 )
 """One packet. Times are Unix wall time, delays without a reply in time `NO_DELAY`, an uncertainty that is not known (or
 exceeds 4 s) `NO_UNCERTAINTY`, the sender's and the reflector's numbers modulo 2^32, the latter `NO_REFLECTED` without a
-reply in time, outcomes four bits each: forward, reverse and round trip from the lowest, `NO_OUTCOME` as 15."""
+reply in time, outcomes four bits each: forward, reverse and round trip from the lowest, `NO_OUTCOME` as 15; above them
+the bit of what was sent while a throughput test filled the line."""
 
 NO_DELAY: Final = int(np.iinfo(np.int64).min)
 NO_UNCERTAINTY: Final = int(np.iinfo(np.uint32).max)
@@ -42,6 +43,7 @@ _BLOCK: Final = 16_384
 _LOW_32: Final = 0xFFFF_FFFF
 _OUTCOME_BITS: Final = 4
 _OUTCOME_MASK: Final = 0xF
+_LOADED_BIT: Final = 3 * _OUTCOME_BITS
 
 Records = NDArray[np.void]
 
@@ -94,6 +96,8 @@ class FlightRecorder:
         records["reflected"] = measured.reflected & _LOW_32
         forward, reverse, round_trip = measured.outcomes & _OUTCOME_MASK
         records["outcomes"] = forward | reverse << _OUTCOME_BITS | round_trip << 2 * _OUTCOME_BITS
+        if measured.under_load is not None:
+            records["outcomes"] |= measured.under_load.astype(np.uint16) << _LOADED_BIT
         start = 0
         while start < len(records):
             if self._used == _BLOCK:
@@ -163,6 +167,12 @@ def outcomes_of(records: Records) -> Integers:
     packed = records["outcomes"].astype(np.int64)
     each = np.stack([packed >> shift & _OUTCOME_MASK for shift in (0, _OUTCOME_BITS, 2 * _OUTCOME_BITS)])
     return np.where(each == NO_OUTCOME & _OUTCOME_MASK, NO_OUTCOME, each)
+
+
+def under_load(records: Records) -> Flags:
+    """(n,), whether each was sent while a throughput test filled the line."""
+    found: Flags = records["outcomes"] >> _LOADED_BIT != 0
+    return found
 
 
 def delays_of(records: Records) -> Integers:

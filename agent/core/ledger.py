@@ -5,14 +5,17 @@
     Σ outcomes(reverse) = what was reflected or may have been = sent - in flight - outcomes(forward, lost)
 
 Every probe is counted once, at its reply or at its timeout. Late replies, duplicates and reordering are counted
-beside the law, not in it.
+beside the law, not in it. In the law Σ is over two sets of outcomes: of a probe that was sent while a throughput test
+filled the line they are counted apart, `under_load`, and its delays in no histogram: it says nothing of the line as it
+is otherwise.
 
 All counts are one table, a row for each path, so that a whole batch of packets is counted at once and a moment's
 counts are kept by copying the table:
 
     sent | in flight | late | contradictions, steps | forward … | reverse … | round trip …
 
-of each direction: outcomes | duplicates | reordered | delay histogram | variation histogram | differences
+of each direction: outcomes | the same under load | duplicates | reordered | delay histogram | variation histogram |
+differences
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ STEPPED: Final = 5
 _FIRST_DIRECTION: Final = 6
 
 OUTCOMES: Final = 0
-DUPLICATES: Final = OUTCOMES + len(Outcome)
+UNDER_LOAD: Final = OUTCOMES + len(Outcome)
+DUPLICATES: Final = UNDER_LOAD + len(Outcome)
 REORDERED: Final = DUPLICATES + 1
 DELAY: Final = REORDERED + 1
 DELAY_SUM: Final = DELAY + BUCKETS
@@ -64,7 +68,7 @@ _FIRST_OF: Final = _FIRST_DIRECTION + _DIRECTION_COLUMNS * np.arange(len(DIRECTI
 
 
 def column(direction: Direction, within: int) -> int:
-    """The column of a direction's count: `OUTCOMES` and an outcome, `DUPLICATES`, `DELAY` and a bucket, …"""
+    """The column of a direction's count: `OUTCOMES` or `UNDER_LOAD` and an outcome, `DUPLICATES`, …"""
     return _FIRST_DIRECTION + DIRECTIONS.index(direction) * _DIRECTION_COLUMNS + within
 
 
@@ -137,8 +141,10 @@ class Ledgers:
         """Add amounts to counts; where one is named more than once, all of its amounts are added."""
         np.add.at(self.counts.reshape(-1), rows * COLUMNS + columns, amounts)
 
-    def add_outcomes(self, rows: Integers, outcomes: Integers) -> None:
-        """Count (3, n) outcomes of n packets on their rows."""
+    def add_outcomes(self, rows: Integers, outcomes: Integers, under_load: Flags | None = None) -> None:
+        """Count (3, n) outcomes of n packets on their rows, those under load apart; None: none of them is."""
+        if under_load is not None:
+            outcomes = outcomes + UNDER_LOAD * under_load
         self.add(rows, _FIRST_OF + (OUTCOMES + outcomes), 1)
 
     def observe(
@@ -233,6 +239,11 @@ class DirectionLedger:
         return self._read(OUTCOMES, len(Outcome))
 
     @property
+    def under_load(self) -> list[int]:
+        """Packets by `Outcome`, sent while a throughput test filled the line; none of them is in `outcomes`."""
+        return self._read(UNDER_LOAD, len(Outcome))
+
+    @property
     def duplicates(self) -> int:
         """Replies beyond the first to a probe."""
         return self._read(DUPLICATES, 1)[0]
@@ -264,7 +275,7 @@ class DirectionLedger:
         return None if least == NO_MINIMUM else least
 
     def count(self, within: int, amount: int = 1) -> None:
-        """Add to a count: an outcome, `DUPLICATES` or `REORDERED`."""
+        """Add to a count: an outcome, one of `UNDER_LOAD`, `DUPLICATES` or `REORDERED`."""
         self._table.counts[self._row, self._first + within] += amount
 
     def _read(self, within: int, length: int) -> list[int]:
@@ -340,13 +351,13 @@ class PathLedger:
     def broken_laws(self) -> list[str]:
         """The equations of the conservation law that do not hold; empty is what it must always be."""
         resolved = self.sent - self.in_flight
-        forward = self.forward.outcomes
+        forward, reverse, round_trip = (
+            list(map(int.__add__, counted.outcomes, counted.under_load)) for _, counted in self.directions()
+        )
         sides = {
-            "sent - in flight = round trips": sum(self.round_trip.outcomes),
+            "sent - in flight = round trips": sum(round_trip),
             "sent - in flight = forward": sum(forward),
-            "sent - in flight = reverse + lost on the way there": (
-                sum(self.reverse.outcomes) + forward[Outcome.LOST]
-            ),
+            "sent - in flight = reverse + lost on the way there": sum(reverse) + forward[Outcome.LOST],
         }
         return [
             f"{equation}: {resolved} is not {counted}"

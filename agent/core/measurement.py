@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from agent.core.interval import UNKNOWN_NS, Integers
+import numpy as np
+
+from agent.core.interval import UNKNOWN_NS, Flags, Integers
 from agent.core.outcome import Outcome
 
 NO_OUTCOME: Final = -1
@@ -38,6 +40,7 @@ class Measurements(NamedTuple):
         lower_ns, upper_ns: (2, n), what is proven of the one-way delays.
         outcomes: (3, n), each an `Outcome`; reverse is `NO_OUTCOME` for a probe that was lost on the way there.
         reflected: the number under which the reflector answered it; `NO_NUMBER` where it did not, or not in time.
+        under_load: whether it was sent while a throughput test filled the line; None: none was.
     """
 
     probes: Probes
@@ -49,9 +52,11 @@ class Measurements(NamedTuple):
     upper_ns: Integers
     outcomes: Integers
     reflected: Integers
+    under_load: Flags | None = None
 
     def each(self) -> Iterator[Measurement]:
         """The probes one by one."""
+        loaded = np.zeros(len(self.t1_ns), np.bool_) if self.under_load is None else self.under_load
         for index, sequence in enumerate(self.probes.sequences.tolist()):
             forward, reverse, round_trip = self.delays_ns[:, index].tolist()
             lower, upper = self.lower_ns[:, index].tolist(), self.upper_ns[:, index].tolist()
@@ -67,6 +72,7 @@ class Measurements(NamedTuple):
                 forward_bounds=(lower[0], upper[0]) if self.answered else None,
                 reverse_bounds=(lower[1], upper[1]) if self.answered else None,
                 outcomes=(Outcome(there), None if back == NO_OUTCOME else Outcome(back), Outcome(both)),
+                under_load=bool(loaded[index]),
             )
 
 
@@ -74,7 +80,7 @@ class Measurement(NamedTuple):
     """One probe; times in ns, None where there was no reply in time.
 
     Attributes:
-        sequence, t1_ns, outcomes: as in `Measurements`; None for the reverse outcome where there is none.
+        sequence, t1_ns, outcomes, under_load: as in `Measurements`; None for the reverse outcome where there is none.
         uncertainty_ns: None where it is not known.
         forward_bounds, reverse_bounds: lower and upper end of what is proven.
     """
@@ -88,3 +94,4 @@ class Measurement(NamedTuple):
     forward_bounds: tuple[int, int] | None
     reverse_bounds: tuple[int, int] | None
     outcomes: tuple[Outcome, Outcome | None, Outcome]
+    under_load: bool = False

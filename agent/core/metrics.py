@@ -13,6 +13,9 @@ PATH_LABELS: Final = ("source", "target", "tier", "provider", "kind", "dscp")
 PROBE_SENT: Final = "isochrone_probe_sent_total"
 PROBE_NOT_SENT: Final = "isochrone_probe_not_sent_total"  # reason
 PROBE_OUTCOMES: Final = "isochrone_probe_outcomes_total"  # direction, outcome
+PROBE_UNDER_LOAD: Final = "isochrone_probe_under_load_total"  # direction, outcome
+"""Probes sent while a throughput test filled the line: in the law, and in no other count of outcomes or delays."""
+
 PROBE_IN_FLIGHT: Final = "isochrone_probe_in_flight"
 PROBE_LATE: Final = "isochrone_probe_late_total"
 LOSS_THRESHOLD: Final = "isochrone_loss_threshold_seconds"

@@ -30,6 +30,7 @@ from agent.core.interval import (
     sum_of_uncertainties,
 )
 from agent.core.ledger import Ledgers, PathLedger, Promise
+from agent.core.load_windows import LoadWindows
 from agent.core.measurement import NO_NUMBER, NO_OUTCOME, Measurements, Probes
 from agent.core.outcome import Outcome, classify_arrived
 from agent.core.probe_ring import OMITTED_SEQUENCE, REPLIED, UNSTAMPED, ProbeRings, ProbeState
@@ -96,6 +97,10 @@ class SenderSessions:
         record: called with measurements once they are counted.
         one_way: whether replies tell T2 and T3; else only the round trip is measured, and what it proves of both
             directions is counted.
+
+    Attributes:
+        rings: what was sent.
+        loads: when throughput tests filled the lines of which paths.
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class SenderSessions:
         self._one_way = one_way
         self._record = record
         self._paths: dict[int, PathLedger] = {}
+        self.loads = LoadWindows()
 
     def open(self, path: PathLedger, timeout_ns: int, window: int) -> None:
         """Begin a session.
@@ -242,9 +248,11 @@ class SenderSessions:
         """Count a probe of which no time is known, by its outcomes forward, reverse and round trip."""
         path = self._paths[row]
         path.count(columns.IN_FLIGHT, -1)
+        loaded = self.loads.under(np.array([row]), self.rings.t1_ns[slot : slot + 1])
+        first = columns.OUTCOMES if loaded is None else columns.UNDER_LOAD
         for (_, counted), outcome in zip(path.directions(), outcomes, strict=True):
             if outcome is not None:
-                counted.count(outcome)
+                counted.count(first + outcome)
         nothing = np.zeros((3, 1), np.int64)
         self._record(
             Measurements(
@@ -257,6 +265,7 @@ class SenderSessions:
                 nothing[:2],
                 np.array([[NO_OUTCOME if outcome is None else outcome] for outcome in outcomes], np.int64),
                 np.full(1, NO_NUMBER, np.int64),
+                loaded,
             )
         )
 
@@ -400,8 +409,15 @@ class SenderSessions:
             ledgers.largest_ns[:, rows],
         )
         ledgers.add(rows, columns.IN_FLIGHT, -1)
-        ledgers.add_outcomes(rows, outcomes)
-        ledgers.observe(rows, sequences, delays, uncertainty != UNKNOWN_NS, now_ns, one_way=self._one_way)
+        loaded = self.loads.under(rows, t1_ns)
+        ledgers.add_outcomes(rows, outcomes, loaded)
+        trusted = uncertainty != UNKNOWN_NS
+        if loaded is None:
+            ledgers.observe(rows, sequences, delays, trusted, now_ns, one_way=self._one_way)
+        elif len(idle := np.flatnonzero(~loaded)):
+            ledgers.observe(
+                rows[idle], sequences[idle], delays[:, idle], trusted[idle], now_ns, one_way=self._one_way
+            )
         self._record(
             Measurements(
                 Probes(rows, sequences),
@@ -413,6 +429,7 @@ class SenderSessions:
                 bounds.upper_ns,
                 outcomes,
                 replies.reflected,
+                loaded,
             )
         )
 

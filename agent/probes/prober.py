@@ -296,6 +296,24 @@ class Prober:
         for outlet in self._outlets.values():
             self._settle(outlet)
 
+    # Load
+
+    def begin_load(self, target: str, host: str, now_ns: int) -> None:
+        """A throughput test fills the line to a target from now on (Unix wall time)."""
+        self.sessions.loads.begin(self._rows_to(target, host), now_ns)
+
+    def end_load(self, target: str, host: str, until_ns: int) -> None:
+        """It does so until then, which may still come (Unix wall time)."""
+        self.sessions.loads.end(self._rows_to(target, host), until_ns)
+
+    def _rows_to(self, target: str, host: str) -> Integers:
+        rows = [
+            path.ledger.row
+            for path in self._rows
+            if target == path.settings.target or host == path.settings.address.host
+        ]
+        return np.array(rows, np.int64)
+
     # The clockwork
 
     @property

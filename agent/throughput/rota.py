@@ -36,6 +36,7 @@ _LOOK_AGAIN_S: Final = 60.0
 _TOLERATED_NS: Final = 5 * SECOND_NS
 """By which a test may begin after its slot's jitter is over, where another one was under way."""
 
+_AROUND_NS: Final = 2 * SECOND_NS
 _USERS_EVERY_S: Final = 1.0
 _BEYOND_S: Final = 10.0
 
@@ -87,6 +88,8 @@ class Rota:
         rng: draws the jitter.
         folder: of the files of tokens.
         around: the world.
+        load: called when a line begins to be filled, with None, and when that is over, with the time until which it has
+            to be taken for disturbed (Unix wall time, ns).
     """
 
     def __init__(
@@ -96,12 +99,14 @@ class Rota:
         rng: random.Random,
         folder: Path = Path(),
         around: Surroundings = Surroundings(),
+        load: Callable[[ThroughputPathSettings, int | None], None] = lambda _line, _until_ns: None,
     ) -> None:
         self._site = site
         self._test = test
         self._rng = rng
         self._folder = folder
         self._around = around
+        self._load = load
         self._turns: dict[PathLabels, _Turn] = {}
         self._changed = asyncio.Event()
 
@@ -169,11 +174,25 @@ class Rota:
         elif not await self._is_free(line, self._around.monotonic_ns() + left_ns):
             self._skip(turn, Untested.USERS_TRAFFIC)
         else:
-            attempts = [await self._attempt(line)]
             end_ns = turn.begin_ns + line.slot.jitter + _TOLERATED_NS + line.turn_ns
-            if await self._is_to_be_repeated(attempts[0], end_ns - line.test_ns):
-                attempts.append(await self._attempt(line))
+            attempts = await self._loaded(line, end_ns - line.test_ns)
             self._tell(turn, turn.record.take(attempts, self._around.unix_ns()))
+
+    async def _loaded(self, line: ThroughputPathSettings, until_ns: int) -> Sequence[Attempt]:
+        """Test a line, and a second time where that is worth it and begins before `until_ns`.
+
+        What others send there from 2 s before until 2 s after is under load: the line's queues need not be empty at
+        once, and what was sent before may still be under way.
+        """
+        self._load(line, None)
+        try:
+            await self._around.sleep(_AROUND_NS / SECOND_NS)
+            attempts = [await self._attempt(line)]
+            if await self._is_to_be_repeated(attempts[0], until_ns):
+                attempts.append(await self._attempt(line))
+        finally:
+            self._load(line, self._around.unix_ns() + _AROUND_NS)
+        return attempts
 
     async def _is_to_be_repeated(self, tested: Attempt, until_ns: int) -> bool:
         """Whether a second test is worth it and ends before others' slots begin; a refused one waits for its time."""

@@ -34,6 +34,7 @@ from collector.sources.learning import (
     PATH_LINE,
     RESOLVED,
     SINCE,
+    UNDER_LOAD,
     Kind,
     Learning,
     path_of,
@@ -211,7 +212,7 @@ class Layout:
         known = ~np.isnan(minima)
         since = floats[:, SINCE]
         if (
-            not _lawful(vectors, counts[:, IN_FLIGHT])
+            not _lawful(vectors, counts[:, IN_FLIGHT], counts[:, UNDER_LOAD:])
             or (np.abs(floats) > LATEST_S).any()
             or (since < 0).any()
         ):
@@ -246,12 +247,13 @@ class Layout:
         return self._counted
 
 
-def _lawful(vectors: Integers, in_flight: Integers) -> bool:
+def _lawful(vectors: Integers, in_flight: Integers, under_load: Integers) -> bool:
     """Whether counts are of one moment: delays of no bucket below 0, and the conservation law."""
     directions = by_direction(vectors)
-    packets = directions[:, :, : len(Outcome)].sum(axis=2)
+    outcomes = directions[:, :, : len(Outcome)] + under_load.reshape(-1, len(DIRECTIONS), len(Outcome))
+    packets = outcomes.sum(axis=2)
     resolved = vectors[:, SENT] - in_flight
-    reached = resolved - directions[:, DIRECTIONS.index(Direction.FORWARD), Outcome.LOST]
+    reached = resolved - outcomes[:, DIRECTIONS.index(Direction.FORWARD), Outcome.LOST]
     expected = {Direction.FORWARD: resolved, Direction.REVERSE: reached, Direction.ROUND_TRIP: resolved}
     return bool(vectors.min(initial=0) >= 0) and all(
         np.array_equal(packets[:, DIRECTIONS.index(direction)], one) for direction, one in expected.items()

@@ -39,8 +39,10 @@ LONGEST: Final = 256
 
 IN_FLIGHT: Final = WIDTH
 RESOLVED: Final = WIDTH + 1
-COUNTS: Final = WIDTH + 2
-"""Counts of a path: those of the ledger, but delays cumulative, and two more."""
+UNDER_LOAD: Final = WIDTH + 2
+"""The first of the outcomes under load, direction by direction; a path that never was under load tells none of them."""
+COUNTS: Final = UNDER_LOAD + len(DIRECTIONS) * len(Outcome)
+"""Counts of a path: those of the ledger, but delays cumulative, two more, and the outcomes under load."""
 
 SINCE: Final = len(DIRECTIONS)
 FLOATS: Final = len(DIRECTIONS) + 1
@@ -126,8 +128,8 @@ class Learning:
     @property
     def whole(self) -> bool:
         """Whether no path lacks a count, or has two texts."""
-        filled = {(row, place) for row in range(len(self.paths)) for place in range(COUNTS)}
-        return self.filled == filled and len(set(self.paths)) == len(self.paths)
+        filled = {(row, place) for row in range(len(self.paths)) for place in range(UNDER_LOAD)}
+        return self.filled >= filled and len(set(self.paths)) == len(self.paths)
 
     def _add(self, template: Template, row: int) -> bool:
         number = self.templates.setdefault(template, len(self.templates))
@@ -183,6 +185,9 @@ def _template(head: bytes, tail: bytes, value: bytes) -> Template | None:
             return Template(head, tail + value, Kind.LIMIT, 0)
         case metrics.DELAY_MIN:
             return Template(head, tail, Kind.SECONDS, DIRECTIONS.index(direction))
+        case metrics.PROBE_UNDER_LOAD:
+            loaded = UNDER_LOAD + DIRECTIONS.index(direction) * len(Outcome)
+            return Template(head, tail, Kind.COUNT, loaded + OUTCOME_OF[sample.labels["outcome"]])
         case metrics.PROBE_OUTCOMES:
             return Template(head, tail, Kind.COUNT, first + OUTCOME_OF[sample.labels["outcome"]])
         case name if name == DELAY_BUCKET:

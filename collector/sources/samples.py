@@ -24,6 +24,7 @@ NEEDED: Final = (
     metrics.PROBE_SENT,
     metrics.PROBE_IN_FLIGHT,
     metrics.PROBE_OUTCOMES,
+    metrics.PROBE_UNDER_LOAD,
     DELAY_BUCKET,
     metrics.DELAY_LIMIT,
     metrics.DELAY_MIN,
@@ -99,6 +100,7 @@ class _Path:
     sent: int | None = None
     in_flight: int | None = None
     outcomes: dict[Direction, list[int | None]] = field(default_factory=dict)
+    under_load: dict[Direction, list[int]] = field(default_factory=dict)
     buckets: dict[Direction, list[int | None]] = field(default_factory=dict)
     limits: dict[Direction, Limit] = field(default_factory=dict)
     minima_ns: dict[Direction, int] = field(default_factory=dict)
@@ -209,6 +211,9 @@ def _take(path: _Path, sample: Sample) -> None:
         case metrics.PROBE_OUTCOMES:
             counts = path.outcomes.setdefault(direction, [None] * len(Outcome))
             counts[OUTCOME_OF[labels["outcome"]]] = _count(value)
+        case metrics.PROBE_UNDER_LOAD:
+            loaded = path.under_load.setdefault(direction, [0] * len(Outcome))
+            loaded[OUTCOME_OF[labels["outcome"]]] = _count(value)
         case metrics.DELAY_LIMIT:
             path.limits[direction] = limit_of(sample)
         case metrics.DELAY_MIN:
@@ -240,12 +245,16 @@ def _reading(key: PathKey, path: _Path, epoch: float, taken_ns: int) -> Reading:
         key, f"{metrics.PROBE_SENT}, {metrics.PROBE_IN_FLIGHT}", (path.sent, path.in_flight)
     )
     resolved = sent - in_flight
+    # of a path that was never under load nothing is said; what is missing otherwise breaks the law
+    loaded = {direction: path.under_load.get(direction, [0] * len(Outcome)) for direction in Direction}
     reached = resolved - directions[Direction.FORWARD].outcomes[Outcome.LOST]
+    reached -= loaded[Direction.FORWARD][Outcome.LOST]
     expected = {Direction.FORWARD: resolved, Direction.REVERSE: reached, Direction.ROUND_TRIP: resolved}
     for direction, packets in expected.items():
-        if directions[direction].packets != packets:
+        counted = directions[direction].packets + sum(loaded[direction])
+        if counted != packets:
             raise IncompleteError(
-                f"{key}: {directions[direction].packets} outcomes {direction}, where sent and in flight "
+                f"{key}: {counted} outcomes {direction}, where sent and in flight "
                 f"leave {packets}: not of one moment"
             )
     return Reading(

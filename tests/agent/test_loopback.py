@@ -7,12 +7,14 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from agent.core import metrics
+from agent.core.flight import FlightRecorder, under_load
 from agent.core.outcome import Outcome
 from agent.core.reflection import ReflectorMode
 from agent.core.steps import ClockPair
@@ -159,6 +161,43 @@ async def test_many_paths_to_one_target() -> None:
     assert [sum(probed.ledger.round_trip.outcomes[:3]) for probed in prober.paths] == [10] * 40
     assert reflector.sessions == 40
     assert len(prober.sockets) == 2
+
+
+async def test_what_is_sent_while_a_line_is_filled_counts_apart() -> None:
+    """Answered or lost, on the paths to that target alone, from its beginning to its end; the law holds throughout."""
+    reflector = reflector_on("127.0.0.1")
+    address = f"127.0.0.1:{reflector.sockets[0].address[1]}"
+    silent = f"127.0.0.2:{free_port(socket.SOCK_DGRAM)}"
+    other = f"127.0.0.3:{free_port(socket.SOCK_DGRAM)}"
+    paths = [path(address), path(silent, kind="stamp", tier="hub"), path(other, target="other")]
+    recorder = FlightRecorder(600_000 * MS, 1_000_000)
+    clock = LocalClock(DeclaredClock(50_000))
+    prober = Prober(StampProbes(), "wuhan", paths, clock, random.Random(2), record=recorder.add)
+    reflector.start()
+    await prober.start()
+    answered, lost, beside = (probed.ledger for probed in prober.paths)
+    await eventually(lambda: _is(sum(answered.round_trip.outcomes) > 5), "probes before")
+    prober.begin_load("target", "192.0.2.1", time.time_ns())
+    await eventually(lambda: _is(sum(lost.round_trip.under_load) > 20), "probes meanwhile")
+    assert answered.broken_laws() == lost.broken_laws() == []
+    until_ns = time.time_ns() + 20 * MS
+    prober.end_load("target", "192.0.2.1", until_ns)
+    counted = sum(answered.round_trip.outcomes)
+    await eventually(lambda: _is(sum(answered.round_trip.outcomes) > counted + 5), "probes after")
+    await prober.stop()
+    reflector.close()
+    for ledger in (answered, lost, beside):
+        assert ledger.broken_laws() == []
+        assert ledger.in_flight == 0
+    assert lost.round_trip.under_load[Outcome.LOST] == sum(lost.round_trip.under_load)
+    assert answered.round_trip.delay.total == sum(answered.round_trip.outcomes[:3])
+    assert not any(beside.round_trip.under_load)
+    marked = under_load(recorder.between(0, until_ns + 1))
+    after = under_load(recorder.between(until_ns + 1, time.time_ns()))
+    assert marked.sum() == sum(answered.round_trip.under_load) + sum(lost.round_trip.under_load)
+    assert not after.any()
+    prober.begin_load("nobody", "127.0.0.3", time.time_ns())
+    assert prober.sessions.loads.under(np.array([2]), np.array([time.time_ns()])) is not None
 
 
 async def test_garbage_moves_counters_and_nothing_else() -> None:

@@ -38,7 +38,8 @@ def assert_law(text: str) -> None:
     """The conservation law holds for every path of an exposition."""
     by_name = samples(text)
     outcomes: dict[tuple[Labels, str], float] = defaultdict(float)
-    for labels, number in by_name[metrics.PROBE_OUTCOMES].items():
+    counted = [*by_name[metrics.PROBE_OUTCOMES].items(), *by_name[metrics.PROBE_UNDER_LOAD].items()]
+    for labels, number in counted:
         named = dict(labels)
         direction, outcome = named.pop("direction"), named.pop("outcome")
         path = frozenset(named.items())

@@ -82,7 +82,7 @@ class FakeNetwork:
     def run(self, probes: int, *, after_each: Callable[[], None] = lambda: None) -> None:
         """Send so many probes, then wait until nothing is under way; the law is checked after every event."""
         for number in range(probes):
-            self._at(self.now_ns + number * self.interval_ns, self._send)
+            self.at(self.now_ns + number * self.interval_ns, self._send)
         while self._events:
             self.now_ns, _, event = heapq.heappop(self._events)
             event()
@@ -90,7 +90,8 @@ class FakeNetwork:
             after_each()
         assert self.ledger.in_flight == 0
 
-    def _at(self, when_ns: int, event: Callable[[], None]) -> None:
+    def at(self, when_ns: int, event: Callable[[], None]) -> None:
+        """Let something happen at a time."""
         self._order += 1
         heapq.heappush(self._events, (when_ns, self._order, event))
 
@@ -101,8 +102,8 @@ class FakeNetwork:
             assert self.session.transmitted(sequence, wall) == 0
         packet = SenderPacket(sequence, wire, ErrorEstimate.of_bound(self.uncertainty_ns).wire, 7).serialise()
         for delay in self.forward.deliveries(self.rng):
-            self._at(self.now_ns + delay, lambda: self._reflect(packet))
-        self._at(self.now_ns + self.timeout_ns, lambda: self._expire(sequence))
+            self.at(self.now_ns + delay, lambda: self._reflect(packet))
+        self.at(self.now_ns + self.timeout_ns, lambda: self._expire(sequence))
 
     def _expire(self, sequence: int) -> None:
         self._drain()  # what has arrived counts as arrived, however late it is looked at
@@ -115,7 +116,7 @@ class FakeNetwork:
         reply = self.reflector.reply(asked).octets
         set_timestamp(reply, now)
         for delay in self.reverse.deliveries(self.rng):
-            self._at(self.now_ns + delay, lambda: self._receive(bytes(reply)))
+            self.at(self.now_ns + delay, lambda: self._receive(bytes(reply)))
 
     def _receive(self, reply: bytes) -> None:
         packet = ReflectorPacket.parse(reply)
@@ -134,7 +135,7 @@ class FakeNetwork:
         if self.drain_ns == 0:
             self._drain()
         elif len(self._arrived) == 1:
-            self._at(self.now_ns + self.drain_ns, self._drain)
+            self.at(self.now_ns + self.drain_ns, self._drain)
 
     def _drain(self) -> None:
         arrived, self._arrived = self._arrived, []

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from agent.core import metrics
 from agent.core.histogram import Histogram
-from agent.core.ledger import IN_FLIGHT, SENT, Ledgers, PathLabels, PathLedger, Promise
+from agent.core.ledger import IN_FLIGHT, OUTCOMES, SENT, UNDER_LOAD, Ledgers, PathLabels, PathLedger, Promise
 from agent.core.outcome import Limit, Outcome
 from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
@@ -30,6 +30,7 @@ class SimulatedPath:
     Attributes:
         late_forward: share of packets that are over the limit on the way there.
         lost_forward, lost_reverse, lost_somewhere: shares that are lost.
+        loaded: whether a throughput test fills the line.
     """
 
     key: PathKey = PATH
@@ -39,6 +40,7 @@ class SimulatedPath:
     lost_reverse: float = 0.0
     lost_somewhere: float = 0.0
     resolved: bool = True
+    loaded: bool = False
     timeout_ns: int = 1000 * MS
     ledger: PathLedger = field(init=False)
     report: SessionReport = field(default_factory=SessionReport)
@@ -66,25 +68,27 @@ class SimulatedPath:
             ledger.count(IN_FLIGHT)
             return
         chance = rng.random()
+        first = UNDER_LOAD if self.loaded else OUTCOMES
         if chance < self.lost_somewhere:
-            ledger.forward.count(Outcome.UNATTRIBUTED)
-            ledger.reverse.count(Outcome.UNATTRIBUTED)
-            ledger.round_trip.count(Outcome.LOST)
+            ledger.forward.count(first + Outcome.UNATTRIBUTED)
+            ledger.reverse.count(first + Outcome.UNATTRIBUTED)
+            ledger.round_trip.count(first + Outcome.LOST)
         elif chance < self.lost_somewhere + self.lost_forward:
-            ledger.forward.count(Outcome.LOST)
-            ledger.round_trip.count(Outcome.LOST)
+            ledger.forward.count(first + Outcome.LOST)
+            ledger.round_trip.count(first + Outcome.LOST)
         elif chance < self.lost_somewhere + self.lost_forward + self.lost_reverse:
-            ledger.forward.count(Outcome.WITHIN)
-            ledger.reverse.count(Outcome.LOST)
-            ledger.round_trip.count(Outcome.LOST)
+            ledger.forward.count(first + Outcome.WITHIN)
+            ledger.reverse.count(first + Outcome.LOST)
+            ledger.round_trip.count(first + Outcome.LOST)
         else:
             late = rng.random() < self.late_forward
             limit_ns = self.limit.limit_ns
             forward_ns = limit_ns + 1 if late else rng.randrange(limit_ns // 2, limit_ns)
-            ledger.forward.count(Outcome.OVER if late else Outcome.WITHIN)
-            ledger.reverse.count(Outcome.WITHIN)
-            ledger.round_trip.count(Outcome.WITHIN)
-            self._observe(forward_ns, limit_ns // 2)
+            ledger.forward.count(first + (Outcome.OVER if late else Outcome.WITHIN))
+            ledger.reverse.count(first + Outcome.WITHIN)
+            ledger.round_trip.count(first + Outcome.WITHIN)
+            if not self.loaded:
+                self._observe(forward_ns, limit_ns // 2)
 
     def settle(self) -> None:
         """Answers to all that were under way arrive."""

@@ -20,6 +20,7 @@ from agent.core.flight import (
     outcomes_of,
     summary,
     uncertainty_of,
+    under_load,
 )
 from agent.core.interval import UNKNOWN_NS
 from agent.core.measurement import NO_NUMBER, NO_OUTCOME, Measurements, Probes
@@ -75,6 +76,16 @@ def test_what_is_asked_for_is_what_was_recorded(
         assert list(zip(found["path"].tolist(), found["sent_ns"].tolist(), strict=True)) == sorted(
             expected, key=lambda packet: packet[1]
         )
+
+
+def test_what_was_sent_under_load_is_marked() -> None:
+    """Beside its outcomes, which stay what they are."""
+    recorder = FlightRecorder(1000, BLOCK_OCTETS)
+    recorder.add(measured([1, 1], [1, 2])._replace(under_load=np.array([False, True])))
+    recorder.add(measured([1], [3]))
+    found = recorder.between(0, 9)
+    assert under_load(found).tolist() == [False, True, False]
+    assert (outcomes_of(found) == Outcome.WITHIN).all()
 
 
 def test_numbers_and_bounds_are_those_of_the_measurement() -> None:

@@ -83,6 +83,47 @@ def test_law_holds_whatever_the_network_does(
     assert ledger.round_trip.delay.total == answered
 
 
+@given(
+    st.integers(0, 2**32),
+    legs,
+    legs,
+    st.sampled_from(ReflectorMode),
+    st.integers(0, 900 * MS),
+    st.integers(0, 700 * MS),
+    st.sampled_from([0, 7 * MS, 35 * MS]),
+)
+def test_what_is_sent_under_load_is_counted_apart(
+    seed: int,
+    forward: Leg,
+    reverse: Leg,
+    mode: ReflectorMode,
+    from_ns: int,
+    lasting_ns: int,
+    drain_ns: int,
+) -> None:
+    """The law holds while a test fills the line: what is sent then counts once and apart, and in no histogram."""
+    network = FakeNetwork(
+        seed, dataclasses.replace(forward), dataclasses.replace(reverse), mode, drain_ns=drain_ns
+    )
+    rows, loads = np.array([network.ledger.row]), network.session.sessions.loads
+    until_ns = WALL_EPOCH_NS + from_ns + lasting_ns + 20 * MS
+    network.at(from_ns, lambda: loads.begin(rows, WALL_EPOCH_NS + from_ns))
+    network.at(from_ns + lasting_ns, lambda: loads.end(rows, until_ns))
+    network.run(120)
+    ledger = network.ledger
+    apart = [one for one in network.measurements if one.under_load]
+    assert {one.sequence for one in apart} == {
+        one.sequence for one in network.measurements if WALL_EPOCH_NS + from_ns <= one.t1_ns <= until_ns
+    }
+    assert ledger.sent == 120 == len(network.measurements)
+    assert sum(ledger.round_trip.under_load) == sum(ledger.forward.under_load) == len(apart)
+    assert sum(ledger.round_trip.outcomes) == sum(ledger.forward.outcomes) == 120 - len(apart)
+    for place, (_, counted) in enumerate(ledger.directions()):
+        for outcome in Outcome:
+            assert counted.under_load[outcome] == sum(one.outcomes[place] is outcome for one in apart)
+    assert ledger.round_trip.delay.total == sum(ledger.round_trip.outcomes[:3])
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_loss_is_attributed(seed: int, direction: str) -> None:
@@ -141,8 +182,8 @@ def test_short_outage_is_attributed() -> None:
     """An outage shorter than the timeout is proven by the reply after it: all of it was lost on the way there."""
     network = FakeNetwork(3)
     network.run(20)
-    network._at(network.now_ns + 95 * MS, lambda: setattr(network.forward, "loss", 1.0))
-    network._at(network.now_ns + 145 * MS, lambda: setattr(network.forward, "loss", 0.0))
+    network.at(network.now_ns + 95 * MS, lambda: setattr(network.forward, "loss", 1.0))
+    network.at(network.now_ns + 145 * MS, lambda: setattr(network.forward, "loss", 0.0))
     network.run(60)
     assert network.ledger.forward.outcomes[Outcome.LOST] == 5
     assert network.ledger.forward.outcomes[Outcome.UNATTRIBUTED] == 0
@@ -153,7 +194,7 @@ def test_outage_beyond_memory_is_unattributed() -> None:
     network = FakeNetwork(3)
     network.run(20)
     network.forward.loss = 1.0
-    network._at(network.now_ns + 1005 * MS, lambda: setattr(network.forward, "loss", 0.0))
+    network.at(network.now_ns + 1005 * MS, lambda: setattr(network.forward, "loss", 0.0))
     network.run(110)
     assert network.ledger.forward.outcomes[Outcome.LOST] == 0
     assert network.ledger.forward.outcomes[Outcome.UNATTRIBUTED] == 101
@@ -164,9 +205,9 @@ def test_mixed_outage_is_not_guessed() -> None:
     network = FakeNetwork(3)
     network.run(20)
     network.forward.loss = 1.0
-    network._at(network.now_ns + 155 * MS, lambda: setattr(network.forward, "loss", 0.0))
-    network._at(network.now_ns + 155 * MS, lambda: setattr(network.reverse, "loss", 1.0))
-    network._at(network.now_ns + 185 * MS, lambda: setattr(network.reverse, "loss", 0.0))
+    network.at(network.now_ns + 155 * MS, lambda: setattr(network.forward, "loss", 0.0))
+    network.at(network.now_ns + 155 * MS, lambda: setattr(network.reverse, "loss", 1.0))
+    network.at(network.now_ns + 185 * MS, lambda: setattr(network.reverse, "loss", 0.0))
     network.run(60)
     forward, reverse = network.ledger.forward.outcomes, network.ledger.reverse.outcomes
     assert forward[Outcome.LOST] == reverse[Outcome.LOST] == 0
@@ -193,8 +234,8 @@ def test_reflector_restart_proves_nothing_false() -> None:
     network = FakeNetwork(4)
     network.run(40)
     network.reverse.loss = 1.0
-    network._at(network.now_ns + 55 * MS, lambda: setattr(network.reverse, "loss", 0.0))
-    network._at(network.now_ns + 54 * MS, lambda: setattr(network, "reflector", Reflection(network.mode)))
+    network.at(network.now_ns + 55 * MS, lambda: setattr(network.reverse, "loss", 0.0))
+    network.at(network.now_ns + 54 * MS, lambda: setattr(network, "reflector", Reflection(network.mode)))
     network.run(60)
     lost = counts(network.ledger)
     assert lost["round_trip"][Outcome.LOST] == 6

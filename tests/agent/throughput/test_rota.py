@@ -135,7 +135,7 @@ async def test_each_slot_has_a_test(folder: Path) -> None:
     await world.live(rota, 3 * 3600)
     times = [at % 3600 for _, at in world.tested]
     assert len(times) == 3
-    assert all(600 <= at <= 632 for at in times)
+    assert all(602 <= at <= 634 for at in times)
     assert len(set(times)) == 3
     ((labels, record),) = rota.records
     assert (labels.source, labels.kind) == ("here", "throughput")
@@ -165,13 +165,31 @@ async def test_a_refused_test_comes_when_it_was_told_to(folder: Path) -> None:
     assert record.counts[Way.DOWN, Result.PASS] == 1
 
 
+async def test_who_else_probes_the_line_is_told(folder: Path) -> None:
+    """From 2 s before data may flow, through both tests, until 2 s after."""
+    world = World(rates=(GBIT // 2,))
+    told: list[tuple[float, float | None]] = []
+
+    def load(_line: ThroughputPathSettings, until_ns: int | None) -> None:
+        told.append((world.now_ns / SECOND_NS, None if until_ns is None else until_ns / SECOND_NS))
+
+    rota = Rota("here", world.test, random.Random(1), folder, world.around(), load)
+    rota.follow([line(longest="20s")])
+    await world.live(rota, 3600)
+    (begun, none), (ended, until) = told
+    first, second = (at for _, at in world.tested)
+    assert none is None
+    assert begun == pytest.approx(first - 2)
+    assert (ended, until) == (second + 10, second + 12)
+
+
 async def test_users_come_first(folder: Path) -> None:
     """A test waits until they need the line no more, and is left out where they do until its slot is over."""
     world = World(users=lambda now_ns: 1e9 if now_ns < 635 * SECOND_NS else 1e6)
     rota = rota_of(world, folder, line(slot={"every": "1h", "offsets": ["10m"], "jitter": "40s"}))
     await world.live(rota, 3600)
     ((_, at),) = world.tested
-    assert 635 <= at <= 646
+    assert 637 <= at <= 648
     world.users = lambda _: 1e9
     await world.live(rota, 3600)
     ((_, record),) = rota.records

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core import metrics
 from agent.core.outcome import Limit, Operator
 from collector.sla.verdict import PathKey
 from collector.sources.layout import Layout
@@ -61,6 +62,27 @@ def test_every_reading_is_that_of_its_lines() -> None:
         counting.run(probes)
         text = counting.exposition()
         assert by_layout(layout, text) == line_by_line(text)
+
+
+def test_a_load_is_another_layout_and_the_same_reading() -> None:
+    """Its lines come with the first load of a path, and stay; what they lack breaks the law."""
+    counting = agent()
+    before = learned(counting.exposition())
+    counting.paths[0].loaded = True
+    counting.run(200)
+    text = counting.exposition()
+    assert by_layout(before, text) is None
+    layout = learned(text)
+    for _ in range(2):
+        assert by_layout(layout, text) == line_by_line(text)
+        counting.run(100)
+        text = counting.exposition()
+    lines = text.splitlines(keepends=True)
+    lost = next(
+        number for number, line in enumerate(lines) if line.startswith(f"{metrics.PROBE_UNDER_LOAD}{{")
+    )
+    lacking = "".join(lines[:lost] + lines[lost + 1 :])
+    assert by_layout(Layout.learned("wuhan", lacking.encode()), lacking) is None
 
 
 def test_whose_counts_they_are_is_one_object_until_something_begins_anew() -> None:

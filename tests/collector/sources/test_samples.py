@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core import metrics
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from collector.sources.samples import NEEDED, AgentReading, agent_reading
+from collector.sources.samples import NEEDED, AgentReading, IncompleteError, agent_reading
 from collector.sources.text_format import parse
 from tests.support.counting import HUB_LIMIT, OTHER_PATH, PATH
 from tests.support.exposition import assert_law
@@ -59,6 +60,39 @@ def test_a_reading_is_what_the_ledger_counted() -> None:
         for direction, ledger in path.ledger.directions():
             assert list(reading.directions[direction].outcomes) == ledger.outcomes
             assert list(reading.directions[direction].delays) == ledger.delay.counts
+
+
+def loaded_agent() -> SimulatedAgent:
+    """An agent that went on probing while a throughput test filled one of its lines."""
+    agent = busy_agent()
+    agent.paths[0].loaded = True
+    agent.run(300)
+    agent.paths[0].loaded = False
+    return agent
+
+
+def test_what_was_sent_under_load_is_in_the_law_and_in_no_reading() -> None:
+    """The counts that verdicts are reached by are those of all the other probes."""
+    agent = loaded_agent()
+    text = agent.exposition()
+    assert_law(text)
+    ledger = agent.paths[0].ledger
+    assert min(ledger.round_trip.under_load[Outcome.LOST], ledger.forward.under_load[Outcome.LOST]) > 0
+    one = read(text).readings[0]
+    for direction, counted in ledger.directions():
+        assert list(one.directions[direction].outcomes) == counted.outcomes
+    assert f'{metrics.PROBE_UNDER_LOAD}{{source="wuhan",target="{OTHER_PATH.target}"' not in text
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "round_trip"])
+def test_what_is_missing_of_a_load_is_noticed(direction: str) -> None:
+    """A path without any is one that never was under load; one that lacks some breaks the law."""
+    lines = loaded_agent().exposition().splitlines()
+    wanted = re.compile(rf'{metrics.PROBE_UNDER_LOAD}{{.*direction="{direction}",outcome="within"')
+    rest = [line for line in lines if not wanted.match(line)]
+    assert len(rest) == len(lines) - 1
+    with pytest.raises(IncompleteError, match="not of one moment"):
+        read("\n".join([*rest, ""]))
 
 
 def test_a_reading_says_against_what_was_counted_and_whether_the_target_is_known(text: str) -> None:
