@@ -38,7 +38,7 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         now_ns: Unix wall time up to which the windows of silent agents reach.
     """
     ends_ns = _ends_ns(plan, state, now_ns)
-    facts = _Facts(state.sources, frozenset(state.unresolved))
+    facts = _Facts(state.sources, frozenset(state.unresolved), frozenset(state.untold))
     others = dict(state.other_limits)
 
     async def answer(question: Question) -> Answer:
@@ -88,13 +88,16 @@ def _ends_ns(plan: Plan, state: CollectorState, now_ns: int) -> Integers:
 def _as_far_as_read(
     question: Question, evidence: Evidence, plan: Plan, state: CollectorState
 ) -> tuple[Evidence, Flags]:
-    """Evidence of which no verdict has turned PASS or FAIL while its agent was not read, and where that was so.
+    """Evidence of which no verdict has turned PASS or FAIL while its agent, or this path of it, was not read, and where
+    that was so.
 
     The window goes on while nothing new is counted: good minutes leave it, or bad ones, and what is left might prove
     what nobody has seen. A verdict stays as it was then, or there is none.
     """
     up = np.array([state.sources.get(site, NEVER_READ).up for site in plan.sources], np.bool_)
-    unread = ~up[plan.source_of[question.rows]]
+    silent = ~up[plan.source_of]
+    silent[[plan.rows[path] for path in state.untold]] = True
+    unread = silent[question.rows]
     before = state.said.get(question.objective.id, np.full(len(unread), Verdict.NO_DATA, np.int8))
     turned = unread & (evidence.codes <= Verdict.FAIL) & (evidence.codes != before)
     codes = np.where(turned, np.int8(Verdict.NO_DATA), evidence.codes)
@@ -116,9 +119,15 @@ def _counted_otherwise(plan: Plan, question: Question, others: OtherLimits) -> N
 class _Facts:
     """What the agents say of themselves, as it was when the evaluation began."""
 
-    def __init__(self, sources: Mapping[str, SourceStatus], unresolved: frozenset[PathKey]) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, SourceStatus],
+        unresolved: frozenset[PathKey],
+        untold: frozenset[PathKey],
+    ) -> None:
         self._sources = dict(sources)
         self._unresolved = unresolved
+        self._untold = untold
 
     def __call__(self, path: PathKey) -> AgentFacts:
         status = self._sources.get(path.source, NEVER_READ)
@@ -127,4 +136,5 @@ class _Facts:
             silence=status.reason,
             clock_bound_ns=status.clock_bound_ns,
             resolved=path not in self._unresolved,
+            told=path not in self._untold,
         )

@@ -251,6 +251,7 @@ class Collector:
             self._recent.add(added)
             diagnosis.take(some, added)
             for reading in some:
+                self.state.hear(reading, self.plan.leaving[reading.site])
                 self.state.note(reading.readings, self.plan.promised)
 
     def _heard(self, reading: AgentReading) -> None:

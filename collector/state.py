@@ -61,6 +61,8 @@ class CollectorState:
         sources: agents by site.
         unresolved: paths whose agents do not know the target's address.
         other_limits: what is counted against another limit than the promised one, as far as it was read.
+        told: of which paths the agents told when they were read last, by site.
+        untold: planned paths that are not among these, though their agents were read: nothing new is known of them.
         noted: what the agents counted when they were read last, by site.
         standing: what is known to be broken.
         said: the `Verdict` of everything that is judged, as it was said last, by objective.
@@ -74,12 +76,24 @@ class CollectorState:
     sources: dict[str, SourceStatus] = field(default_factory=dict)
     unresolved: set[PathKey] = field(default_factory=set)
     other_limits: dict[tuple[PathKey, Direction], Limit] = field(default_factory=dict)
+    told: dict[str, Sequence[PathKey]] = field(default_factory=dict)
+    untold: set[PathKey] = field(default_factory=set)
     noted: dict[str, Counted] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
     said: dict[str, NDArray[np.int8]] = field(default_factory=dict)
     evaluated_ns: int | None = None
     evaluations: int = 0
     evaluation_seconds: float = 0.0
+
+    def hear(self, reading: AgentReading, planned: frozenset[PathKey]) -> None:
+        """Take in of which of its planned paths an agent tells, where it was read."""
+        if not reading.up:
+            return
+        paths = Readings.table(reading.readings).of.paths
+        if self.told.get(reading.site) != paths:
+            self.told[reading.site] = paths
+            self.untold.difference_update(planned)
+            self.untold.update(planned.difference(paths))
 
     def note(
         self, readings: Sequence[Reading], promised: Mapping[PathKey, Mapping[Direction, Limit]]

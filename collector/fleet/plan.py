@@ -78,6 +78,19 @@ class Plan:
         return np.array([places[path.source] for path in self.paths], np.int64)
 
     @functools.cached_property
+    def rows(self) -> Mapping[PathKey, int]:
+        """Where each path stands among all."""
+        return {path: row for row, path in enumerate(self.paths)}
+
+    @functools.cached_property
+    def leaving(self) -> Mapping[str, frozenset[PathKey]]:
+        """The paths that each site probes."""
+        found: dict[str, set[PathKey]] = {site: set() for site in self.sites}
+        for path in self.paths:
+            found[path.source].add(path)
+        return {site: frozenset(paths) for site, paths in found.items()}
+
+    @functools.cached_property
     def targets(self) -> Sequence[Target]:
         """All that is judged, in the order of the questions."""
         return [target for question in self.questions for target in question.targets]

@@ -33,6 +33,7 @@ class AgentFacts(NamedTuple):
         resolved: whether it knows the target's address.
         round_trips: what round trips were measured in the window, per bucket of the delay histogram.
         silence: why nothing is read of it; empty where something is.
+        told: whether it tells of this path.
     """
 
     up: bool
@@ -40,6 +41,7 @@ class AgentFacts(NamedTuple):
     resolved: bool = True
     round_trips: tuple[int, ...] = ()
     silence: str = ""
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,12 @@ def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
             "agent_silent",
             f"读不到代理的数据（{agent.silence}），时间窗只覆盖了 {coverage:.0%}",
             f"nothing is read of the agent ({agent.silence}), {coverage:.0%} of the window is covered",
+        )
+    if not agent.told:
+        return Reason(
+            "path_untold",
+            f"代理没有提供这条路径的数据，时间窗只覆盖了 {coverage:.0%}",
+            f"the agent tells nothing of this path, {coverage:.0%} of the window is covered",
         )
     if coverage < needed:
         return Reason(

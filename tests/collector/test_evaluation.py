@@ -167,6 +167,39 @@ async def test_no_verdict_turns_while_its_agent_is_not_read(store: Store, text: 
     assert said[-1] is Verdict.NO_DATA
 
 
+async def test_no_verdict_turns_while_its_agent_tells_nothing_of_the_path(store: Store) -> None:
+    """A source that leaves a whole path out, or an agent whose file lacks it: either way nothing new is known of it."""
+    life = Life(store)
+    for seconds, counted in (
+        (90, counts(within=3000)),
+        (60, counts(within=12_000)),
+        (5, counts(within=2980, over=20)),
+    ):
+        await life.count(NOW_NS - seconds * SECOND_NS, all=counted)
+    told = AgentReading(
+        "wuhan", True, "", NOW_NS, [reading(0, path=path) for path in life.plan.leaving["wuhan"]]
+    )
+    without = replace(told, readings=[one for one in told.readings if one.path != HUB])
+    life.state.hear(told, life.plan.leaving["wuhan"])
+    assert (await life.judged())[Direction.FORWARD].verdict is Verdict.INDETERMINATE
+    said = set()
+    for seconds in range(0, 400, 10):
+        now_ns = NOW_NS + seconds * SECOND_NS
+        life.state.sources["wuhan"] = replace(UP, seen_ns=now_ns)
+        life.state.hear(without, life.plan.leaving["wuhan"])
+        one = (await life.judged(now_ns))[Direction.FORWARD]
+        said.add(one.verdict)
+    assert said == {Verdict.INDETERMINATE, Verdict.NO_DATA}
+    assert one.reason.code == "path_untold"
+    now_ns += 10 * SECOND_NS
+    life.state.sources["wuhan"] = replace(UP, seen_ns=now_ns)
+    await life.count(now_ns, all=counts(within=30_000))
+    life.state.hear(replace(told, up=False, readings=()), life.plan.leaving["wuhan"])
+    assert (await life.judged(now_ns))[Direction.FORWARD].verdict is Verdict.NO_DATA
+    life.state.hear(told, life.plan.leaving["wuhan"])
+    assert (await life.judged(now_ns))[Direction.FORWARD].verdict is Verdict.PASS
+
+
 async def test_a_verdict_of_an_agent_that_was_never_read_is_none(store: Store) -> None:
     """After a restart nobody knows what was said before: what the ledger has of the window may be its better part."""
     life = Life(store)
