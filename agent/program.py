@@ -221,6 +221,7 @@ class Agent:
         watch_leases, data = None, None
         if self.throughput is not None:
             self.throughput.serve(app)
+            self.throughput.desk.load = self._serve_load
             watch_leases = asyncio.create_task(self.throughput.desk.run(), name="watch leases")
         if self.settings.listen is not None:
             self._http = await serve(app, self.settings.listen)
@@ -278,6 +279,12 @@ class Agent:
                 prober.begin_load(line.target, line.address.host, time.time_ns())
             else:
                 prober.end_load(line.target, line.address.host, until_ns)
+
+    def _serve_load(self, peer: str, until_ns: int) -> None:
+        """A test of another agent fills the line to him until then."""
+        for prober in self.probers.values():
+            prober.begin_load("", peer, time.time_ns())
+            prober.end_load("", peer, until_ns)
 
     def _give_way(self) -> None:
         for prober in self.probers.values():

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Final, Protocol
 
 from agent.core.authentication import Key
@@ -34,6 +35,8 @@ from agent.core.timestamps import SECOND_NS
 log = logging.getLogger(__name__)
 
 _CLOSE_S: Final = 5.0
+_AFTER_NS: Final = 2 * SECOND_NS
+"""So long after a test the line to its peer is still taken for disturbed."""
 _NOTHING: Final = ServerReport()
 
 
@@ -63,6 +66,11 @@ class LeaseDesk:
         data: who has the sockets; it may be given later, before the first lease.
         now_ns: the monotonic clock.
         unix_ns: the wall clock, for days.
+
+    Attributes:
+        data: who has the sockets.
+        load: called with the address of a peer and the time (Unix wall time, ns) until which the line to him is filled
+            from now on; again, with an earlier time, when that is over.
     """
 
     def __init__(
@@ -80,6 +88,7 @@ class LeaseDesk:
         self._reports: OrderedDict[bytes, ServerReport] = OrderedDict()
         self._ending: dict[bytes, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self.load: Callable[[str, int], None] = lambda _peer, _until_ns: None
 
     def update(self, rules: LeaseRules) -> None:
         """Go on under other rules; leases that are granted stay as they are."""
@@ -94,7 +103,11 @@ class LeaseDesk:
 
     def admit(self, proof: Preamble, peer: bytes, protocol: DataProtocol) -> Admittance:
         """Decide of a data socket whose nonces are its own; see `LeaseBook.admit`."""
-        decided = self._book.admit(proof, peer, protocol, self._now_ns())
+        now_ns = self._now_ns()
+        decided = self._book.admit(proof, peer, protocol, now_ns)
+        lease = self.running(proof.lease) if decided is Admittance.ADMITTED else None
+        if lease is not None:
+            self._tell_load(lease, lease.expires_ns - now_ns)
         self._changed.set()
         return decided
 
@@ -129,6 +142,9 @@ class LeaseDesk:
 
     def release(self, lease: bytes, used: Mapping[Way, int] | None = None) -> bool:
         """Give a lease back whose sockets are closed; whether it still ran."""
+        found = self.running(lease)
+        if found is not None:
+            self._tell_load(found, 0)
         return self._book.release(lease, self._now_ns(), used)
 
     async def end(self, lease: bytes) -> None:
@@ -181,6 +197,9 @@ class LeaseDesk:
     def slots_taken(self) -> int:
         """How many leases hold a slot."""
         return len(self._book.running)
+
+    def _tell_load(self, lease: Lease, lasting_ns: int) -> None:
+        self.load(str(ip_address(lease.request.peer)), self._unix_ns() + lasting_ns + _AFTER_NS)
 
     def _begin_end(self, lease: Lease) -> asyncio.Task[None]:
         """The end of a lease that still runs, begun if it has not been."""

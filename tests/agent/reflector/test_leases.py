@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -24,6 +24,7 @@ from agent.core.throughput.lease import (
 from agent.core.throughput.lease_book import LeaseRules
 from agent.core.throughput.preamble import Preamble, PreambleKind
 from agent.core.throughput.report import ServerReport
+from agent.core.timestamps import SECOND_NS
 from agent.reflector.leases import LeaseDesk
 from tests.support.processes import eventually
 
@@ -225,3 +226,20 @@ async def test_new_rules() -> None:
     assert isinstance(desk.ask(ASKED), Refusal)
     assert desk.requests == {"not_allowed": 1}
     assert not desk.sockets
+
+
+async def test_the_line_to_the_peer_is_filled_from_the_first_socket_on() -> None:
+    """Until the lease expires at the latest, or 2 s after it was given back; not by who has asked and never comes."""
+    told: list[tuple[str, int]] = []
+    desk = LeaseDesk(RULES, Sockets(), unix_ns=lambda: 1_000 * SECOND_NS)
+    desk.load = lambda peer, until_ns: told.append((peer, until_ns))
+    lease = granted(desk)
+    assert told == []
+    assert connect(desk, lease) is Admittance.ADMITTED
+    assert connect(desk, lease) is Admittance.REPLAYED
+    ((peer, until_ns),) = told
+    assert peer == str(ip_address(PEER))
+    assert 1_002 * SECOND_NS < until_ns <= 1_002 * SECOND_NS + lease.expires_ns - lease.granted_ns
+    desk.release(lease.id)
+    desk.release(lease.id)
+    assert told[1:] == [(peer, 1_002 * SECOND_NS)]

@@ -263,6 +263,9 @@ async def test_the_clock_is_set_back(folder: Path) -> None:
 async def test_a_real_test(tmp_path: Path) -> None:
     """The engine is a test as the rota takes it: over loopback, both ways, counted and with a rate."""
     async with granting(tmp_path) as there:
+        assert there.agent.throughput is not None
+        filled: list[str] = []
+        there.agent.throughput.desk.load = lambda peer, _until_ns: filled.append(peer)
         tried: list[Attempt] = []
 
         async def once(line: ThroughputPathSettings, token: str) -> Attempt:
@@ -276,6 +279,7 @@ async def test_a_real_test(tmp_path: Path) -> None:
     assert sum(record.counts.values()) == 2
     assert all(latest.outcome.goodput is not None for latest in record.latest.values()), record.said
     assert record.latest
+    assert set(filled) == {"127.0.0.1"}
 
 
 async def test_what_metrics_show(folder: Path) -> None:
