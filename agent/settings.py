@@ -215,6 +215,7 @@ class AgentSettings(Settings):
                 yield ("paths", index, *location), message
         yield from as_far_as_read(self._throughput_problems())
         yield from tested_problems(self.throughput_paths)
+        yield from as_far_as_read(self._listened_twice())
         yield from self._same_twice()
         yield from as_far_as_read(self._authenticated_problems())
         for message in too_much_in_all(path.pace() for path in self.paths):
@@ -237,6 +238,16 @@ class AgentSettings(Settings):
             yield ("throughput", *location), message
         if self.listen is None:
             yield ("throughput",), "needs listen: throughput tests are asked for on the HTTP server"
+
+    def _listened_twice(self) -> Iterator[tuple[Location, str]]:
+        """Addresses that the kernel would not give to two sockets of a protocol."""
+        reflector = [] if self.reflector is None else [("reflector", one) for one in self.reflector.listen]
+        http = [] if self.listen is None else [("", self.listen)]
+        data = [] if self.throughput is None else [("throughput", one) for one in self.throughput.listen]
+        for protocol, sockets in (("UDP", reflector + data), ("TCP", http + data)):
+            for index, (key, endpoint) in enumerate(sockets):
+                if any(endpoint.clashes(other) for _, other in sockets[:index]):
+                    yield (key, "listen"), f"{endpoint} is listened at twice, by {protocol}"
 
     def _same_twice(self) -> Iterator[tuple[Location, str]]:
         first: dict[tuple[str, str, str, str, int], int] = {}

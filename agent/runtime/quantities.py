@@ -292,6 +292,14 @@ class Endpoint:
             raise ValueError(f"{quoted(text)} has a port above {_MAX_PORT}")
         return cls(host, port)
 
+    def clashes(self, other: Endpoint) -> bool:
+        """Whether two sockets of a protocol cannot listen at both: the same, or one is all addresses of the family."""
+        if self.port != other.port or not self.port:
+            return False
+        everywhere = "::" if _is_ipv6(self.host) else "0.0.0.0"  # noqa: S104 - recognised, not bound
+        alike = _is_ipv6(self.host) == _is_ipv6(other.host)
+        return self.host == other.host or (alike and everywhere in (self.host, other.host))
+
     @classmethod
     def parse_host(cls, text: Any) -> Self:
         """Read `HOST` or `[IPV6]`, an IPv6 address also without brackets; the port is 0.

@@ -27,6 +27,30 @@ def read(text: str) -> AgentSettings:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "reflector: {listen: ['0.0.0.0', 127.0.0.1], allow: [10.0.0.0/8]}",
+            "reflector.listen: 127.0.0.1:862 is listened",
+        ),
+        (
+            "reflector: {listen: [127.0.0.1, 127.0.0.1], allow: [10.0.0.0/8]}",
+            "127.0.0.1:862 is listened at twice, by UDP",
+        ),
+        (
+            "listen: 0.0.0.0:1\nthroughput: {listen: [127.0.0.1:1], allow: [10.0.0.0/8], token_file: t}",
+            "throughput.listen: 127.0.0.1:1 is listened at twice, by TCP",
+        ),
+    ],
+)
+def test_what_could_not_be_listened_at_is_refused(text: str, said: str) -> None:
+    """The agent would not start, and only then say so."""
+    with pytest.raises(ConfigError) as refused:
+        parse(f"site: wuhan\n{text}\n", AgentSettings, "a.yaml")
+    assert said in str(refused.value)
+
+
 def test_everything_but_the_list_has_a_default() -> None:
     """Limits that no peer of the usual kind meets, and a share of the CPU."""
     made = reflector("allow: [10.0.0.0/8]")

@@ -149,6 +149,24 @@ def test_endpoints(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1", True),
+        ("127.0.0.1:1", "0.0.0.0:1", True),
+        ("[::]:1", "[::1]:1", True),
+        ("127.0.0.1:1", "127.0.0.1:2", False),
+        ("127.0.0.1:1", "127.0.0.2:1", False),
+        ("0.0.0.0:1", "[::]:1", False),
+        ("0.0.0.0:0", "0.0.0.0:0", False),
+    ],
+)
+def test_what_cannot_be_listened_at_together(one: str, other: str, clash: bool) -> None:
+    """The same address, or all of its family; never ports that the kernel chooses."""
+    assert Endpoint.parse(one).clashes(Endpoint.parse(other)) is clash
+    assert Endpoint.parse(other).clashes(Endpoint.parse(one)) is clash
+
+
+@pytest.mark.parametrize(
     ("text", "written"), [("h", "h:862"), ("[::1]", "[::1]:862"), ("h:0", "h:0"), ("h:1", "h:1")]
 )
 def test_default_port(text: str, written: str) -> None:
