@@ -102,7 +102,7 @@ async def probe(shot: OneShot) -> int:
             if not shot.as_json:
                 print(_line(measurement, shot.limit is not None, outlets.one_way), flush=True)
 
-    hearing = StampProbes(shot.keys, hear_errors=True) if shot.kind == "stamp" else None
+    hearing = StampProbes(shot.keys, describe=True) if shot.kind == "stamp" else None
     outlets = hearing or (IcmpProbes() if shot.kind == "icmp" else TcpProbes())
     prober = Prober(outlets, "probe", [shot.path()], clock, random.Random(), record=record, probes=shot.count)
     if not shot.as_json:

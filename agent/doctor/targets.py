@@ -253,7 +253,7 @@ async def _probe(
             round_trips.update(zip(rows, delays_ns, strict=True))
 
     outlets: dict[ProbeKind, OutletKind] = {
-        "stamp": StampProbes(keys, hear_errors=True),
+        "stamp": StampProbes(keys, describe=True),
         "icmp": IcmpProbes(),
         "tcp": TcpProbes(),
     }

@@ -49,8 +49,8 @@ class TimestampedSocket:
         batch: how many datagrams one system call takes at most.
         payload_octets: how long a payload may be; of what is longer the rest is lost.
         opened: the socket to be used, non-blocking and as it is bound; none: a UDP socket of its own.
-        hear_errors: take note of ICMP errors (IP_RECVERR, `man 7 ip`). Each costs a system call that fails in its
-            stead, so this is for few packets.
+        hear_errors: take note of ICMP errors (IP_RECVERR, `man 7 ip`), each of which costs a system call that fails in
+            its stead, and of datagrams that this host's own queue had no room for, which are silently lost else.
         card: the clock of the network card whose times are used where it takes them; None: only the kernel's.
 
     Attributes:

@@ -182,8 +182,12 @@ class TransmitTimes:
         batch = self._errors
         count = batch.fill(self._socket.fileno(), control.MSG_ERRQUEUE)
         if self._hear_errors:
-            for at, octets in enumerate(batch.results["control_octets"][:count].tolist()):
-                said = control.messages(batch.control, at * CONTROL_OCTETS, octets)
+            results = batch.results[:count]
+            # an ICMP error quotes a datagram, which is cut off here; a transmit time comes without it
+            for at in np.flatnonzero(results["flags"] & control.MSG_TRUNC).tolist():
+                said = control.messages(
+                    batch.control, at * CONTROL_OCTETS, int(results["control_octets"][at])
+                )
                 for kind, code, sender in control.icmp_errors_among(said):
                     answer = IcmpAnswer(batch.name_rows[at].tobytes(), kind, code, sender)
                     if answer in self.icmp_answers or len(self.icmp_answers) < _DIFFERENT_ANSWERS:

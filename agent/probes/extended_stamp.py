@@ -48,7 +48,7 @@ class ExtendedStampOutlet(StampOutlet):
         destinations: where the rows are sent to.
         clock: the quality of the local clock.
         keys: those that are valid for an SSID now.
-        hear_errors: as of `PlainStampOutlet`.
+        describe: learn what the replies have in common.
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class ExtendedStampOutlet(StampOutlet):
         clock: LocalClock,
         keys: Callable[[int], Keys],
         *,
-        hear_errors: bool = False,
+        describe: bool = False,
     ) -> None:
         socket_ = TimestampedSocket(
             family,
             answering=True,
             batch=_BATCH,
             payload_octets=MAX_PAYLOAD,
-            hear_errors=hear_errors,
+            hear_errors=True,
             card=clock.card,
         )
-        super().__init__(socket_, _REQUEST, destinations, clock, describe=hear_errors)
+        super().__init__(socket_, _REQUEST, destinations, clock, describe=describe)
         self._keys = keys
         self._sessions: dict[int, ExtendedSession] = {}
         # how long the latest request of each row was

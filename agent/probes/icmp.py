@@ -83,6 +83,7 @@ class IcmpOutlet(Outlet):
             batch=_BATCH,
             payload_octets=_LONGEST_ARRIVAL,
             opened=self._echo.socket,
+            hear_errors=True,
             card=card,
         )
         super().__init__(stamped, ECHO_COLUMNS, destinations)

@@ -61,7 +61,7 @@ class PlainStampOutlet(StampOutlet):
         family, dscp: of the socket.
         destinations: where the rows are sent to.
         clock: the quality of the local clock.
-        hear_errors: as of `TimestampedSocket`; and learn what the replies have in common.
+        describe: learn what the replies have in common, and how long they really are.
     """
 
     def __init__(
@@ -71,18 +71,17 @@ class PlainStampOutlet(StampOutlet):
         destinations: Destinations,
         clock: LocalClock,
         *,
-        hear_errors: bool = False,
+        describe: bool = False,
     ) -> None:
         socket_ = TimestampedSocket(
             family,
             dscp=dscp,
             batch=_BATCH,
-            # whoever describes a peer wants to know how long its replies really are
-            payload_octets=MAX_PAYLOAD if hear_errors else _LONGEST_REPLY,
-            hear_errors=hear_errors,
+            payload_octets=MAX_PAYLOAD if describe else _LONGEST_REPLY,
+            hear_errors=True,
             card=clock.card,
         )
-        super().__init__(socket_, _REQUEST, destinations, clock, describe=hear_errors)
+        super().__init__(socket_, _REQUEST, destinations, clock, describe=describe)
 
     def serve(self, row: int, settings: PathSettings, report: SessionReport) -> None:
         """See `PlannedOutlet.serve`."""

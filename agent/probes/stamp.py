@@ -25,16 +25,17 @@ class StampProbes:
 
     Args:
         keys: sign and verify authenticated sessions.
-        hear_errors: hear of ICMP errors, and learn what peers are like: for a few packets, of which one wants to know
-            why they were lost. An error proves nothing of when or where a probe was lost, for anybody can send one; so
-            it changes no outcome.
+        describe: learn what peers are like.
+
+    ICMP errors are heard of; one proves nothing of when or where a probe was lost, for anybody can send one, so it
+    changes no outcome.
     """
 
     one_way: Final = True
 
-    def __init__(self, keys: KeyRing | None = None, *, hear_errors: bool = False) -> None:
+    def __init__(self, keys: KeyRing | None = None, *, describe: bool = False) -> None:
         self._keys = keys
-        self._hear_errors = hear_errors
+        self._describe = describe
         self._plain: list[PlainStampOutlet] = []
         self._extended: list[ExtendedStampOutlet] = []
 
@@ -52,11 +53,11 @@ class StampProbes:
         """An outlet for sessions like these."""
         if settings.extended:
             extended = ExtendedStampOutlet(
-                family, destinations, clock, self._keys_of, hear_errors=self._hear_errors
+                family, destinations, clock, self._keys_of, describe=self._describe
             )
             self._extended.append(extended)
             return extended
-        plain = PlainStampOutlet(family, settings.dscp, destinations, clock, hear_errors=self._hear_errors)
+        plain = PlainStampOutlet(family, settings.dscp, destinations, clock, describe=self._describe)
         self._plain.append(plain)
         return plain
 

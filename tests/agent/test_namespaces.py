@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 from pathlib import Path
 
 import pytest
 
+from agent.core.outcome import Outcome
+from agent.net.clock import DeclaredClock
+from agent.net.local_clock import LocalClock
+from agent.probes.icmp import IcmpProbes
+from agent.probes.prober import Prober
+from agent.probes.stamp import StampProbes
+from agent.runtime.probe_address import ProbeKind
+from agent.settings import PathSettings
 from tests.support.netns import Namespace, joined_namespaces
 from tests.support.processes import eventually, running
 
@@ -82,3 +91,57 @@ async def test_over_a_link(tmp_path: Path) -> None:
     assert (far["sent"], far["answered"]) == (200, 200)
     assert delay_ms(far, "forward") == pytest.approx(3, abs=0.3)
     assert delay_ms(far, "reverse") == pytest.approx(1, abs=0.3)
+
+
+def crowded(kind: ProbeKind, address: str) -> Prober:
+    """Two hundred probes a second, whose replies are waited for as long as the link's queue may hold them."""
+    path = PathSettings.model_validate(
+        {
+            "target": "right",
+            "kind": kind,
+            "address": address,
+            "interval": "5ms",
+            "timeout": "2s",
+            "limits": {"round_trip": "< 100ms"},
+        }
+    )
+    outlets = StampProbes() if kind == "stamp" else IcmpProbes()
+    return Prober(outlets, "left", [path], LocalClock(DeclaredClock(50_000)), random.Random(1))
+
+
+async def test_what_our_own_queue_has_no_room_for_was_never_sent(tmp_path: Path) -> None:
+    """Where the interface sends more slowly than we do, what its queue drops is not sent, for its reason, and no probe
+    is lost: the kernel tells of it."""
+    (tmp_path / "right.yaml").write_text(REFLECTOR)
+    with joined_namespaces() as (left, right):
+        reflector = right.command(
+            sys.executable, "-m", "agent", "run", "--config", str(tmp_path / "right.yaml")
+        )
+        async with running(reflector, tmp_path / "reflector.log"):
+
+            async def answers() -> bool:
+                return (await probe(left, f"{right.ipv4}:8620", "--count", "1"))["answered"] == 1
+
+            await eventually(answers, "the other end answers")
+            shaper = ("rate", "100kbit", "burst", "1600", "limit", "1600")
+            left.run("tc", "qdisc", "add", "dev", left.interface, "root", "tbf", *shaper)
+            with left.entered():
+                probers = [crowded("stamp", f"{right.ipv4}:8620"), crowded("icmp", right.ipv4)]
+                for prober in probers:
+                    await prober.start()
+            ledgers = [prober.paths[0].ledger for prober in probers]
+
+            async def refused() -> bool:
+                for prober in probers:
+                    prober.settle()
+                return all(ledger.not_sent["enobufs"] > 20 for ledger in ledgers)
+
+            await eventually(refused, "the queue is full")
+            for prober in probers:
+                await prober.stop()
+                await prober.close()
+    for ledger in ledgers:
+        assert ledger.broken_laws() == []
+        assert ledger.in_flight == 0
+        assert ledger.round_trip.outcomes[Outcome.LOST] == 0
+        assert sum(ledger.round_trip.outcomes) == ledger.sent > 0

@@ -94,7 +94,7 @@ async def probed(
         peer.sendto(answer(request, number), source)
 
     asyncio.get_running_loop().add_reader(peer.fileno(), reflect)
-    outlets = StampProbes(hear_errors=True)
+    outlets = StampProbes(describe=True)
     clock = LocalClock(DeclaredClock(1_000))
     prober = Prober(
         outlets, "here", paths(peer.getsockname()[1], count, **asked), clock, random.Random(1), probes=PROBES
