@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from agent.runtime.quantities import DurationNs, LimitText, format_duration, parse_duration
 from agent.runtime.wording import Accepts
@@ -62,6 +62,15 @@ def format_window(window: Window) -> str:
     return window.span.value if isinstance(window.span, Calendar) else format_duration(window.span)
 
 
+def _asked_measure(measure: Measure) -> Measure:
+    """A measure that a fleet file can ask for: budgets follow from the others."""
+    if measure not in _NEEDED:
+        raise ValueError(
+            f"{measure} is not asked for, it follows from other objectives: {', '.join(_NEEDED)}"
+        )
+    return measure
+
+
 WindowText = Annotated[Window, BeforeValidator(parse_window), Accepts(_WINDOWS)]
 
 
@@ -84,7 +93,9 @@ class ObjectiveSettings(SelectorSettings):
     """
 
     id: Identifier
-    measure: Measure = Measure.DELAY
+    measure: Annotated[Measure, AfterValidator(_asked_measure), Accepts(f"one of {', '.join(_NEEDED)}")] = (
+        Measure.DELAY
+    )
     percentile: Annotated[float, Field(ge=50, lt=100)] | None = None
     loss_ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
     variation: LimitText | None = None

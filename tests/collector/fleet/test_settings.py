@@ -145,6 +145,12 @@ HUB = '{zh: 枢纽, en: Hubs}, limit: "<= 10ms", direction: one_way'
         ("window: 5m", "window: 40d", "objectives[0].window", "longer than 31d"),
         ("percentile: 99.9, ", "", "objectives[0]", "measure delay needs percentile"),
         ("percentile: 99.9", "measure: loss", "objectives[0]", "measure loss needs loss_ratio"),
+        (
+            "percentile: 99.9",
+            "measure: budget",
+            "objectives[0].measure",
+            "follows from other objectives: delay",
+        ),
         ("percentile: 99.9", "measure: loss, loss_ratio: 2", "objectives[0].loss_ratio", "1"),
         (
             "percentile: 99.9",
