@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from agent.core.outcome import Outcome
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, WIDTH, Integers, Minutes, by_direction
 from collector.ledger.promises import Promises, Terms
-from collector.ledger.sums import PRODUCT_WIDTH, PRODUCTS, Sums, Totals, add_rows
+from collector.ledger.sums import PRODUCT_WIDTH, Sums, Totals, add_rows
+from collector.sla.effective import PRODUCTS
 
 LONGEST: Final = 62
 """Minutes: an hour, and what of it is not whole."""
 
-_SETTLED: Final = 20
+_SETTLED: Final = 25
 """How many minutes after its end an hour is in blocks, and need not be here for the sake of longer windows."""
 
 _HOUR: Final = 60
@@ -123,7 +124,7 @@ class Seen(NamedTuple):
     Attributes:
         totals: as of `collector.ledger.sums.totals`.
         left_out: packets that were left out (n, directions, outcomes).
-        products: of outcomes (n, directions, outcomes, outcomes), summed over blocks of each length asked for.
+        products: of outcomes (n, directions, `PRODUCTS`), summed over blocks of each length asked for.
     """
 
     totals: Totals
@@ -299,7 +300,7 @@ class LastHour:
             whole.reach_s,
             whole.minima_us,
             counts,
-            products.as_sums(),
+            products.result().reshape(rows, PRODUCT_WIDTH),
         ).take(known)
 
     def _spoken_of(self, left_out: Sequence[LeftOut], minute: int, asked: Integers) -> _Flags:
@@ -346,19 +347,10 @@ class _Products:
         self._outcomes += outcomes.reshape(-1, len(Outcome)).T
 
     def result(self) -> Integers:
-        """(rows, directions, outcomes, outcomes)."""
+        """(rows, directions, `PRODUCTS`)."""
         self._close()
-        found = np.zeros((self._rows, len(DIRECTIONS), len(Outcome), len(Outcome)), np.int64)
-        for (one, other), sums in zip(PRODUCTS, self._sums, strict=True):
-            found[:, :, one, other] = found[:, :, other, one] = sums.reshape(self._rows, len(DIRECTIONS))
-        return found
-
-    def as_sums(self) -> Integers:
-        """(rows, PRODUCT_WIDTH), as `Sums` has them."""
-        self._close()
-        return np.ascontiguousarray(
-            self._sums.reshape(len(PRODUCTS), self._rows, len(DIRECTIONS)).transpose(1, 2, 0)
-        ).reshape(self._rows, PRODUCT_WIDTH)
+        by_product = self._sums.reshape(len(PRODUCTS), self._rows, len(DIRECTIONS))
+        return np.ascontiguousarray(np.moveaxis(by_product, 0, -1))
 
     def _close(self) -> None:
         happened = [bool(one.any()) for one in self._outcomes]

@@ -18,9 +18,7 @@ from agent.core.histogram import BUCKETS
 from agent.core.outcome import Outcome
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, Integers, Minutes, by_direction, groups
 from collector.ledger.promises import Promises, Terms
-
-PRODUCTS: Final = tuple((one, other) for one in Outcome for other in Outcome if one <= other)
-"""Which outcomes are multiplied."""
+from collector.sla.effective import PRODUCTS
 
 Flags = NDArray[np.bool_]
 
@@ -157,19 +155,19 @@ def block_products(
         span: minutes of a block.
 
     Returns:
-        (paths, directions, outcomes, outcomes).
+        (paths, directions, `PRODUCTS`).
     """
     rows, row = _asked(parts, np.asarray(paths, np.int64))
     if not len(rows):
-        return np.zeros((len(paths), len(DIRECTIONS), len(Outcome), len(Outcome)), np.int64)
+        return np.zeros((len(paths), len(DIRECTIONS), len(PRODUCTS)), np.int64)
     outcomes = by_direction(rows.counts)[:, :, : len(Outcome)]
     fitting = _fitting(rows.terms, row, terms, promised)
     block = rows.minute // span
     block -= block.min()
     blocks = np.zeros((len(paths), int(block.max()) + 1, len(DIRECTIONS), len(Outcome)), np.int64)
     add_rows(blocks.reshape(-1, *blocks.shape[2:]), row * blocks.shape[1] + block, _where(outcomes, fitting))
-    products: Integers = np.einsum("nkda,nkdb->ndab", blocks, blocks)
-    return products
+    products = [np.einsum("nkd,nkd->nd", blocks[..., one], blocks[..., other]) for one, other in PRODUCTS]
+    return np.stack(products, axis=-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +182,7 @@ class Totals:
         outcomes: (n, directions, outcomes).
         delays: (n, directions, buckets), not cumulative.
         minima_us: (n, directions); `NO_MINIMUM` where nothing is known.
-        products: sums over the minutes of the products of outcomes (n, directions, outcomes, outcomes).
+        products: sums over the minutes of the products of outcomes (n, directions, `PRODUCTS`).
     """
 
     covered_ms: Integers
@@ -206,7 +204,7 @@ class Totals:
             np.zeros((*of_each, len(Outcome)), np.int64),
             np.zeros((*of_each, BUCKETS), np.int64),
             np.full(of_each, NO_MINIMUM, np.int64),
-            np.zeros((*of_each, len(Outcome), len(Outcome)), np.int64),
+            np.zeros((*of_each, len(PRODUCTS)), np.int64),
         )
 
     @classmethod
@@ -269,11 +267,8 @@ def totals(
         sums.counts[:, 0],
         sums.minima_us,
     )
-    products = np.zeros((len(paths), len(DIRECTIONS), len(PRODUCTS)), np.int64)
     told = sums.products.reshape(-1, len(DIRECTIONS), len(PRODUCTS))
-    add_rows(products, row, _where(told, _fitting(sums.terms, row, terms, promised)))
-    found.products[:, :, _ONE, _OTHER] = products
-    found.products[:, :, _OTHER, _ONE] = products
+    add_rows(found.products, row, _where(told, _fitting(sums.terms, row, terms, promised)))
     return found
 
 

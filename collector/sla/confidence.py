@@ -67,7 +67,9 @@ def meets(events: ArrayLike, trials: ArrayLike, threshold: ArrayLike) -> NDArray
     open_ = (counted < of) & (most < 1)
     none = open_ & (counted <= 0)
     proven[none] = _clean_bounds(of[none]) <= most[none]
-    some = open_ & (counted > 0)
+    # An upper bound is above the share itself, a lower one below it: of the two that are asked one is always clear.
+    some = open_ & (counted > 0) & (counted <= most * of)
+    proven[open_ & (counted > most * of)] = False
     proven[some] = betainc(counted[some] + 1, of[some] - counted[some], most[some]) >= CONFIDENCE
     return proven
 
@@ -75,7 +77,7 @@ def meets(events: ArrayLike, trials: ArrayLike, threshold: ArrayLike) -> NDArray
 def exceeds(events: ArrayLike, trials: ArrayLike, threshold: ArrayLike) -> NDArray[np.bool_]:
     """Whether the lower bound of each element is above the threshold (0 to 1): `lower_bounds(...) > threshold`."""
     counted, of, most = _floats(events, trials, threshold)
-    some = (counted > 0) & (of > 0)
+    some = (counted > 0) & (of > 0) & (counted > most * of)
     proven = np.zeros(counted.shape, np.bool_)
     proven[some] = betainc(counted[some], of[some] - counted[some] + 1, most[some]) < 1 - CONFIDENCE
     return proven

@@ -54,10 +54,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from agent.core.outcome import Outcome
 from collector.sla.confidence import CONFIDENCE
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+PRODUCTS: Final = tuple((one, other) for one in Outcome for other in Outcome if one <= other)
+"""Which outcomes of a block are multiplied: each pair once."""
 
 FEWEST_BLOCKS: Final = 4
 """Longer blocks than the shortest are looked at where the window holds as many of them."""
@@ -114,13 +118,19 @@ class Blocks:
         """The sums for a share of outcomes, of products of outcomes summed over blocks.
 
         Args:
-            products: (..., outcomes, outcomes), as `collector.ledger.sums.Totals` has them of minutes.
+            products: (..., `PRODUCTS`), as `collector.ledger.sums.Totals` has them of minutes.
             chosen: the outcomes that count.
         """
-        of = np.asarray(products)
-        rows = of[..., list(chosen), :].sum(-2)
-        found = rows[..., list(chosen)].sum(-1), rows.sum(-1), of.sum((-2, -1))
-        return cls(*(np.asarray(one, np.float64) for one in found))
+        # not a product of matrices, for which numpy's BLAS wakes all cores
+        found = np.einsum("...p,pk->...k", np.asarray(products, np.float64), _weights(frozenset(chosen)))
+        return cls(*np.moveaxis(found, -1, 0))
+
+
+@functools.cache
+def _weights(chosen: frozenset[Outcome]) -> NDArray[np.float64]:
+    """How often each product is in Σx², Σxn and Σn² (products, 3): those of two outcomes stand for two."""
+    counted = [(one in chosen, other in chosen, 1 if one is other else 2) for one, other in PRODUCTS]
+    return np.array([(both * (a and b), both * (a + b) / 2, both) for a, b, both in counted])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

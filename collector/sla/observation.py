@@ -30,7 +30,7 @@ class Observation:
         minima_us: least delay, rounded down (n, directions); `NOT_MEASURED` where nothing is known.
         left_out_ms: how much of it is maintenance, and stands in no other figure but these (n,).
         left_out: packets of that time (n, directions, outcomes).
-        products: sums over blocks of time of the products of outcomes (n, directions, outcomes, outcomes), of each
+        products: sums over blocks of time of the products of outcomes (n, directions, `PRODUCTS`), of each
             length of blocks that is looked at; none where the window is not made of minutes.
         unavailable_ms: how much of it was unavailable, and stands in no other figure (n,); None: nobody has asked.
     """

@@ -93,6 +93,7 @@ class Ledger(LedgerReader):
     def __init__(self, database: Database, numbers: Numbers) -> None:
         super().__init__(database, numbers)
         self._known: dict[int, _Known] = {}
+        self._due: list[int] = []
         self._numbered_before: dict[str, _Numbered] = {}
 
     async def ingest(self, *read: Sequence[Reading]) -> Slices:
@@ -234,12 +235,22 @@ class Ledger(LedgerReader):
             rows = await connection.execute(select(heads.c.agent, heads.c.taken_ns))
             return {sites[row.agent]: row.taken_ns for row in rows if row.taken_ns}
 
-    async def settle(self, before_minute: int) -> None:
-        """Put what the journal has of hours that end by `before_minute` into the blocks and sums of those hours."""
+    async def settle(self, before_minute: int, at_most: int | None = None) -> bool:
+        """Put what the journal has of hours that end by `before_minute` into the blocks and sums of those hours.
+
+        Args:
+            before_minute: since the Unix epoch.
+            at_most: of how many agents; None: of all.
+
+        Returns:
+            Whether more agents wait for it: the next call goes on with them.
+        """
         before_minute -= before_minute % blocks.HOUR
-        due = select(journal.c.agent).where(journal.c.last_minute < before_minute).distinct()
-        async with self._database.reading() as connection:
-            agents = (await connection.execute(due)).scalars().all()
+        if not self._due:
+            due = select(journal.c.agent).where(journal.c.last_minute < before_minute).distinct()
+            async with self._database.reading() as connection:
+                self._due = [*(await connection.execute(due)).scalars()]
+        agents, self._due = (self._due, []) if at_most is None else (self._due[:at_most], self._due[at_most:])
         for agent in agents:
             async with self._database.writing() as connection:
                 # Who holds the row of the head is the only one who changes the agent's ledger, on either database.
@@ -252,6 +263,7 @@ class Ledger(LedgerReader):
                 if len(fresh):
                     await blocks.settle(connection, self._database, agent, fresh)
                     await connection.execute(delete(journal).where(mine))
+        return bool(self._due)
 
     async def forget(self, before_minute: int) -> None:
         """Let go of the minutes and hourly sums of hours that ended by `before_minute`; sums of days stay."""

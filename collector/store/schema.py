@@ -70,6 +70,7 @@ journal: Final = Table(
     Column("last_minute", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("first_minute", BigInteger, nullable=False, server_default="0"),
+    Index("journal_by_minute", "agent", "last_minute", "first_minute"),
 )
 """What each change of an agent's head has added, until it is put into the blocks of its hours."""
 

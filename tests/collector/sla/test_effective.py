@@ -14,6 +14,7 @@ from agent.core.outcome import Outcome
 from collector.sla.confidence import exceeds, lower_bounds, meets, upper_bound, upper_bounds
 from collector.sla.effective import (
     FEWEST_BLOCKS,
+    PRODUCTS,
     Blocks,
     EffectiveSamples,
     Side,
@@ -221,7 +222,7 @@ def test_the_sums_are_those_of_the_products_that_the_ledger_keeps(
     outcomes: np.ndarray, chosen: set[Outcome]
 ) -> None:
     """For any share of outcomes, and of many windows at once."""
-    products = np.einsum("mdi,mdj->dij", outcomes, outcomes)
+    products = np.stack([(outcomes[..., a] * outcomes[..., b]).sum(0) for a, b in PRODUCTS], axis=-1)
     found = Blocks.of_products(products, chosen)
     counted = outcomes[:, :, sorted(chosen)].sum(-1).T
     direct = Blocks.of(counted, outcomes.sum(-1).T)

@@ -28,7 +28,9 @@ ON_POSTGRESQL = 250
 """The law is the same on both, and a server's transactions take longer."""
 
 REMEMBERED = 12
-TOGETHER = 50
+TURNS = 10
+"""In which all are delivered, as many at a time: fewer transactions for as many histories."""
+
 MOMENTS = 10
 
 
@@ -137,8 +139,9 @@ async def test_the_sums_equal_what_the_agents_counted(
     await collectors.start()
     readings, faults = 0, Counter[str]()
     kind, number = ("PostgreSQL", ON_POSTGRESQL) if isinstance(where, URL) else ("SQLite", HISTORIES)
-    for first in range(0, number, TOGETHER):
-        histories = [History.random(seed, f"site{seed}", MOMENTS) for seed in range(first, first + TOGETHER)]
+    for first in range(0, number, number // TURNS):
+        seeds = range(first, first + number // TURNS)
+        histories = [History.random(seed, f"site{seed}", MOMENTS) for seed in seeds]
         for step in range(max(len(history.deliveries) for history in histories)):
             now = [history.deliveries[step] for history in histories if step < len(history.deliveries)]
             await collectors.deliver(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from collector.ledger.minutes import NO_MINIMUM, by_direction
 from collector.ledger.promises import Promises
 from collector.ledger.sums import Sums, block_products, totals
 from collector.sla.counts import Reading
+from collector.sla.effective import PRODUCTS
 from collector.store import schema
 from collector.store.blocks import DAY, HOUR, Tiles, day_of
 from collector.store.database import Database
@@ -26,6 +28,7 @@ BEGIN = day_of(29_800_000)
 """A minute with which a day begins in Shanghai."""
 
 MINUTE_S = 60
+PAIRS = tuple(np.array(PRODUCTS).T)
 
 
 def walk(rng: random.Random, minutes: int) -> list[list[Reading]]:
@@ -99,7 +102,7 @@ async def test_the_parts_of_a_window_make_it_up(store: Store) -> None:
                 outcomes = by_direction(mine.counts)[row, :, : len(Outcome)]
                 block = int(mine.minute[row]) // span
                 blocks[block] = blocks.get(block, 0) + outcomes
-            expected = sum(np.einsum("da,db->dab", one, one) for one in blocks.values())
+            expected = sum(one[:, PAIRS[0]] * one[:, PAIRS[1]] for one in blocks.values())
             assert (found[place] == expected).all()
 
 
@@ -116,6 +119,21 @@ async def test_settling_changes_nothing_that_is_read(store: Store) -> None:
     of_one = await store.ledger.minutes(*window, [store.numbers.paths[PATH]])
     assert set(of_one.path.tolist()) == {store.numbers.paths[PATH]}
     assert of_one.counts.sum() == before.counts[before.path == store.numbers.paths[PATH]].sum()
+
+
+async def test_hours_can_be_settled_some_agents_at_a_time(store: Store) -> None:
+    """Until none waits; meanwhile every window is what it was."""
+    sites = [replace(PATH, source=f"site{number}") for number in range(5)]
+    for path in sites:
+        await store.ledger.ingest(
+            [reading(BEGIN * MINUTE_S + 30, epoch=BEGIN * MINUTE_S, within=7, path=path)]
+        )
+    waiting = []
+    for _ in range(3):
+        waiting.append(await store.ledger.settle(BEGIN + HOUR, 2))
+        assert (await store.ledger.sums(BEGIN, BEGIN + HOUR)).counts[:, 0].tolist() == [7] * 5
+    assert waiting == [True, True, False]
+    assert not await store.ledger.settle(BEGIN + HOUR, 2)
 
 
 async def test_what_comes_late_into_an_hour_that_is_settled_is_in_all_its_sums(store: Store) -> None:
@@ -176,7 +194,7 @@ async def test_arrays_are_in_the_order_of_the_paths_and_hold_what_counts_against
     assert found.outcomes[0, 2].tolist() == everything.outcomes[0, 2].tolist()
     minutes = await store.ledger.minutes(BEGIN, BEGIN + 400, [numbers[2]])
     outcomes = minutes.counts[:, 1 : 1 + len(Outcome)]
-    np.testing.assert_array_equal(found.products[2, 0], outcomes.T @ outcomes)
+    np.testing.assert_array_equal(found.products[2, 0], (outcomes.T @ outcomes)[PAIRS])
     assert (totals(sums, [], {}).outcomes.shape, totals(Sums.empty(), [5], {}).sent.tolist()) == (
         (0, 3, 5),
         [0],
