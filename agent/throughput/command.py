@@ -6,9 +6,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from agent.core.throughput.cause import HostLoad
 from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import Layer, Rate
 from agent.core.throughput.result import Outcome, Verdict
@@ -162,14 +163,31 @@ def _rate(rate: Rate | None) -> dict[str, Any] | None:
 
 def _effort(trial: Trial, way: Way) -> dict[str, Any]:
     """What an attempt took: data, time and CPU of both ways."""
+    counts = (trial.datagrams or {}).get(way)
     lasted = None
     if trial.began_ns is not None and trial.ended_ns is not None:
         lasted = (trial.ended_ns - trial.began_ns) / 1e9
     return {
         "octets": (trial.octets or {}).get(way),
         "seconds": lasted,
+        "datagrams": None if counts is None else {**asdict(counts), "lost": counts.lost},
         "cpu_seconds": trial.cpu_ns / 1e9,
+        "hosts": {"client": _load(trial.host), "server": _load(trial.server_host)},
         "window_goodputs_bits_per_second": [window.goodput for window in (trial.windows or {}).get(way, ())],
+    }
+
+
+def _load(host: HostLoad | None) -> dict[str, Any] | None:
+    """What an end went through after the ramp, as shares of its threads' time, of its cores' and of its packets."""
+    if host is None:
+        return None
+    return {
+        "threads": host.threads,
+        "seconds": host.elapsed_ns / 1e9,
+        "cpu_seconds": host.cpu_ns / 1e9,
+        "run_delay_ratio": host.run_delay_ns / (host.elapsed_ns * host.threads),
+        "steal_ratio": host.steal_ns / (host.elapsed_ns * host.cores),
+        "dropped_ratio": host.dropped / max(host.arrived, 1),
     }
 
 

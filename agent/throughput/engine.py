@@ -132,7 +132,8 @@ class Engine:
         now_ns = time.monotonic_ns()
         if now_ns < self._ramp_over_ns or self._closed or any(flow.ended for flow in self._flows.values()):
             return
-        reading = HostReading.now([one for flow in self._flows.values() for one in flow.threads], now_ns)
+        threads = [one for flow in self._flows.values() for one in flow.threads]
+        reading = HostReading.now(threads, now_ns, time.process_time_ns())
         if self._begun is None:
             self._begun = reading
         self._last = reading

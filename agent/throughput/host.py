@@ -39,20 +39,21 @@ class HostReading:
     dropped: int
 
     @classmethod
-    def now(cls, threads: Iterable[int], now_ns: int) -> Self:
+    def now(cls, threads: Iterable[int], now_ns: int, cpu_ns: int) -> Self:
         """Read them.
 
         Args:
             threads: native ids of those that transfer.
             now_ns: monotonic.
+            cpu_ns: of the whole process.
         """
-        spent = [numbers for thread in threads if (numbers := _schedstat(thread))]
+        waited_ns = [one for thread in threads if (one := _run_delay_ns(thread)) is not None]
         arrived, dropped = _softnet()
         return cls(
             now_ns,
-            max(1, len(spent)),
-            sum(numbers[0] for numbers in spent),
-            sum(numbers[1] for numbers in spent),
+            max(1, len(waited_ns)),
+            cpu_ns,
+            sum(waited_ns),
             _steal_ns(),
             arrived,
             dropped + _receive_errors(),
@@ -79,10 +80,10 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def _schedstat(thread: int) -> list[int]:
-    """ns on a core and ns waiting for one; empty: the thread has ended, or this kernel does not tell."""
+def _run_delay_ns(thread: int) -> int | None:
+    """How long a thread has waited for a core; None: it has ended, or this kernel does not tell."""
     lines = _lines(f"/proc/self/task/{thread}/schedstat")
-    return [int(number) for number in lines[0].split()] if lines else []
+    return int(lines[0].split()[1]) if lines else None
 
 
 def _steal_ns() -> int:

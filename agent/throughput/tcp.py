@@ -29,6 +29,7 @@ from agent.throughput.flow import FEEDBACK_NS, Receiving, Sending, ip_version_of
 from agent.throughput.plan import Ended, EnginePlan, WayReport
 
 _PIECE_OCTETS: Final = 128 << 10
+_GRANT_OCTETS: Final = 1 << 20
 _ROOM_OCTETS: Final = 1 << 20
 _SIOCOUTQ: Final = 0x5411
 _SO_MAX_PACING_RATE: Final = 47
@@ -40,6 +41,9 @@ _FASTER_OF_MANY: Final = 1.5
 """The same of one of several, which together keep the pace: where one is held up the others make up for it."""
 _CATCH_UP_NS: Final = 200_000_000
 _NAP_NS: Final = 1_000_000
+_WAKE_NS: Final = 500_000
+_WAKE_OCTETS: Final = 64 << 10
+"""A receiver is woken for half a millisecond's worth, and not for each packet."""
 _DRAINED_NS: Final = 2 * SECOND_NS
 _SAMPLE_NS: Final = FEEDBACK_NS
 _MAX_SAMPLES: Final = 4_096
@@ -78,32 +82,37 @@ class TcpSending(Sending):
     def _run(self, stream: int) -> None:
         own, data, paced = self._sockets[stream], self._data, self._plan.paced
         octets_per_ns = self.goodput / 8 / SECOND_NS
+        least = min(_PIECE_OCTETS, int(_NAP_NS * octets_per_ns) + 1)
+        # reserved in large pieces: what is done in between costs as much as a call that sends
+        granted = 0
         while not self.ended:
-            now_ns = time.monotonic_ns()
-            wanted = _PIECE_OCTETS
-            if paced:
-                wanted = min(wanted, self._due(now_ns, octets_per_ns))
-            granted = self.reserve(wanted, now_ns) if wanted else 0
             if not granted:
-                if self.has_sent_all(now_ns):
-                    self._finish(own)
-                    return
-                pause(now_ns + _NAP_NS)
-                continue
-            sent = 0
+                now_ns = time.monotonic_ns()
+                wanted = _GRANT_OCTETS
+                if paced:
+                    due = self._due(now_ns, octets_per_ns)
+                    # what is due in bits is sent in pieces that are worth a call
+                    wanted = min(_GRANT_OCTETS, due) if due >= least else 0
+                granted = self.reserve(wanted, now_ns) if wanted else 0
+                if not granted:
+                    if self.has_sent_all(now_ns):
+                        self._finish(own)
+                        return
+                    pause(now_ns + _NAP_NS)
+                    continue
             try:
-                sent = own.send(data[:granted])
+                sent = own.send(data if granted >= _PIECE_OCTETS else data[:granted])
             except BlockingIOError:
-                pass
-            finally:
-                self.give_back(granted - sent)
+                continue
+            granted -= sent
             self.transferred[stream] += sent
+        self.give_back(granted)
 
     def _due(self, now_ns: int, octets_per_ns: float) -> int:
         """Octets that all streams together are behind the pace; what is too far behind is not made up for."""
         with self._reserving:
             due = int((now_ns - self._paced_from_ns) * octets_per_ns) - self._reserved
-            most = int(_CATCH_UP_NS * octets_per_ns) + _PIECE_OCTETS
+            most = int(_CATCH_UP_NS * octets_per_ns) + _GRANT_OCTETS
             if due > most:
                 self._paced_from_ns += int((due - most) / octets_per_ns)
                 due = most
@@ -152,6 +161,9 @@ class TcpReceiving(Receiving):
 
     def __init__(self, way: Way, plan: EnginePlan, sockets: Sequence[socket.socket]) -> None:
         super().__init__(way, plan, sockets, packets_of(sockets[0]))
+        in_a_nap = self._plan.share.rate * _WAKE_NS // (8 * SECOND_NS)
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(_WAKE_OCTETS, in_a_nap)))
 
     def report(self) -> WayReport:
         """How far it is."""

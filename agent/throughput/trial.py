@@ -60,6 +60,7 @@ class Trial:
         windows: of each way, at its receiver, those of the ramp too.
         host, server_host: what both ends went through; None: not known.
         cpu_ns: CPU of this end's child.
+        datagrams: over UDP, of each way, what became of them at both ends.
         retry_after_s: when it may be worth asking again, where the lease was refused.
     """
 
@@ -71,6 +72,7 @@ class Trial:
     host: HostLoad | None = None
     server_host: HostLoad | None = None
     cpu_ns: int = 0
+    datagrams: Mapping[Way, DatagramCounts] | None = None
     retry_after_s: float | None = None
 
 
@@ -167,6 +169,11 @@ class _Test:
             report.host,
             server.host,
             report.cpu_ns,
+            {
+                way: counts
+                for way in self._ways
+                if (counts := _datagrams(way, report.ways[way], server)) is not None
+            },
         )
 
     def _look(self, report: EngineReport) -> None:
@@ -245,13 +252,20 @@ class _Test:
             pressures = server.pressures if down else told.pressures
             pace = packets.goodput(self._shares[way].rate)
             return cause_of_streams(pressures, sender, receiver, pace)
-        sent, received = (
-            (server.datagrams_down, told.datagrams) if down else (told.datagrams, server.datagrams_up)
-        )
-        if sent is None or received is None:
+        counts = _datagrams(way, told, server)
+        if counts is None:
             return None
-        counts = DatagramCounts(sent.meant, sent.sent, received.received, received.overflowed)
         return cause_of_datagrams(counts, sender, receiver, told.queueing_ns)
+
+
+def _datagrams(way: Way, told: WayReport, server: ServerReport) -> DatagramCounts | None:
+    """What became of a way's datagrams: the sender knows what was meant and sent, the receiver the rest."""
+    sent, received = told.datagrams, server.datagrams_up
+    if way is Way.DOWN:
+        sent, received = server.datagrams_down, told.datagrams
+    if sent is None or received is None:
+        return None
+    return DatagramCounts(sent.meant, sent.sent, received.received, received.overflowed)
 
 
 _BROKEN_OFF: Final = {

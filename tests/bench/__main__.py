@@ -1,6 +1,6 @@
 """`make bench`: measures this program beside its peers in one run; prints a table, writes build/bench.json.
 
-Everything runs on loopback, is bounded, and stops by itself.
+Everything runs on loopback or in namespaces of its own, is bounded, and stops by itself.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from tests.bench import (
     ledger_disk,
     ledger_read,
     reflector,
+    throughput,
+    throughput_causes,
 )
 from tests.bench.capture import NotPermitted
 from tests.bench.report import Row, table
@@ -44,6 +46,8 @@ BENCHES: Final[dict[str, Callable[[float], list[Row]]]] = {
     "ingestion": ingestion.run,
     "evaluation": evaluation.run,
     "fleet": fleet.run,
+    "throughput": throughput.run,
+    "throughput-causes": throughput_causes.run,
 }
 
 

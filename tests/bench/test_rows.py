@@ -7,11 +7,13 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from agent.core.interval import UNKNOWN_NS
+from agent.core.throughput.cause import Cause
 from tests.bench import (
     accuracy,
     agent_cost,
@@ -24,13 +26,15 @@ from tests.bench import (
     ingestion,
     ledger_disk,
     ledger_read,
+    throughput,
+    throughput_causes,
 )
 from tests.bench.capture import Seen
 from tests.bench.departures import Departures
 from tests.bench.peers import Journey
 from tests.bench.report import Row, table
 from tests.bench.rig import Load, Rig, rig
-from tests.support.requirements import require_root
+from tests.support.requirements import require_binary, require_root
 
 _SMALL = Load(20, 400)
 _MS = 1_000_000
@@ -47,7 +51,8 @@ def _assert_well_formed(rows: list[Row]) -> None:
         assert row.note
         assert math.isfinite(row.value)
         assert row.value >= 0
-        assert row.reached is (None if row.bar is None else row.value <= row.bar)
+        if row.bar is not None:
+            assert row.reached is (row.value >= row.bar if row.at_least else row.value <= row.bar)
         if row.peer_value is not None:
             assert row.peer is not None
             assert row.peer_value > 0
@@ -223,3 +228,34 @@ def test_a_negative_delay_is_proven_wrong() -> None:
     journeys = {accuracy.key(0, 5): Journey(1_000, 2_500, 10_000, 11_000)}
     record = np.array([[0, 5, -300, 500, 50]], np.int64)
     assert accuracy.compared(record, journeys).proven["forward"].tolist() == [300]
+
+
+def test_transfers() -> None:
+    """Ours and iperf3's documents are read as the same things: goodput, and CPU of both ends for each 10^9 octets."""
+    host = {"cpu_seconds": 0.5, "seconds": 2.0}
+    outcome = {
+        "goodput": {"bits_per_second": 8e9},
+        "attempts": [{"hosts": {"client": host, "server": {"cpu_seconds": 0.25, "seconds": 1.0}}}],
+    }
+    assert throughput.transfer_of({"ways": {"down": outcome}}) == (8.0, 0.5)
+    used = {"host_total": 20.0, "remote_total": 30.0}
+    ended = {"sum_received": {"bits_per_second": 8e9}, "cpu_utilization_percent": used}
+    assert throughput.iperf3_transfer({"end": ended}) == (8.0, 0.5)
+
+
+def test_throughput_causes() -> None:
+    """The bench of causes gives the share that was named rightly, and names what was not."""
+    require_root()
+    require_binary("tc")
+    (shaped,) = [scenario for scenario in throughput_causes.SCENARIOS if scenario.name == "HTB"]
+    wrong = replace(shaped, name="anything", cause=Cause.APPLICATION)
+    (row,) = throughput_causes.run(3, 1, (wrong,))
+    _assert_well_formed([row])
+    assert row.value == 0
+    assert row.note.startswith("0 of 1 runs of 1 set-ups; 1 × anything: ")
+
+
+def test_the_set_ups_of_causes() -> None:
+    """There are seventeen, of different names, and between them every cause is to be named."""
+    assert len({scenario.name for scenario in throughput_causes.SCENARIOS}) == 17
+    assert {scenario.cause for scenario in throughput_causes.SCENARIOS} == set(Cause)

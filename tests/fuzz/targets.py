@@ -22,6 +22,7 @@ TARGETS: Final[dict[str, Target]] = {
     "candm": clocks.candm,
     "pmc": clocks.pmc,
     "throughput-preamble": throughput.preambles,
+    "throughput-feedback": throughput.feedback,
     "throughput-documents": throughput.documents,
     "tcp-info": throughput.tcp_info,
     "exposition": sources.exposition,

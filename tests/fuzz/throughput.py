@@ -1,4 +1,6 @@
-"""Throughput tests: the first octets of data connections, and what both ends say on the control channel."""
+"""Throughput tests: the first octets of data connections, what a receiver tells its sender, and what both ends say on
+the control channel.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import Final
 
 from agent.core.authentication import Key
 from agent.core.exceptions import Truncated, WireError
+from agent.core.throughput.feedback import Feedback
 from agent.core.throughput.lease import Admittance, Lease, LeaseRequest, Protocol, Share, Way
 from agent.core.throughput.lease_book import LeaseBook, LeaseRules
 from agent.core.throughput.preamble import PREAMBLE_OCTETS, Cookies, Preamble, PreambleKind
@@ -43,6 +46,17 @@ def preambles(data: bytes) -> None:
     assert admitted == (genuine and granted)
     assert preamble.kind is PreambleKind.PROOF or not genuine
     assert not Cookies(Key(bytes(16))).has_baked(preamble, PEER, 1, 0)
+
+
+def feedback(data: bytes) -> None:
+    """Feedback is read or refused, and nobody reads it as signed who has not signed it."""
+    token = Key(bytes(range(16)))
+    for octets in (data, data + token.sign(data)):
+        try:
+            told = Feedback.parse(octets, token)
+        except WireError:
+            continue
+        assert told.serialise(token) == octets[:7] + b"\0" + octets[8:56] + told.serialise(token)[56:]
 
 
 def documents(data: bytes) -> None:

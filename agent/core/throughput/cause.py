@@ -8,11 +8,13 @@ sndbuf_limited) alone names it in half of all cases, for it knows nothing of a s
 connection as limited by one thing at a time. So these are asked, in this order:
 
  1. PACING_CAP       all that we chose to send has arrived
- 2. HOST_STARVED     a host waited for a core, had it stolen, or dropped what had arrived
+ 2. HOST_STARVED     a host had its cores stolen, or dropped what had arrived; or its threads waited for a core, and the
+                     sender fell idle or the receiver's window was full: a thread that waits while the kernel has enough
+                     to send keeps nothing up
  3. RECEIVER_WINDOW  the peer's window was in the way, or full
  4. SEND_BUFFER      our buffer was in the way: with nothing unsent in it, it was about what was under way
- 5. SENDER_CPU,      nothing was left unsent, or the congestion window stood open: the sender came too late, because
-    APPLICATION      its core was busy, or for reasons of its own
+ 5. SENDER_CPU,      nothing was left unsent or nothing was under way at all: the sender came too late, because its core
+    APPLICATION      was busy, or for reasons of its own
  6. PATH_LOSS        segments were lost, and not for a queue that grew before it spilled
  7. PATH_RATE        all else: the congestion window was full of what the path had to carry
 """
@@ -38,6 +40,8 @@ _FULL: Final = 0.9
 _OFTEN: Final = 0.5
 _BUFFERED: Final = 0.3
 _BUSY: Final = 0.85
+_IDLE: Final = 0.1
+_SEEN: Final = 0.05
 _LOST: Final = 0.0005
 _QUEUED: Final = 1.5
 _QUEUED_NS: Final = 500_000
@@ -84,7 +88,7 @@ class HostLoad:
 
     Attributes:
         elapsed_ns: how long.
-        cpu_ns: CPU time of the test's threads.
+        cpu_ns: CPU time of the test's process.
         run_delay_ns: how long they could have run and waited for a core (/proc/self/task/*/schedstat, second field).
         threads: how many there are that transfer data.
         steal_ns: how long the hypervisor kept cores from this host, of all cores.
@@ -108,12 +112,15 @@ class HostLoad:
         return self.cpu_ns / (self.elapsed_ns * self.threads)
 
     @property
+    def waited(self) -> bool:
+        """Whether its threads were kept waiting for a core; what was in the kernel's hands went on."""
+        return self.run_delay_ns > _WAITED * self.elapsed_ns * self.threads
+
+    @property
     def starved(self) -> bool:
-        """Whether the host cannot have been fast enough."""
-        return (
-            self.run_delay_ns > _WAITED * self.elapsed_ns * self.threads
-            or self.steal_ns > _STOLEN * self.elapsed_ns * self.cores
-            or self.dropped > _DROPPED * max(self.arrived, 1)
+        """Whether the host cannot have been fast enough, its kernel included."""
+        return self.steal_ns > _STOLEN * self.elapsed_ns * self.cores or self.dropped > _DROPPED * max(
+            self.arrived, 1
         )
 
 
@@ -127,6 +134,7 @@ class Pressure:
         window_fill, cwnd_fill: medians of octets under way by what the peer's window, and the congestion window, let.
         emptied: share of moments at which nothing was unsent.
         app_limited: share of moments at which the kernel said so.
+        idle: share of the time for which there was nothing to send and nothing under way.
         buffered: octets in the socket, or under way by rate × round trip where that is more, by its buffer.
         lost: share of octets that were sent again.
         queueing: how many times the least round trip the usual one was.
@@ -140,6 +148,7 @@ class Pressure:
     cwnd_fill: float = 1.0
     emptied: float = 0.0
     app_limited: float = 0.0
+    idle: float = 0.0
     buffered: float = 0.0
     lost: float = 0.0
     queueing: float = 1.0
@@ -175,6 +184,7 @@ class Pressure:
             cwnd_fill=median(_share(info.unacked, info.cwnd) for info in infos),
             emptied=fmean(info.notsent == 0 for info in infos),
             app_limited=fmean(info.app_limited for info in infos),
+            idle=0.0 if busy is None else max(0.0, (elapsed_ns - busy * 1e3) / elapsed_ns),
             buffered=median(_share(max(one.queued, under_way), one.send_buffer) for one in samples),
             lost=_share(
                 _grown(samples, lambda info: info.sent_again), _grown(samples, lambda info: info.sent)
@@ -196,7 +206,7 @@ def cause_of_stream(
     """
     if pace is not None and pressure.rate >= _PACED * pace:
         return Cause.PACING_CAP
-    if sender.starved or (receiver is not None and receiver.starved):
+    if _is_starved(pressure, sender, receiver):
         return Cause.HOST_STARVED
     cwnd_open = pressure.cwnd_fill < _FULL
     if pressure.receiver_window >= max(_IN_THE_WAY, pressure.send_buffer):
@@ -209,10 +219,19 @@ def cause_of_stream(
     if emptied and cwnd_open and pressure.buffered >= _BUFFERED:
         return Cause.SEND_BUFFER
     late = emptied or pressure.app_limited >= _OFTEN
-    if cwnd_open and (late or sender.busy >= _BUSY):
+    if pressure.idle >= _IDLE or (cwnd_open and (late or sender.busy >= _BUSY)):
         return Cause.SENDER_CPU if sender.busy >= _BUSY else Cause.APPLICATION
     grown = pressure.queueing >= _QUEUED and pressure.queueing_ns >= _QUEUED_NS
     return Cause.PATH_LOSS if pressure.lost >= _LOST and not grown else Cause.PATH_RATE
+
+
+def _is_starved(pressure: Pressure, sender: HostLoad, receiver: HostLoad | None) -> bool:
+    """Whether a host cannot have been fast enough, or its threads had to wait and that has shown."""
+    if sender.starved or (receiver is not None and receiver.starved):
+        return True
+    late = max(pressure.emptied, pressure.app_limited) >= _WAITED or pressure.idle >= _SEEN
+    full = pressure.receiver_window >= _SEEN or pressure.window_fill >= _FULL
+    return (sender.waited and late) or (receiver is not None and receiver.waited and full)
 
 
 def cause_of_streams(
@@ -280,6 +299,8 @@ def cause_of_datagrams(
     if receiver is not None and receiver.starved:
         return Cause.HOST_STARVED
     if counts.sent < _PACED * counts.meant:
+        if sender.waited:
+            return Cause.HOST_STARVED
         return Cause.SENDER_CPU if sender.busy >= _BUSY else Cause.APPLICATION
     if counts.lost <= _LOST * counts.sent:
         return Cause.PACING_CAP

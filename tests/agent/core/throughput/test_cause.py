@@ -20,6 +20,7 @@ from agent.core.throughput.tcp_info import TcpInfo
 
 SECOND_NS = 1_000_000_000
 IDLE = HostLoad(10 * SECOND_NS, cpu_ns=2 * SECOND_NS, arrived=1_000_000)
+WAITING = replace(IDLE, run_delay_ns=2 * SECOND_NS)
 HARD_AT_WORK = replace(IDLE, cpu_ns=9 * SECOND_NS)
 PATH = Pressure(1e9, cwnd_fill=1.0, buffered=0.8, queueing=5.0, queueing_ns=2e6)
 """A shaper in the way: the congestion window is full, and its queue too."""
@@ -46,8 +47,13 @@ OPEN = replace(PATH, cwnd_fill=0.4, queueing=1.0, queueing_ns=0.0)
         (OPEN, HARD_AT_WORK, Cause.SENDER_CPU),
         (PATH, HARD_AT_WORK, Cause.PATH_RATE),
         (OPEN, IDLE, Cause.PATH_RATE),
-        (PATH, replace(IDLE, run_delay_ns=2 * SECOND_NS), Cause.HOST_STARVED),
-        (PATH, replace(IDLE, run_delay_ns=2 * SECOND_NS, threads=4), Cause.PATH_RATE),
+        (replace(PATH, idle=0.2), IDLE, Cause.APPLICATION),
+        (replace(PATH, idle=0.2), HARD_AT_WORK, Cause.SENDER_CPU),
+        (PATH, WAITING, Cause.PATH_RATE),
+        (replace(PATH, idle=0.05), WAITING, Cause.HOST_STARVED),
+        (replace(PATH, idle=0.05), replace(WAITING, threads=4), Cause.PATH_RATE),
+        (replace(PATH, emptied=0.1), WAITING, Cause.HOST_STARVED),
+        (replace(PATH, app_limited=0.1), WAITING, Cause.HOST_STARVED),
         (PATH, replace(IDLE, steal_ns=SECOND_NS), Cause.HOST_STARVED),
         (PATH, replace(IDLE, steal_ns=SECOND_NS, cores=4), Cause.PATH_RATE),
         (PATH, replace(IDLE, dropped=501), Cause.HOST_STARVED),
@@ -58,7 +64,14 @@ def test_causes(pressure: Pressure, sender: HostLoad, cause: Cause) -> None:
     """Each rule names its cause and leaves the others theirs; a starved receiver is a starved host too."""
     assert cause_of_stream(pressure, sender) is cause
     assert cause_of_stream(pressure, sender, IDLE) is cause
-    assert cause_of_stream(pressure, IDLE, replace(IDLE, run_delay_ns=5 * SECOND_NS)) is Cause.HOST_STARVED
+    assert cause_of_stream(pressure, IDLE, replace(IDLE, steal_ns=5 * SECOND_NS)) is Cause.HOST_STARVED
+
+
+def test_a_receiver_that_waits() -> None:
+    """It is to blame where the window that it offers is full or has been in the way, and not where it never was."""
+    assert cause_of_stream(PATH, IDLE, WAITING) is Cause.PATH_RATE
+    assert cause_of_stream(replace(PATH, receiver_window=0.05), IDLE, WAITING) is Cause.HOST_STARVED
+    assert cause_of_stream(replace(PATH, window_fill=0.9), IDLE, WAITING) is Cause.HOST_STARVED
 
 
 def test_our_own_pace() -> None:
@@ -134,6 +147,7 @@ def test_pressure() -> None:
         cwnd_fill=0.8,
         emptied=1 / 3,
         app_limited=1 / 3,
+        idle=0.2,
         buffered=0.4,
         lost=0.01,
         queueing=2.5,
@@ -192,7 +206,8 @@ COUNTS = DatagramCounts(1_000_000, 1_000_000, 1_000_000)
         (replace(COUNTS, received=900_000), IDLE, 5e6, Cause.PATH_RATE),
         (replace(COUNTS, received=900_000), IDLE, 1e4, Cause.PATH_LOSS),
         (replace(COUNTS, received=990_000, overflowed=10_000), IDLE, None, Cause.HOST_STARVED),
-        (COUNTS, replace(IDLE, run_delay_ns=2 * SECOND_NS), None, Cause.HOST_STARVED),
+        (COUNTS, WAITING, None, Cause.PACING_CAP),
+        (replace(COUNTS, sent=900_000, received=900_000), WAITING, None, Cause.HOST_STARVED),
         (replace(COUNTS, sent=900_000, received=900_000), HARD_AT_WORK, None, Cause.SENDER_CPU),
         (replace(COUNTS, sent=900_000, received=900_000), IDLE, None, Cause.APPLICATION),
     ],

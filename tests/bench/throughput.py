@@ -1,0 +1,205 @@
+"""Throughput tests over veth, beside iperf3 in the same run: rate and CPU of TCP, UDP at 10 Gbit/s, both ways at once,
+and what a test does to the latency of others (as root).
+
+CPU is that of both ends' processes, after the ramp; iperf3 tells its own (`cpu_utilization_percent`). Rates and CPU of
+TCP are medians of three, ours and the peer's in turn, for a machine that has other work is not the same twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+from tests.bench.capture import NotPermitted
+from tests.bench.report import Row
+from tests.bench.rig import process
+from tests.bench.throughput_rig import Line, line
+from tests.support.netns import Namespace, joined_namespaces
+
+_TURNS: Final = 3
+_GIGABIT: Final = 1e9
+_GIGABYTE: Final = 1e9
+_IPERF3_PORT: Final = 5_201
+_STARTS_S: Final = 5.0
+_UDP_RATE: Final = 10
+_CEILING: Final = "100G"
+_DOWN, _UP = 10.5, 1.05
+_QUIETER: Final = 2.0
+
+
+class Transfer(NamedTuple):
+    """What one measurement gave.
+
+    Attributes:
+        gigabits: goodput, a second.
+        cpu_s: of both ends, for each 10^9 octets.
+    """
+
+    gigabits: float
+    cpu_s: float
+
+
+def run(seconds: float) -> list[Row]:
+    """Measure and give the rows.
+
+    Raises:
+        NotPermitted: not root, who may make namespaces.
+    """
+    if os.geteuid() != 0:
+        raise NotPermitted("network namespaces need root")
+    whole_s = max(3, int(seconds / _TURNS))
+    with joined_namespaces() as (client, server), line(client, server) as ours:
+        rows = []
+        for streams in (1, 4):
+            rows += _tcp_rows(ours, client, server, streams, whole_s)
+        rows += _udp_rows(ours, client, server, whole_s)
+        rows += _both_ways(ours, max(4, whole_s))
+        rows += _latency_rows(ours, max(4, whole_s))
+    return rows
+
+
+def _tcp_rows(ours: Line, client: Namespace, server: Namespace, streams: int, seconds: int) -> list[Row]:
+    def own() -> Transfer:
+        options = ("--mode", "capacity", "--ceiling-down", _CEILING, "--streams", str(streams))
+        return transfer_of(_tested(ours, "down", seconds, *options))
+
+    def peer() -> Transfer:
+        return iperf3_transfer(_iperf3(client, server, seconds, "-P", str(streams)))
+
+    mine, theirs = _in_turn(own, peer)
+    name = "1 stream" if streams == 1 else f"{streams} streams"
+    rate, cpu = (median(each[which] for each in mine) for which in range(2))
+    their_rate, their_cpu = (median(each[which] for each in theirs) if theirs else None for which in range(2))
+    note = f"{_TURNS} in turn, down, {seconds} s at most: {_told(mine)}; iperf3 {_told(theirs)}"
+    return [
+        Row(
+            f"throughput: TCP, {name}",
+            *(rate, "Gbit/s", their_rate, "iperf3", their_rate, note),
+            at_least=True,
+        ),
+        Row(
+            f"throughput: CPU of TCP, {name}",
+            *(cpu, "s/GB", None if their_cpu is None else their_cpu / 2, "iperf3", their_cpu),
+            note="both ends' processes; the bar is half of the peer's",
+        ),
+    ]
+
+
+def _udp_rows(ours: Line, client: Namespace, server: Namespace, seconds: int) -> list[Row]:
+    found = _tested(
+        ours, "down", seconds, "--protocol", "udp", "--streams", "1", "--floor-down", f"{_UDP_RATE}G"
+    )
+    outcome = found["ways"]["down"]
+    counts = outcome["attempts"][0]["datagrams"]
+    own_loss = counts["overflowed"] + max(0, counts["meant"] - counts["sent"])
+    peer = None
+    if shutil.which("iperf3"):
+        ended = _iperf3(client, server, seconds, "-u", "-b", f"{_UDP_RATE}G", "-l", "1448")["end"]["sum"]
+        peer = ended["bits_per_second"] * (1 - ended["lost_percent"] / 100) / _GIGABIT
+    rate = (outcome["ip_layer"] or {"bits_per_second": 0.0})["bits_per_second"] / _GIGABIT
+    note = f"1 stream at the IP layer, paced {_UDP_RATE * 1.04:g}: {outcome['verdict']}, {outcome['cause']}"
+    lost = (
+        f"{counts['sent']} sent of {counts['meant']}, {counts['received']} received, "
+        f"{counts['overflowed']} had no room at the receiver"
+    )
+    return [
+        Row("throughput: UDP", rate, "Gbit/s", float(_UDP_RATE), "iperf3", peer, note=note, at_least=True),
+        Row(
+            "throughput: UDP's own loss",
+            *(100 * own_loss / max(1, counts["meant"]), "%", 0.05),
+            note=lost,
+        ),
+    ]
+
+
+def _both_ways(ours: Line, seconds: int) -> list[Row]:
+    found = ours.test(
+        *("--floor-down", f"{_DOWN}G", "--floor-up", f"{_UP}G", "--seconds", str(seconds)),
+        *("--no-retest", "--no-latency", "--above", "2", "--streams", "2"),
+    )
+    rows = []
+    for way, floor in (("down", _DOWN), ("up", _UP)):
+        outcome = found["ways"][way]
+        rate = (outcome["ip_layer"] or {"bits_per_second": 0.0})["bits_per_second"] / _GIGABIT
+        note = f"2 streams each way, at the IP layer: {outcome['verdict']}, {outcome['cause']}"
+        rows.append(Row(f"throughput: both at once, {way}", rate, "Gbit/s", floor, note=note, at_least=True))
+    return rows
+
+
+def _latency_rows(ours: Line, seconds: int) -> list[Row]:
+    found = ours.test(
+        *("--floor-down", "1G", "--floor-up", "100M", "--seconds", str(seconds)),
+        *("--no-retest", "--streams", "1"),
+    )
+    idle, loaded = (found["latency"][phase]["round_trip"] for phase in ("idle", "under_load"))
+    if idle is None or loaded is None:
+        return []
+    p99, quiet = loaded["p99_seconds"] * 1e6, idle["p99_seconds"] * 1e6
+    note = (
+        f"during verify of 1 + 0.1 Gbit/s, {loaded['samples']} probes; idle p50 {idle['p50_seconds'] * 1e6:.1f}, "
+        f"under load {loaded['p50_seconds'] * 1e6:.1f} µs; the bar is twice the idle p99"
+    )
+    return [Row("throughput: latency p99 meanwhile", p99, "µs", _QUIETER * quiet, "idle", quiet, note)]
+
+
+def transfer_of(document: dict[str, Any]) -> Transfer:
+    """What a document of `probe throughput` says of the way down."""
+    outcome = document["ways"]["down"]
+    assert outcome["goodput"] is not None, outcome
+    hosts = outcome["attempts"][0]["hosts"].values()
+    rate = outcome["goodput"]["bits_per_second"]
+    cpu_s = sum(host["cpu_seconds"] / host["seconds"] for host in hosts if host is not None)
+    return Transfer(rate / _GIGABIT, cpu_s / (rate / 8 / _GIGABYTE))
+
+
+def iperf3_transfer(document: dict[str, Any]) -> Transfer:
+    """What a document of iperf3 says."""
+    ended = document["end"]
+    rate = ended["sum_received"]["bits_per_second"]
+    used = ended["cpu_utilization_percent"]
+    cpu_s = (used["host_total"] + used["remote_total"]) / 100
+    return Transfer(rate / _GIGABIT, cpu_s / (rate / 8 / _GIGABYTE))
+
+
+def _tested(ours: Line, way: str, seconds: int, *options: str) -> dict[str, Any]:
+    return ours.test("--direction", way, "--seconds", str(seconds), "--no-latency", "--no-retest", *options)
+
+
+def _in_turn(
+    own: Callable[[], Transfer], peer: Callable[[], Transfer]
+) -> tuple[list[Transfer], list[Transfer]]:
+    mine, theirs = [], []
+    for _ in range(_TURNS):
+        mine.append(own())
+        if shutil.which("iperf3"):
+            theirs.append(peer())
+    return mine, theirs
+
+
+def _iperf3(client: Namespace, server: Namespace, seconds: int, *options: str) -> dict[str, Any]:
+    """One measurement of iperf3, from the server's end to the client's."""
+    with process(server.command("iperf3", "-s", "-1")):
+        end = time.monotonic() + _STARTS_S
+        while time.monotonic() < end and not _listens(server):
+            time.sleep(0.05)
+        command = client.command("iperf3", "-c", server.ipv4, "-J", "-R", "-t", str(seconds), *options)
+        done = subprocess.run(command, capture_output=True, timeout=seconds + 20, check=False)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert "error" not in document, document["error"]
+    return document
+
+
+def _listens(server: Namespace) -> bool:
+    lines = server.run("cat", "/proc/net/tcp6", "/proc/net/tcp").splitlines()
+    port = f":{_IPERF3_PORT:04X}"
+    return any(port in line and " 0A " in line for line in lines)
+
+
+def _told(transfers: Sequence[Transfer]) -> str:
+    return ", ".join(f"{each.gigabits:.1f}" for each in transfers) or "not installed"
