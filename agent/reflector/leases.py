@@ -95,6 +95,10 @@ class LeaseDesk:
         self._book.update(rules)
         self._max_reports = rules.max_ended
 
+    def is_allowed(self, peer: bytes) -> bool:
+        """Whether an address of 4 or 16 octets may have a lease at all."""
+        return self._book.is_allowed(peer)
+
     def ask(self, request: LeaseRequest) -> Lease | Refusal:
         """Grant a lease, or say why not."""
         answer = self._book.grant(request, self._now_ns(), self._unix_ns())

@@ -1,8 +1,8 @@
 """Who serves tests: data sockets at the agent's addresses, admitted by lease, handed to a child process for each test.
 
-Before it has proven itself a connection costs a task, 64 octets and two seconds, and there are few of them at once; a
-datagram costs nothing that is kept. What opens is handed over; the child begins when all sockets of its lease are
-there, or when no more are admitted.
+Who is on no list is not listened to. Before it has proven itself a connection costs a task, 64 octets and two seconds,
+and there are few of them at once; a datagram costs nothing that is kept. What opens is handed over; the child begins
+when all sockets of its lease are there, and not at all where some do not come while they are admitted.
 """
 
 from __future__ import annotations
@@ -151,11 +151,12 @@ class ThroughputServer:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     await asyncio.sleep(_FULL_S)
                 continue
-            if self._at_door >= _MOST_AT_DOOR:
+            peer = ipaddress.ip_address(address[0].partition("%")[0]).packed
+            if self._at_door >= _MOST_AT_DOOR or not self._desk.is_allowed(peer):
                 one.close()
                 continue
             self._at_door += 1
-            self._spawn(self._greet(one, ipaddress.ip_address(address[0]).packed), "greet a data connection")
+            self._spawn(self._greet(one, peer), "greet a data connection")
 
     async def _greet(self, one: socket.socket, peer: bytes) -> None:
         """Have a connection prove itself, and hand it over."""
@@ -199,6 +200,8 @@ class ThroughputServer:
             except OSError:
                 return
             peer = ipaddress.ip_address(address[0].partition("%")[0]).packed
+            if not self._desk.is_allowed(peer):
+                continue
             answer, association = door.receive(data, peer, address[1], time.monotonic_ns())
             if association is not None:
                 # from now on the peer's datagrams come to a socket of their own, as do questions that he repeats

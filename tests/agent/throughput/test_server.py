@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from agent.core.authentication import Key
 from agent.core.throughput.handshake import Progress, Requester
 from agent.core.throughput.lease import Admittance, LeaseRequest, LeaseState, Protocol, Share, Way
+from agent.core.throughput.lease_book import LeaseRules
 from agent.core.throughput.preamble import PREAMBLE_OCTETS, Preamble, PreambleKind
 from agent.core.throughput.result import ErrorReason
 from agent.runtime.quantities import Endpoint
@@ -135,6 +138,24 @@ async def test_who_says_nothing_is_cut_off(there: Granting) -> None:
     assert await reader.read() == b""
     for one in (writer, other):
         one.close()
+
+
+async def test_who_is_on_no_list(there: Granting) -> None:
+    """He is closed at once, or gets no answer: nothing of what he says is looked at."""
+    assert there.agent.throughput is not None
+    assert there.agent.settings.throughput is not None
+    port = there.agent.settings.throughput.listen[0].port
+    there.agent.throughput.desk.update(LeaseRules([ip_network("192.0.2.0/24")]))
+    hello = Preamble(PreambleKind.HELLO, Way.DOWN, 0, bytes(8), os.urandom(16)).serialise()
+    reader, writer = await asyncio.open_connection(HOST, port)
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 1) == b""
+    writer.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as one:
+        one.connect((HOST, port))
+        one.send(hello)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.get_running_loop().sock_recv(one, 2_048), 0.3)
 
 
 @pytest.mark.parametrize("protocol", Protocol)
