@@ -27,6 +27,8 @@ from agent.throughput.plan import Ended, EnginePlan, WayReport
 WAIT_S: Final = 0.2
 """The longest a thread waits in the kernel before it looks whether it is to end."""
 FEEDBACK_NS: Final = 50_000_000
+_READINGS: Final = 3
+_AT_ONCE_NS: Final = 200_000
 _TIMEVAL: Final = struct.Struct("@ll")
 _PATIENCE_NS: Final = 6 * SECOND_NS
 """How much longer than the test all of it may take: sockets are admitted for so long, and one end starts sooner."""
@@ -232,7 +234,7 @@ class Receiving(Flow):
         return () if self._windows is None else tuple(self._windows.closed)
 
     def _look(self, now_ns: int) -> bool:
-        total, now_ns = self.total, time.monotonic_ns()
+        total, now_ns = self._reading()
         if self._allowance is not None and not self.ended:
             # what the sender's buffers and the path still hold when the time is over was sent in time
             if self._allowance.is_exceeded(total, min(now_ns, self._stop_ns)):
@@ -253,6 +255,16 @@ class Receiving(Flow):
             return False
         # a window in which the sender comes to its end would be short of data
         return not (self.ended or self._ending) and self._windows.read(total, now_ns)
+
+    def _reading(self) -> tuple[int, int]:
+        """Octets that have come, and when that was so: again where this thread was kept waiting in between."""
+        for _ in range(_READINGS):
+            before_ns = time.monotonic_ns()
+            total = self.total
+            now_ns = time.monotonic_ns()
+            if now_ns - before_ns < _AT_ONCE_NS:
+                break
+        return total, now_ns
 
     @abstractmethod
     def _tell(self, message: bytes) -> None:

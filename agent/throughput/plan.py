@@ -98,6 +98,8 @@ class WayReport:
         pressures: what stood in the way of each TCP stream that is sent, after the ramp.
         datagrams: over UDP, of what this end knows; what it cannot is 0.
         queueing_ns: over UDP, how much later than the fastest datagram most of them came; None: not known.
+        acknowledgements: that this end sends for what it receives over TCP, bit/s at the IP layer: the other way
+            carries them.
         ended: why it is over; empty: it is not.
     """
 
@@ -108,6 +110,7 @@ class WayReport:
     pressures: tuple[Pressure, ...] = ()
     datagrams: DatagramCounts | None = None
     queueing_ns: float | None = None
+    acknowledgements: float = 0.0
     ended: str = ""
 
 

@@ -164,6 +164,7 @@ class TcpReceiving(Receiving):
         in_a_nap = self._plan.share.rate * _WAKE_NS // (8 * SECOND_NS)
         for one in sockets:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(_WAKE_OCTETS, in_a_nap)))
+        self._acknowledged: list[tuple[int, int]] = []
 
     def report(self) -> WayReport:
         """How far it is."""
@@ -171,8 +172,29 @@ class TcpReceiving(Receiving):
             octets=self.total,
             windows=self.windows,
             packets=self._packets if self.total else None,
+            acknowledgements=self._acknowledgements,
             ended=self.ended,
         )
+
+    @property
+    def _acknowledgements(self) -> float:
+        """Segments without payload that were sent since the first window, bit/s at the IP layer."""
+        if len(self._acknowledged) < 2:
+            return 0.0
+        (begin_ns, before), (end_ns, after) = self._acknowledged[0], self._acknowledged[-1]
+        return (after - before) * self._packets.headers * 8 * SECOND_NS / (end_ns - begin_ns)
+
+    def _look(self, now_ns: int) -> bool:
+        closed = super()._look(now_ns)
+        if closed:
+            infos = [tcp_info(one) for one in self._sockets]
+            sent = [
+                info.segments - info.data_segments
+                for info in infos
+                if info is not None and info.segments is not None and info.data_segments is not None
+            ]
+            self._acknowledged.append((time.monotonic_ns(), sum(sent)))
+        return closed
 
     def _run(self, stream: int) -> None:
         own, room = self._sockets[stream], bytearray(_ROOM_OCTETS)

@@ -25,6 +25,7 @@ from agent.core.throughput.lease import LeaseRequest, LeaseState, Protocol, Way
 from agent.core.throughput.rates import (
     WINDOW_NS,
     Decision,
+    Layer,
     Packets,
     Window,
     after_ramp,
@@ -33,7 +34,7 @@ from agent.core.throughput.rates import (
     is_steady,
 )
 from agent.core.throughput.report import ServerReport
-from agent.core.throughput.result import ErrorReason, Floor, Outcome, failed, judge
+from agent.core.throughput.result import ErrorReason, Outcome, failed, judge
 from agent.core.timestamps import SECOND_NS
 from agent.runtime.line_settings import Mode
 from agent.throughput.child import EngineProcess
@@ -161,7 +162,7 @@ class _Test:
             raise NoTest(ErrorReason.BROKEN_OFF, f"the server says: {server.error}")
         report = engine.report
         return Trial(
-            {way: self._outcome(way, report.ways[way], report.host, server) for way in self._ways},
+            {way: self._outcome(way, report, server) for way in self._ways},
             self._began_ns,
             ended_ns,
             {way: told.octets for way, told in report.ways.items()},
@@ -182,13 +183,15 @@ class _Test:
             # the first report comes with the first window
             self._began_ns = time.time_ns() - WINDOW_NS
         for way, told in report.ways.items():
-            if told.packets is not None and self._is_decided(way, told, told.packets):
+            if told.packets is not None and self._is_decided(
+                way, told, told.packets, _acknowledgements(way, report)
+            ):
                 self._decided.add(way)
         if self._engine is not None and len(self._decided) == len(self._ways):
             for way in self._ways:
                 self._engine.end(way)
 
-    def _is_decided(self, way: Way, told: WayReport, packets: Packets) -> bool:
+    def _is_decided(self, way: Way, told: WayReport, packets: Packets, acknowledgements: float) -> bool:
         windows = after_ramp(told.windows, told.min_rtt_ns or 0)
         if self._capacity:
             return is_steady(windows)
@@ -197,6 +200,8 @@ class _Test:
         if floor is None or rate is None:
             return False
         at_layer = rate.scaled(packets.at(floor.layer, 1.0))
+        if floor.layer is Layer.IP:
+            at_layer = at_layer.raised(acknowledgements)
         return decide(at_layer, floor.rate, floor.tolerance) is not Decision.GO_ON
 
     async def _server_report(self, grant: Grant) -> ServerReport:
@@ -221,7 +226,8 @@ class _Test:
         """Those of the receiver: its own, or what it has told the sender by which the test was ended."""
         return told.windows if way is Way.DOWN or told.windows else server.received
 
-    def _outcome(self, way: Way, told: WayReport, host: HostLoad | None, server: ServerReport) -> Outcome:
+    def _outcome(self, way: Way, report: EngineReport, server: ServerReport) -> Outcome:
+        told = report.ways[way]
         floor = self._line.floor(way)
         windows = self._windows(way, told, server)
         if told.ended not in (Ended.TOLD, Ended.DONE):
@@ -234,7 +240,8 @@ class _Test:
             return failed(way, ErrorReason.EMPTY, "nothing has come", floor)
         rtts = [rtt for rtt in (server.min_rtt_ns, told.min_rtt_ns) if rtt is not None]
         rate = goodput_of(after_ramp(windows, min(rtts, default=0)))
-        return judge(way, rate, packets, floor, self._cause(way, told, host, server, packets, floor))
+        cause = self._cause(way, told, report.host, server, packets)
+        return judge(way, rate, packets, floor, cause, _acknowledgements(way, report))
 
     def _cause(
         self,
@@ -243,7 +250,6 @@ class _Test:
         host: HostLoad | None,
         server: ServerReport,
         packets: Packets,
-        floor: Floor | None,
     ) -> Cause | None:
         down = way is Way.DOWN
         sender, receiver = (server.host, host) if down else (host, server.host)
@@ -256,6 +262,15 @@ class _Test:
         if counts is None:
             return None
         return cause_of_datagrams(counts, sender, receiver, told.queueing_ns)
+
+
+def _acknowledgements(way: Way, report: EngineReport) -> float:
+    """What a way carries beside its data, bit/s at the IP layer: up, what acknowledges the data that comes down.
+
+    Down the like is left out: there it is little, and the other end's to know.
+    """
+    other = report.ways.get(Way.DOWN)
+    return other.acknowledgements if way is Way.UP and other is not None else 0.0
 
 
 def _datagrams(way: Way, told: WayReport, server: ServerReport) -> DatagramCounts | None:

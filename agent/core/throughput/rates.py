@@ -183,6 +183,10 @@ class Rate:
         """The same at another layer."""
         return Rate(self.mean * factor, self.lower * factor, self.upper * factor, self.windows)
 
+    def raised(self, rate: float) -> Rate:
+        """The same with so many bit/s beside it."""
+        return Rate(self.mean + rate, self.lower + rate, self.upper + rate, self.windows)
+
 
 def goodput_of(windows: Sequence[Window]) -> Rate | None:
     """The goodput of windows after the ramp; None: of fewer than two nothing is known."""

@@ -90,6 +90,7 @@ def judge(
     packets: Packets,
     floor: Floor | None = None,
     cause: Cause | None = None,
+    acknowledgements: float = 0.0,
 ) -> Outcome:
     """The outcome of a test that has.
 
@@ -99,10 +100,11 @@ def judge(
         packets: that carried it.
         floor: to hold it against.
         cause: why it was not faster.
+        acknowledgements: of data that flows the other way, which the way carries too; bit/s at the IP layer.
     """
     if goodput is None:
         return failed(way, ErrorReason.EMPTY, "fewer than two windows after the ramp", floor)
-    ip_layer = goodput.scaled(packets.ip_layer(1.0))
+    ip_layer = goodput.scaled(packets.ip_layer(1.0)).raised(acknowledgements)
     verdict = None if floor is None else _verdict(goodput, ip_layer, floor, cause)
     return Outcome(way, verdict, floor, goodput, ip_layer, cause)
 

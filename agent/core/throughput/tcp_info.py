@@ -4,7 +4,8 @@ An older kernel returns fewer octets: a field that they do not cover is not know
 
  octet   5   options; bit 0: timestamps           7 bit 0   delivery rate is limited by the application
  u32 at 16   snd_mss          24  unacked (segments)     60  pmtu           68  rtt (µs)       80  snd_cwnd (segments)
-       100   total_retrans   144  notsent (octets)      148  min_rtt (µs)  220  reord_seen       228  snd_wnd (octets)
+       100   total_retrans   136  segs_out              156  data_segs_out
+       144   notsent (octets)                           148  min_rtt (µs)  220  reord_seen       228  snd_wnd (octets)
  u64 at 104  pacing_rate (octets/s)    120  bytes_acked  128  bytes_received   160  delivery_rate (octets/s)
        168   busy_time (µs)  176  rwnd_limited (µs)     184  sndbuf_limited (µs)
        200   bytes_sent      208  bytes_retrans
@@ -46,6 +47,7 @@ class TcpInfo:
             peer's window or our own send buffer was in its way.
         reordered: how often reordering was seen.
         peer_window: octets that the peer offers to receive.
+        segments, data_segments: that were sent, all of them and those with payload.
     """
 
     timestamps: bool
@@ -69,6 +71,8 @@ class TcpInfo:
     sent_again: int | None = None
     reordered: int | None = None
     peer_window: int | None = None
+    segments: int | None = None
+    data_segments: int | None = None
 
     @classmethod
     def parse(cls, data: Octets) -> Self:
@@ -109,6 +113,8 @@ class TcpInfo:
             sent_again=told(208, 8),
             reordered=told(220, 4),
             peer_window=told(228, 4),
+            segments=told(136, 4),
+            data_segments=told(156, 4),
         )
 
 

@@ -20,6 +20,7 @@ from tests.support.requirements import require_binary
 from tests.support.throughput import engines, is_there, written
 
 HTTP, DATA, REFLECTOR = 9461, 9462, 8620
+QUIET = 0.01
 SHORT = ("--seconds", "6")
 FRAME = 1514 / 1500
 """A qdisc counts the Ethernet header too."""
@@ -89,36 +90,50 @@ async def outcome_of(end: Namespace, target: Namespace, folder: Path, *arguments
     return json.loads(output), process.returncode
 
 
-def is_starved(way: Mapping[str, Any]) -> bool:
-    """Whether this machine was too busy with other things to test a line, and the test has seen it."""
-    return (way["verdict"], way["cause"]) == ("inconclusive", "host_starved")
+def is_exact(way: Mapping[str, Any]) -> bool:
+    """Whether this machine had its cores for the test: else what it says of a line is less sure, though not wrong."""
+    hosts = way["attempts"][-1]["hosts"].values()
+    return all(host is not None and host["run_delay_ratio"] < QUIET for host in hosts)
 
 
-async def test_a_line_at_its_floors_and_one_below(link: tuple[Namespace, Namespace], tmp_path: Path) -> None:
-    """Both ways at once, a line of exactly its floors passes; one of 1 % less fails, and it was the path. Latency is
-    told before, during and after."""
+async def test_both_ways_at_once(link: tuple[Namespace, Namespace], tmp_path: Path) -> None:
+    """A line that carries exactly its floor down, and more than its floor up, passes with both at once; latency is told
+    before, during and after."""
     left, right = link
-    shape(right, 50e6)
-    shape(left, 10e6)
+    shape(right, 100e6)
+    shape(left, 20e6)  # and what acknowledges the data that comes down
     async with granting(right, left, tmp_path):
         found, status = await outcome_of(
-            left, right, tmp_path, "--floor-down", "50M", "--floor-up", "10M", *SHORT
+            left, right, tmp_path, "--floor-down", "100M", "--floor-up", "5M", *SHORT
         )
-        ways = found["ways"]
-        if not any(is_starved(ways[way]) for way in ways):
-            assert (found["verdict"], status) == ("pass", 0), json.dumps(ways, indent=1)
-        for phase in ("idle", "under_load", "after"):
-            series = found["latency"][phase]
-            assert series["sent"] > 50
-            assert series["round_trip"]["samples"] + series["lost"] == series["sent"]
-        assert found["latency"]["law"] == "holds"
-        for way, floors in (("down", ("--floor-down", "50.5M")), ("up", ("--floor-up", "10.1M"))):
-            found, status = await outcome_of(
-                left, right, tmp_path, "--direction", way, *floors, "--no-latency", "--no-retest", *SHORT
-            )
+    ways = found["ways"]
+    assert found["verdict"] in ("pass", "inconclusive"), json.dumps(ways, indent=1)
+    if all(map(is_exact, ways.values())):
+        assert (found["verdict"], status) == ("pass", 0), json.dumps(ways, indent=1)
+    for phase in ("idle", "under_load", "after"):
+        series = found["latency"][phase]
+        assert series["sent"] > 50
+        assert (series["round_trip"] or {"samples": 0})["samples"] + series["lost"] == series["sent"]
+    assert found["latency"]["law"] == "holds"
+
+
+@pytest.mark.parametrize("way", ["down", "up"])
+async def test_a_line_at_its_floor_and_one_below(
+    link: tuple[Namespace, Namespace], tmp_path: Path, way: str
+) -> None:
+    """A line of exactly its floor passes; one of 1 % less fails, and it was the path."""
+    left, right = link
+    shape(right if way == "down" else left, 50e6)
+    once = ("--direction", way, "--no-latency", "--no-retest", *SHORT)
+    async with granting(right, left, tmp_path):
+        for floor, verdict, cause in (("50M", "pass", None), ("50.5M", "fail", "path_rate")):
+            found, status = await outcome_of(left, right, tmp_path, *once, f"--floor-{way}", floor)
             outcome = found["ways"][way]
-            if not is_starved(outcome):
-                assert (outcome["verdict"], outcome["cause"], status) == ("fail", "path_rate", 1), outcome
+            assert outcome["verdict"] in (verdict, "inconclusive"), json.dumps(outcome, indent=1)
+            assert status == (0 if outcome["verdict"] == "pass" else 1)
+            if is_exact(outcome):
+                assert outcome["verdict"] == verdict, json.dumps(outcome, indent=1)
+                assert cause in (None, outcome["cause"])
 
 
 @pytest.mark.parametrize("victim", ["who tests", "who grants"])

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from agent.core.throughput.cause import Cause
 from agent.core.throughput.lease import Way
 from agent.core.throughput.result import ErrorReason, Verdict
 from agent.throughput.child import EngineProcess
@@ -37,23 +36,27 @@ def errors(trial: Trial) -> set[ErrorReason | None]:
     return {outcome.error for outcome in trial.outcomes.values()}
 
 
+def there_waited(trial: Trial) -> bool:
+    """Whether the other end's threads were kept waiting for a core."""
+    return trial.server_host is None or trial.server_host.waited
+
+
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 async def test_both_ways_at_once(there: Granting, protocol: str) -> None:
     """Floors that the line carries are proven long before the time is over; a test is paced just above them."""
-    trial = await try_line(line_to(there.http, protocol=protocol, longest="15s"), TOKEN)
+    trial = await try_line(line_to(there.http, protocol=protocol, longest="8s"), TOKEN)
     assert errors(trial) == {None}
     for way, floor in ((Way.DOWN, 40e6), (Way.UP, 10e6)):
         outcome = trial.outcomes[way]
-        # a host that has other work may not be fast enough, and then it says so
+        assert outcome.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE), outcome
+        # a machine that has other work keeps the threads waiting: then it may not be sure
         proven = outcome.verdict is Verdict.PASS
-        assert proven or (outcome.verdict, outcome.cause) == (Verdict.INCONCLUSIVE, Cause.HOST_STARVED), (
-            outcome
-        )
+        assert proven or trial.host is None or trial.host.waited or there_waited(trial), outcome
         assert outcome.ip_layer is not None
         assert outcome.goodput is not None
         assert outcome.goodput.mean < outcome.ip_layer.mean < 1.1 * floor
         assert trial.windows is not None
-        assert not proven or len(trial.windows[way]) <= 25
+        assert not proven or len(trial.windows[way]) <= 16
         assert trial.octets is not None
         assert trial.octets[way] > floor / 8
     assert trial.cpu_ns > 0

@@ -40,6 +40,16 @@ def test_verdicts(goodput: Rate, floor: Floor | None, cause: Cause | None, verdi
     assert outcome == Outcome(Way.DOWN, verdict, floor, goodput, goodput.scaled(1500 / 1448), cause)
 
 
+def test_a_way_carries_the_other_ones_acknowledgements() -> None:
+    """They are IP packets that the line carries, and no goodput."""
+    goodput = rate_of(960.0)
+    for acknowledgements, verdict in ((0.0, Verdict.FAIL), (10.0, Verdict.PASS)):
+        outcome = judge(Way.UP, goodput, PACKETS, Floor(1005), Cause.PATH_RATE, acknowledgements)
+        assert outcome.verdict is verdict
+        assert outcome.goodput == goodput
+        assert outcome.ip_layer == goodput.scaled(1500 / 1448).raised(acknowledgements)
+
+
 def test_a_failure_is_no_rate() -> None:
     """An error has its reason and no rate: never 0."""
     assert failed(Way.UP, ErrorReason.REFUSED, "busy", Floor(5)) == Outcome(

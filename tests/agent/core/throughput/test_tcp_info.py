@@ -19,7 +19,7 @@ OCTETS_SENT = 100_000
 def filled() -> bytearray:
     """A structure in which every field that is read holds its own offset."""
     data = bytearray(TCP_INFO_OCTETS)
-    for at in (16, 24, 60, 68, 80, 100, 144, 148, 220, 228):
+    for at in (16, 24, 60, 68, 80, 100, 136, 144, 148, 156, 220, 228):
         pack_into("=I", data, at, at)
     for at in (104, 120, 128, 160, 168, 176, 184, 200, 208):
         pack_into("=Q", data, at, at)
@@ -52,6 +52,8 @@ def test_fields_stand_where_the_kernel_has_them() -> None:
         sent_again=208,
         reordered=220,
         peer_window=228,
+        segments=136,
+        data_segments=156,
     )
 
 
@@ -103,6 +105,9 @@ def test_the_kernel_itself() -> None:
     assert mine.pmtu > mine.mss
     assert mine.cwnd >= 1
     assert its.received == OCTETS_SENT
+    if its.segments is not None and its.data_segments is not None:
+        # it has acknowledged more often than it has sent data
+        assert its.segments > its.data_segments == 1
     if mine.sent is not None and mine.acked is not None:
         assert mine.sent >= OCTETS_SENT
         assert mine.acked >= OCTETS_SENT
