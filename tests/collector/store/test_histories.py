@@ -28,7 +28,7 @@ ON_POSTGRESQL = 250
 """The law is the same on both, and a server's transactions take longer."""
 
 REMEMBERED = 12
-TURNS = 10
+TURNS = 12
 """In which all are delivered, as many at a time: fewer transactions for as many histories."""
 
 MOMENTS = 10
@@ -66,7 +66,7 @@ class Collectors:
             self.faults["killed"] += 1
             await self._stores[victim].close()
             self._stores[victim] = await Store.open(self._where)
-        if 0.1 < chance < 0.2:
+        if 0.1 < chance < 0.25:
             self.faults["hour settled"] += 1
             await self._stores[self._rng.randrange(2)].ledger.settle(
                 minute_of(int((BEGIN_S + self._rng.uniform(0, 20_000)) * SECOND_NS))
@@ -140,7 +140,7 @@ async def test_the_sums_equal_what_the_agents_counted(
     readings, faults = 0, Counter[str]()
     kind, number = ("PostgreSQL", ON_POSTGRESQL) if isinstance(where, URL) else ("SQLite", HISTORIES)
     for first in range(0, number, number // TURNS):
-        seeds = range(first, first + number // TURNS)
+        seeds = range(first, min(number, first + number // TURNS))
         histories = [History.random(seed, f"site{seed}", MOMENTS) for seed in seeds]
         for step in range(max(len(history.deliveries) for history in histories)):
             now = [history.deliveries[step] for history in histories if step < len(history.deliveries)]
