@@ -49,9 +49,14 @@ def _one_line(path: Path, form: re.Pattern[str], accepted: str) -> str:
 
 
 def bears(authorization: str, token: str) -> bool:
-    """Whether the header `Authorization` of a request has the token (RFC 6750, 2.1), in constant time."""
-    given = authorization.encode("utf-8", "surrogateescape")
-    return hmac.compare_digest(given, f"Bearer {token}".encode())
+    """Whether the header `Authorization` of a request has the token (RFC 6750, 2.1), in constant time.
+
+    The scheme is taken in any case (RFC 9110, 11.1), the token as it is.
+    """
+    scheme, _, given = authorization.partition(" ")
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode()) and (
+        scheme.lower() == "bearer"
+    )
 
 
 def refuse_if_open(path: Path) -> None:

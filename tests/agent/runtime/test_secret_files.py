@@ -58,3 +58,4 @@ def test_only_the_token_itself_is_accepted(header: str) -> None:
     """As a bearer token."""
     assert not bears(header, TOKEN)
     assert bears(f"Bearer {TOKEN}", TOKEN)
+    assert bears(f"bearer {TOKEN}", TOKEN)
