@@ -56,6 +56,8 @@ _HEADER: Final = struct.Struct(">QQ")
 _SEGMENTS: Final = 44
 _BURST_NS: Final = 250_000
 _FASTER: Final = 1.25
+_AT_ONCE_NS: Final = 300_000
+"""So late a sleep may end by itself."""
 _LATE_NS: Final = 50_000_000
 _BUFFER_OCTETS: Final = 16 << 20
 _SILENCE_NS: Final = SECOND_NS
@@ -133,11 +135,15 @@ class UdpSending(Sending):
         data = bytearray(os.urandom(payload) * _SEGMENTS)
         view, words = memoryview(data), memoryview(data).cast("Q")
         step, streams = payload // _WORD, len(self._sockets)
-        sequence, due_ns = 0, time.monotonic_ns()
+        sequence, due_ns, spaced_ns = 0, time.monotonic_ns(), 0
         while not self.ended:
             now_ns = time.monotonic_ns()
             if now_ns < due_ns:
                 pause(due_ns)
+                continue
+            if now_ns < spaced_ns and now_ns - due_ns > _AT_ONCE_NS:
+                # what is late is made up for, but not by bursts that no queue has room for
+                pause(spaced_ns)
                 continue
             due_ns = max(due_ns, now_ns - _LATE_NS)
             octets_per_ns = self._packets.goodput(self._rate) / 8 / SECOND_NS / streams
@@ -166,9 +172,9 @@ class UdpSending(Sending):
             sequence += segments
             self._sent[stream] = sequence
             self.transferred[stream] += segments * payload
-            lasting_ns = segments * payload / octets_per_ns
-            # what is late is made up for, but not by bursts that no queue has room for
-            due_ns = max(due_ns + int(lasting_ns), now_ns + int(lasting_ns / _FASTER))
+            lasting_ns = int(segments * payload / octets_per_ns)
+            due_ns += lasting_ns
+            spaced_ns = now_ns + int(lasting_ns / _FASTER)
 
     def _look(self, now_ns: int) -> bool:
         if not self.ended:

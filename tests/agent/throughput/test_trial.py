@@ -17,6 +17,8 @@ from agent.throughput.trial import Trial, try_line
 from tests.support.processes import eventually, free_port
 from tests.support.throughput import TOKEN, Granting, engines, granting, is_there, line_to
 
+QUIET = 0.01
+
 
 @pytest.fixture
 async def there(tmp_path: Path) -> AsyncIterator[Granting]:
@@ -36,9 +38,12 @@ def errors(trial: Trial) -> set[ErrorReason | None]:
     return {outcome.error for outcome in trial.outcomes.values()}
 
 
-def there_waited(trial: Trial) -> bool:
-    """Whether the other end's threads were kept waiting for a core."""
-    return trial.server_host is None or trial.server_host.waited
+def was_quiet(trial: Trial) -> bool:
+    """Whether this machine had its cores for both ends of a test: else what it says of a line is less sure."""
+    hosts = (trial.host, trial.server_host)
+    return all(
+        host is not None and host.run_delay_ns < QUIET * host.elapsed_ns * host.threads for host in hosts
+    )
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
@@ -49,9 +54,8 @@ async def test_both_ways_at_once(there: Granting, protocol: str) -> None:
     for way, floor in ((Way.DOWN, 40e6), (Way.UP, 10e6)):
         outcome = trial.outcomes[way]
         assert outcome.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE), outcome
-        # a machine that has other work keeps the threads waiting: then it may not be sure
         proven = outcome.verdict is Verdict.PASS
-        assert proven or trial.host is None or trial.host.waited or there_waited(trial), outcome
+        assert proven or not was_quiet(trial), outcome
         assert outcome.ip_layer is not None
         assert outcome.goodput is not None
         assert outcome.goodput.mean < outcome.ip_layer.mean < 1.1 * floor
