@@ -20,6 +20,7 @@ RETRY_S: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER: Final = 0.1
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _STORE_RETRY_S = 5.0
+_LAST_WORDS_S = 3.0
 _SECOND_NS = 1_000_000_000
 
 
@@ -45,6 +46,7 @@ class Dispatcher:
         now_ns: Unix wall time.
         rng: for the jitter that keeps many collectors from retrying at once.
         sleep: waits for so many seconds.
+        last_words_s: how long a message that is on its way at the end is waited for, or the next start sends it again.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Dispatcher:
         now_ns: Callable[[], int],
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        last_words_s: float = _LAST_WORDS_S,
     ) -> None:
         self._receiver = channel
         self.channel = channel.target.channel
@@ -63,6 +66,7 @@ class Dispatcher:
         self._now_ns = now_ns
         self._rng = rng
         self._sleep = sleep
+        self._last_words_s = last_words_s
         self._woken = asyncio.Event()
         self._failures = 0
         self._gone = False
@@ -117,6 +121,17 @@ class Dispatcher:
             await self._abandon(row, "the receiver answered 410 before")
             return None
         await self._pause()
+        telling = asyncio.create_task(self._tell(row), name=f"tell {self.channel}")
+        try:
+            return await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await asyncio.wait({telling}, timeout=self._last_words_s)
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+            raise
+
+    async def _tell(self, row: Pending) -> int | None:
+        """Send one row and write down what became of it; as `_try`."""
         answer = await self._receiver.deliver(row.notification)
         match answer:
             case Taken():

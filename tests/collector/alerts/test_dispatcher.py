@@ -107,6 +107,55 @@ async def test_a_restart_forgets_nothing_and_repeats_nothing() -> None:
     assert after.receiver.told == ["b000002_opened"]
 
 
+class SlowReceiver(FakeReceiver):
+    """Answers once it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def deliver(self, notification: Notification) -> Answer:
+        """Note, wait and answer."""
+        self.asked.set()
+        await self.released.wait()
+        return await super().deliver(notification)
+
+
+async def test_a_message_on_its_way_at_the_end_is_not_told_again() -> None:
+    """The end waits for its answer and writes it down; nothing else is begun."""
+    receiver = SlowReceiver()
+    bench = Bench(receiver)
+    bench.open(1, 2)
+    running = asyncio.create_task(bench.dispatcher.run())
+    await receiver.asked.wait()
+    running.cancel()
+    await asyncio.sleep(0)
+    assert not running.done()
+    receiver.released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert receiver.told == ["b000001_opened"]
+    assert [row.delivered_ns is not None for row in bench.outbox.rows.values()] == [True, False]
+
+
+async def test_a_receiver_that_hangs_does_not_hold_up_the_end() -> None:
+    """Its message is told again by the next start."""
+    receiver = SlowReceiver()
+    outbox = Bench().outbox
+    dispatcher = Dispatcher(
+        receiver, outbox, NotificationCounts(), lambda: NOW_NS, random.Random(5), last_words_s=0.01
+    )
+    outbox.add(announcements([BreachOpened(breach(1))], [CHANNEL], NAMES, "http://page", NOW_NS))
+    running = asyncio.create_task(dispatcher.run())
+    await receiver.asked.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert receiver.told == []
+    assert all(row.delivered_ns is None for row in outbox.rows.values())
+
+
 async def test_retries_follow_the_schedule_of_standard_webhooks_and_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
