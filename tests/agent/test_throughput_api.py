@@ -27,6 +27,7 @@ from agent.program import Agent, RestartNeeded
 from agent.runtime.settings import load
 from agent.settings import AgentSettings
 from agent.throughput_documents import LEASES, Grant, parse_grant, parse_state, serialise_request
+from agent.throughput_settings import ThroughputServerSettings
 from tests.support.exposition import value
 from tests.support.processes import agent_command, eventually, free_port, running
 
@@ -41,7 +42,7 @@ ASKED = LeaseRequest(bytes(4), Protocol.TCP, 2 * SECOND_NS, down=Share(10**9, 10
 
 def written(folder: Path, http: int, change: str = "") -> Path:
     """The configuration of an agent that grants tests and probes itself."""
-    port = free_port(SOCK_DGRAM)
+    port, data_port = free_port(SOCK_DGRAM), free_port()
     (folder / "token").write_text(TOKEN + "\n", encoding="ascii")
     (folder / "token").chmod(0o600)
     file = folder / "agent.yaml"
@@ -52,7 +53,7 @@ listen: 127.0.0.1:{http}
 clock: {{source: declared, error_bound: 50us}}
 reflector: {{listen: ["127.0.0.1:{port}"], allow: [127.0.0.1]}}
 throughput:
-  listen: ["127.0.0.1:9462"]
+  listen: ["127.0.0.1:{data_port}"]
   allow: [127.0.0.0/24]
   token_file: token
   per_day: 5GB
@@ -94,6 +95,12 @@ def client_of(http: int, source: str = PEER, token: str | None = TOKEN) -> aioht
     )
 
 
+def granting(agent: Agent) -> ThroughputServerSettings:
+    """What the agent grants."""
+    assert agent.settings.throughput is not None
+    return agent.settings.throughput
+
+
 async def ask(client: aiohttp.ClientSession, request: LeaseRequest = ASKED) -> Grant:
     async with client.post(LEASES, data=serialise_request(request)) as response:
         data = await response.read()
@@ -133,7 +140,8 @@ async def test_a_lease_from_grant_to_end(tmp_path: Path) -> None:
         assert agent.throughput is not None
         desk = agent.throughput.desk
         grant = await ask(client)
-        assert (grant.port, grant.start_by_ns, grant.stop_by_ns) == (9462, 5 * SECOND_NS, 7 * SECOND_NS)
+        (data,) = granting(agent).listen
+        assert (grant.port, grant.start_by_ns, grant.stop_by_ns) == (data.port, 5 * SECOND_NS, 7 * SECOND_NS)
         assert await state_of(client, grant) == (LeaseState.GRANTED, ServerReport())
         status, retry_after, document = await refused(client)
         assert (status, document["reason"]) == (409, "busy")
@@ -281,10 +289,10 @@ async def test_reload(tmp_path: Path) -> None:
                 403,
                 "1000000000 bit/s down are asked for, at most 100000000",
             )
-        for change in (text.replace("127.0.0.1:9462", "127.0.0.1:9463"),):
-            file.write_text(change)
-            with pytest.raises(RestartNeeded, match=r"throughput\.listen"):
-                await agent.reload()
+        (data,) = granting(agent).listen
+        file.write_text(text.replace(str(data), f"127.0.0.1:{free_port()}"))
+        with pytest.raises(RestartNeeded, match=r"throughput\.listen"):
+            await agent.reload()
 
 
 async def test_the_end_of_the_agent_ends_its_tests(tmp_path: Path) -> None:
