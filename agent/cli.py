@@ -1,4 +1,7 @@
-"""The command `isochrone-agent`."""
+"""The command `isochrone-agent`.
+
+What runs for months imports what it needs at once; what is asked for by hand brings its own when it is.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,8 @@ from agent.core.stamp import DEFAULT_PORT as STAMP_PORT
 from agent.core.throughput.lease import MAX_STREAMS, Directions, Protocol, Way
 from agent.core.throughput.rates import Layer
 from agent.credentials import load_credentials
-from agent.doctor.examination import PROGRAM, AgentExamination
-from agent.oneshot import OneShot, probe
 from agent.program import Agent
 from agent.runtime import logs
-from agent.runtime.doctor.files import look_as_service
-from agent.runtime.doctor.report import exit_status, show
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import ExitStatus, execute, note_reloads, stop_requested
 from agent.runtime.line_settings import Mode, WayRatesSettings
@@ -33,10 +32,8 @@ from agent.runtime.session_settings import AskedTlv, SessionSettings
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings
-from agent.throughput.command import ThroughputShot, probe_throughput
 from agent.throughput.iperf3 import PORT as IPERF3_PORT
 from agent.throughput_settings import SlotSettings, ThroughputPathSettings
-from agent.traceroute import TraceRequest, run_trace
 
 T = TypeVar("T")
 _MAX_COUNT: Final = 1_000_000
@@ -354,6 +351,10 @@ def _check(chosen: argparse.Namespace) -> int:
 
 
 def _doctor(chosen: argparse.Namespace) -> int:
+    from agent.doctor.examination import PROGRAM, AgentExamination
+    from agent.runtime.doctor.files import look_as_service
+    from agent.runtime.doctor.report import exit_status, show
+
     settings = None if chosen.config is None else load(chosen.config, AgentSettings, files=False)
     logs.configure("error")
     look_as_service(f"{PROGRAM}.service")
@@ -363,6 +364,8 @@ def _doctor(chosen: argparse.Namespace) -> int:
 
 
 def _probe(chosen: argparse.Namespace) -> int:
+    from agent.oneshot import OneShot, probe
+
     too_much = too_much_of_one(Pace(chosen.interval, chosen.timeout))
     if too_much is not None:
         raise UsageError(f"--timeout {too_much}")
@@ -413,6 +416,8 @@ def _session(chosen: argparse.Namespace) -> SessionSettings:
 
 
 def _probe_route(chosen: argparse.Namespace) -> int:
+    from agent.traceroute import TraceRequest, run_trace
+
     logs.configure("warning")
     return asyncio.run(
         run_trace(
@@ -430,6 +435,8 @@ def _probe_route(chosen: argparse.Namespace) -> int:
 
 
 def _probe_throughput(chosen: argparse.Namespace) -> int:
+    from agent.throughput.command import ThroughputShot, probe_throughput
+
     logs.configure("warning")
     line = ThroughputPathSettings(
         target=str(chosen.target),
