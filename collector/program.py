@@ -211,6 +211,7 @@ class Collector:
             self._recent,
             plan.paths,
             promised,
+            plan.intervals_ns,
             plan.facts,
             lambda: maintenance.calendar,
             plan.rules,

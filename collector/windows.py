@@ -1,6 +1,10 @@
 """What was counted in each window, kept as long as it is true enough: short windows from memory, longer ones from the
 ledger.
 
+No more of a window is covered than the packets of it explain at the pace of the plan: an agent that is read and sends
+nothing covers no time, whatever its clock says. What was counted while nobody read, and may have begun before the
+window, is no part of it.
+
 A window from the ledger begins with a whole minute, and a long one is not read anew each time: by a hundredth of its
 length, ten minutes at most, it may lag behind, and says so by where it ends.
 """
@@ -16,7 +20,7 @@ import numpy as np
 
 from agent.core.outcome import Direction, Limit
 from collector.ledger.last_hour import LastHour, LeftOut, Seen
-from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, minute_of
+from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, begun_within, minute_of
 from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
 from collector.ledger.sums import Totals, block_products, totals
@@ -53,6 +57,7 @@ class Windows:
         recent: the latest readings.
         paths: whose rows the observations have, in this order.
         promised: the limits that each of them is held against.
+        intervals_ns: from probe to probe of each of them, in the mean (n,).
         facts: what selectors ask of each of them.
         calendar: gives the maintenance windows as they are now; another calendar where they have changed.
         rules: when each of them is unavailable; none: nobody asks.
@@ -65,6 +70,7 @@ class Windows:
         recent: RecentSlices,
         paths: Sequence[PathKey],
         promised: Sequence[Mapping[Direction, Limit]],
+        intervals_ns: Integers,
         facts: Sequence[PathFacts],
         calendar: Callable[[], MaintenanceCalendar],
         rules: Sequence[AvailabilityRule | None] = (),
@@ -76,6 +82,7 @@ class Windows:
         self._promised = Promises(promised)
         self._found_of = -1
         self._found: tuple[Integers, Integers, Promises]
+        self._intervals_ns = intervals_ns
         self._facts = facts
         self._calendar = calendar
         self.outages = Outages(ledger, lambda: self._numbered()[:2], self._maintained)
@@ -175,6 +182,7 @@ class Windows:
         parts, left_out = await self._ledger.parts(
             *window, numbers.tolist(), [*asked.without, *asked.unavailable]
         )
+        parts = parts.take(begun_within(parts.minute, parts.reach_s, asked.first))
         if asked.unavailable:
             # what is told of beside the verdict is maintenance alone
             left_out = await self._ledger.left_out(*window, asked.without)
@@ -219,11 +227,13 @@ class Windows:
             return whole
 
         assert NOT_MEASURED == NO_MINIMUM
+        outcomes = spread(found.outcomes)
+        explained_ms = _explained_ms(outcomes, self._intervals_ns)
         return Observation(
             begins_ns,
             ends_ns,
-            spread(found.covered_ms),
-            spread(found.outcomes),
+            np.minimum(spread(found.covered_ms), explained_ms[:, None]),
+            outcomes,
             spread(found.delays),
             spread(found.minima_us, NOT_MEASURED),
             left_out_ms,
@@ -260,6 +270,19 @@ class _OfWindow:
             )
             promised = self.promised.take(places)
             yield replace(self, numbers=numbers, promised=promised, without=without, unavailable=unavailable)
+
+
+def _explained_ms(outcomes: Integers, intervals_ns: Integers) -> Integers:
+    """How much time the packets of each path (n, directions, outcomes) stand for, at most (n,).
+
+    Each stands for an interval, and those at the ends of the window for another one. Of a Poisson stream n come in a
+    time for which √n more or fewer would be no wonder: three times that is allowed for. A packet has a round trip,
+    though perhaps no known fate in one direction, or is counted against another limit in the others.
+    """
+    packets = outcomes.sum(axis=2).max(axis=1)
+    allowed = np.where(packets > 0, packets + 1 + 3 * np.sqrt(packets), 0)
+    explained: Integers = (allowed * (intervals_ns / _MS_NS)).astype(np.int64)
+    return explained
 
 
 def _overlap_ms(

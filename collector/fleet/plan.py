@@ -48,6 +48,7 @@ class Plan:
         paths: all, in the order of the file.
         facts: what selectors ask of them.
         floors_ns: what light in fibre needs in one direction of each of them (n,).
+        intervals_ns: from probe to probe of each of them, in the mean (n,).
         promised: the limits that each path is held against, by direction.
         questions: what is judged, objective by objective.
         hysteresis: of each objective.
@@ -61,6 +62,7 @@ class Plan:
     paths: Sequence[PathKey]
     facts: Sequence[PathFacts]
     floors_ns: Integers
+    intervals_ns: Integers
     promised: Mapping[PathKey, Mapping[Direction, Limit]]
     questions: Sequence[Question]
     hysteresis: Mapping[str, Hysteresis]
@@ -121,6 +123,7 @@ def compile_plan(fleet: FleetSettings) -> Plan:
         paths=keys,
         facts=facts,
         floors_ns=np.array(floors_ns, np.int64),
+        intervals_ns=np.array([path.interval for path in fleet.paths], np.int64),
         promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},
         questions=questions + budgets,
         hysteresis={

@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.outcome import Outcome
-from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, WIDTH, Integers, Minutes, by_direction
+from collector.ledger.minutes import (
+    DIRECTIONS,
+    NO_MINIMUM,
+    WIDTH,
+    Integers,
+    Minutes,
+    begun_within,
+    by_direction,
+)
 from collector.ledger.promises import Promises, Terms
 from collector.ledger.sums import PRODUCT_WIDTH, Sums, Totals, add_rows
 from collector.sla.effective import PRODUCTS
@@ -225,7 +233,7 @@ class LastHour:
         without: Sequence[LeftOut] = (),
         hidden: Sequence[LeftOut] = (),
     ) -> Seen:
-        """What paths counted in [first, stop), which has no minute before `since`.
+        """What paths counted in [first, stop), which has no minute before `since`; but for what may have begun before.
 
         Args:
             first, stop: since the Unix epoch.
@@ -254,7 +262,8 @@ class LastHour:
             gone = self._spoken_of(without, minute, asked), self._spoken_of(hidden, minute, asked)
             if gone[0].any():
                 add_rows(left_out, row[gone[0]], _outcomes(now[gone[0]]) * fitting[gone[0]][:, :, None])
-            if (either := gone[0] | gone[1]).any():
+            beyond = ~begun_within(np.full(len(asked), minute), one.reach_s[asked], first)
+            if (either := gone[0] | gone[1] | beyond).any():
                 now[either], now_ms[either], least[either] = 0, 0, NO_MINIMUM
             counts += now
             covered_ms += now_ms

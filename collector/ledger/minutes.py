@@ -25,6 +25,7 @@ Integers = NDArray[np.int64]
 
 MINUTE_NS: Final = 60_000_000_000
 MINUTE_MS: Final = 60_000
+_MINUTE_S: Final = 60
 DIRECTIONS: Final = tuple(Direction)
 SENT: Final = 0
 _PER_DIRECTION: Final = len(Outcome) + BUCKETS
@@ -63,6 +64,20 @@ def by_direction(counts: Integers) -> Integers:
 def minute_of(taken_ns: int) -> int:
     """The minute (since the Unix epoch) whose counts a reading tells: it belongs to what ends with it."""
     return (taken_ns - 1) // MINUTE_NS
+
+
+def begun_within(minute: Integers, reach_s: Integers, first: int) -> NDArray[np.bool_]:
+    """Which counts have begun in a window of minutes that begins with `first`, or within a minute of its begin.
+
+    The others were counted while nobody read, and how much of them in the window nobody knows.
+
+    Args:
+        minute: with which they are told (n,); of sums, with which these begin.
+        reach_s: how long before it they may have begun (n,).
+        first: since the Unix epoch.
+    """
+    within: NDArray[np.bool_] = reach_s <= (np.maximum(minute - first, 0) + 1) * _MINUTE_S
+    return within
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -205,7 +205,7 @@ def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
             f"代理没有提供这条路径的数据，时间窗只覆盖了 {coverage:.0%}",
             f"the agent tells nothing of this path, {coverage:.0%} of the window is covered",
         )
-    if coverage < needed:
+    if coverage < needed and (agent.resolved or any(figures.counts)):
         return Reason(
             "below_coverage",
             f"时间窗只覆盖了 {coverage:.0%}，至少需要 {needed:.0%}",

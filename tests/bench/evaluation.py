@@ -62,7 +62,16 @@ async def _evaluated(file: Path, paths: int, barred: bool) -> Row:
     state.sources = {site: SourceStatus(True, "", now_ns, "ptp", 1_000) for site in plan.sources}
     promised = [plan.promised[path] for path in plan.paths]
     calendar = MaintenanceCalendar()
-    windows = Windows(store.ledger, store.numbers, recent, plan.paths, promised, plan.facts, lambda: calendar)
+    windows = Windows(
+        store.ledger,
+        store.numbers,
+        recent,
+        plan.paths,
+        promised,
+        plan.intervals_ns,
+        plan.facts,
+        lambda: calendar,
+    )
     begun = time.perf_counter()
     verdicts = await evaluate(plan, windows, state, now_ns)
     first_s = time.perf_counter() - begun

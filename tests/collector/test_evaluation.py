@@ -26,7 +26,7 @@ from collector.state import NEVER_READ, CollectorState, SourceStatus
 from collector.store.store import Store
 from collector.windows import Windows
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT, SECOND_NS, counts, reading
-from tests.support.fleets import changed, fleet
+from tests.support.fleets import FLEET, changed, fleet
 from tests.support.maintenance import window
 from tests.support.verdicts import CUT_OFF
 
@@ -51,7 +51,8 @@ class Life:
 
     def __init__(self, store: Store, text: str | None = None) -> None:
         self.store = store
-        self.plan: Plan = compile_plan(fleet() if text is None else fleet(text))
+        # at the pace at which these tests count
+        self.plan: Plan = compile_plan(fleet((text or FLEET).replace("interval: 50ms", "interval: 100ms")))
         self.recent = RecentSlices()
         self.state = CollectorState(sources={"wuhan": UP})
         promised = [self.plan.promised[path] for path in self.plan.paths]
@@ -62,6 +63,7 @@ class Life:
             self.recent,
             self.plan.paths,
             promised,
+            self.plan.intervals_ns,
             self.plan.facts,
             lambda: self.calendar,
             self.plan.rules,
@@ -69,10 +71,10 @@ class Life:
         self._read: Reading | None = None
 
     async def count(self, taken_ns: int, **directions: DirectionCounts) -> None:
-        """The agent of Wuhan is read, and has counted this much more since the last time; or in five minutes."""
-        before = self._read or replace(
-            reading(taken_ns / SECOND_NS, path=HUB), epoch=(taken_ns - 300 * SECOND_NS) / SECOND_NS
-        )
+        """The agent of Wuhan is read, and has counted this much more since the last time; or in five minutes, but since
+        five minutes ago at most where that is a minute at least."""
+        since_ns = max(taken_ns - 300 * SECOND_NS, min(taken_ns - MINUTE_NS, NOW_NS - 300 * SECOND_NS))
+        before = self._read or replace(reading(taken_ns / SECOND_NS, path=HUB), epoch=since_ns / SECOND_NS)
         more = {way: directions.get(way.value, directions.get("all", counts())) for way in Direction}
         summed = {way: before.directions[way] + more[way] for way in Direction}
         self._read = replace(
@@ -194,6 +196,9 @@ async def test_no_verdict_turns_while_its_agent_tells_nothing_of_the_path(store:
     now_ns += 10 * SECOND_NS
     life.state.sources["wuhan"] = replace(UP, seen_ns=now_ns)
     await life.count(now_ns, all=counts(within=30_000))
+    # what was counted before anybody read again is not this window's
+    now_ns += 180 * SECOND_NS
+    await life.count(now_ns, all=counts(within=30_000))
     life.state.hear(replace(told, up=False, readings=()), life.plan.leaving["wuhan"])
     assert (await life.judged(now_ns))[Direction.FORWARD].verdict is Verdict.NO_DATA
     life.state.hear(told, life.plan.leaving["wuhan"])
@@ -251,7 +256,75 @@ async def test_a_target_that_is_not_found_is_named(store: Store) -> None:
     life.state.note([lost], life.plan.promised)
     assert (await life.judged())[Direction.FORWARD].reason.code == "target_unresolved"
     life.state.note([replace(lost, resolved=True)], life.plan.promised)
-    assert (await life.judged())[Direction.FORWARD].reason.code == "no_packets"
+    assert (await life.judged())[Direction.FORWARD].reason.code == "below_coverage"
+    await life.count(NOW_NS, round_trip=counts(within=3000))
+    assert (await life.judged(NOW_NS + 5 * SECOND_NS))[Direction.FORWARD].reason.code == "no_packets"
+
+
+async def test_time_in_which_nothing_was_sent_is_not_covered(store: Store) -> None:
+    """The agent is read all the while, and for an hour but its first minute no packet of the path has an outcome: that
+    the path was available then nobody has seen, nor that it kept any other promise."""
+    life = Life(
+        store, changed("percentile: 99.9, window: 5m", "measure: availability, availability: 99, window: 1h")
+    )
+    await life.count(NOW_NS - 61 * MINUTE_NS, all=counts(within=600))
+    for minutes in range(60, -1, -1):
+        await life.count(NOW_NS - minutes * MINUTE_NS, all=counts(within=600) if minutes == 59 else counts())
+    one = (await life.judged())[Direction.ROUND_TRIP]
+    assert (one.verdict, one.reason.code, one.packets) == (Verdict.NO_DATA, "below_coverage", 600)
+    assert one.coverage == pytest.approx(67.5 / 3600, abs=0.001)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(None, 300), (SHORT, 100)])
+async def test_half_the_packets_cover_half_the_time(store: Store, text: str | None, seconds: int) -> None:
+    """Whichever half of it they were sent in, for all that the agent was read."""
+    life = Life(store, text)
+    await life.count(NOW_NS - seconds * SECOND_NS, all=counts(within=600))
+    for ago in range(seconds - 10, -1, -10):
+        await life.count(NOW_NS - ago * SECOND_NS, all=counts(within=100) if ago < seconds / 2 else counts())
+    one = (await life.judged())[Direction.FORWARD]
+    assert one.coverage == pytest.approx(0.55, abs=0.06)
+
+
+async def test_a_path_that_is_probed_once_a_minute_is_covered_all_the_same(store: Store) -> None:
+    """Most readings of it tell nothing new."""
+    text = changed("interval: 50ms", "interval: 1m").replace("timeout: 2s", "timeout: 2s, schedule: jittered")
+    life = Life(store, text)
+    await life.count(NOW_NS - 300 * SECOND_NS, all=counts(within=1))
+    for ago in range(290, -1, -10):
+        await life.count(NOW_NS - ago * SECOND_NS, all=counts(within=int(ago % 60 == 30)))
+    one = (await life.judged())[Direction.FORWARD]
+    assert (one.packets, one.coverage) == (5, 1)
+
+
+@pytest.mark.parametrize("lost", [0, 3000])
+async def test_what_was_counted_while_nobody_read_is_in_no_window_that_began_since(
+    store: Store, lost: int
+) -> None:
+    """An hour of it in one reading neither passes nor fails the last five minutes; the ledger has it all, and a window
+    that holds the whole hour too."""
+    life = Life(store, changed("window: 1h, tiers: [hub], min_coverage: 0.9", "window: 2h, tiers: [hub]"))
+    await life.count(NOW_NS - 3700 * SECOND_NS, all=counts(within=600))
+    await life.count(NOW_NS, all=counts(within=37_000 - lost, lost=lost))
+    verdicts = await evaluate(life.plan, life.windows, life.state, NOW_NS)
+    judged = {one.objective: one for one in verdicts if (one.path, one.direction) == (HUB, Direction.FORWARD)}
+    short, long = judged["detection"], judged["hourly"]
+    assert (short.verdict, short.packets, short.coverage) == (Verdict.NO_DATA, 0, 0)
+    assert (long.verdict, long.packets) == (Verdict.FAIL if lost else Verdict.PASS, 37_600)
+    found = await store.ledger.minutes(0, NOW_NS // MINUTE_NS + 1)
+    assert found.counts[:, 0].sum() == 37_600
+
+
+async def test_a_slow_clock_covers_no_time_before_a_restart(store: Store) -> None:
+    """The agent's clock is a day slow, so its start is no bound: what it has counted since is."""
+    life = Life(store)
+    begun_ns = NOW_NS - 300 * SECOND_NS
+    await life.count(begun_ns, all=counts(within=600))
+    first = reading(NOW_NS / SECOND_NS, path=HUB, epoch=NOW_NS / SECOND_NS - 86_410, within=100)
+    life.recent.add(await store.ledger.ingest([first]))
+    one = (await life.judged())[Direction.FORWARD]
+    assert (one.verdict, one.packets) == (Verdict.NO_DATA, 100)
+    assert one.coverage == pytest.approx(13.1 / 300, abs=0.001)
 
 
 async def test_directions_are_judged_apart(store: Store) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.ledger.last_hour import LastHour, LeftOut, needed_since
-from collector.ledger.minutes import NO_MINIMUM, WIDTH, Integers, Minutes, by_direction
+from collector.ledger.minutes import NO_MINIMUM, WIDTH, Integers, Minutes, begun_within, by_direction
 from collector.ledger.promises import Promises
 from collector.ledger.sums import Sums, block_products, totals
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT
@@ -67,7 +67,8 @@ def test_its_sums_are_those_of_its_minutes(pieces: int) -> None:
 
 @pytest.mark.parametrize("promised", [[{}] * PATHS, [dict.fromkeys(Direction, HUB_LIMIT)] * PATHS])
 def test_a_window_is_what_its_minutes_sum_to(promised: list[dict[Direction, Limit]]) -> None:
-    """With the products of blocks of any length, of some paths in any order, counted against what is promised."""
+    """With the products of blocks of any length, of some paths in any order, counted against what is promised;
+    less what may have begun long before the window."""
     rng = np.random.default_rng(1)
     parts = [drawn(rng, 50) for _ in range(30)]
     lately, minutes = filled(parts), Minutes.joined(parts).merged()
@@ -75,6 +76,7 @@ def test_a_window_is_what_its_minutes_sum_to(promised: list[dict[Direction, Limi
     held = Promises(promised).take(np.arange(len(paths)))
     seen = lately.window(FIRST, STOP, paths, TERMS, held, (3, 12))
     within = minutes.take((minutes.minute >= FIRST) & (minutes.minute < STOP))
+    within = within.take(begun_within(within.minute, within.reach_s, FIRST))
     expected = totals(Sums.of(within), paths, TERMS, held)
     for name in ("covered_ms", "reach_s", "sent", "outcomes", "delays", "minima_us"):
         np.testing.assert_array_equal(getattr(seen.totals, name), getattr(expected, name), name)
@@ -101,7 +103,8 @@ def test_what_is_left_out_of_a_window_is_told_beside_it() -> None:
         return found
 
     seen = lately.window(FIRST, STOP, paths, TERMS, free, (1,), without, hidden)
-    kept = within.take(~inside(without + hidden))
+    begun = begun_within(within.minute, within.reach_s, FIRST)
+    kept = within.take(~inside(without + hidden) & begun)
     expected = totals(Sums.of(kept), paths, TERMS, free)
     for name in ("covered_ms", "reach_s", "sent", "outcomes", "delays", "minima_us"):
         np.testing.assert_array_equal(getattr(seen.totals, name), getattr(expected, name), name)

@@ -146,8 +146,9 @@ async def verdicts(store: Store) -> dict[object, Judgement]:
     objective = Objective("detection", Measure.DELAY, Window(3600 * SECOND_NS), 0.05, 0.5, 95)
     paths = [PATH, OTHER_PATH]
     now_ns = time.time_ns()
+    every_ns = np.full(2, SECOND_NS)
     windows = Windows(
-        store.ledger, store.numbers, RecentSlices(), paths, [promised] * 2, [], MaintenanceCalendar
+        store.ledger, store.numbers, RecentSlices(), paths, [promised] * 2, every_ns, [], MaintenanceCalendar
     )
     observed = await windows.observe(objective.window, np.full(2, now_ns), now_ns)
     observed.covered_ms[:] = 3_600_000
