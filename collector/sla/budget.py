@@ -118,7 +118,8 @@ def burn(question: Question, observed: Mapping[Window, Observation]) -> Burning:
         observed: all paths over each of `windows_of` its window.
 
     Returns:
-        FAIL where a rule warns, PASS where none would even if all that is not known were broken.
+        FAIL where a rule warns, PASS where none would even if all that is not known were broken. What warns is
+        covered as the shortest window is, what does not as the least covered of all: of each it says that it is good.
     """
     objective = question.objective
     rules, windows = rules_of(objective.window), windows_of(objective.window)
@@ -137,8 +138,9 @@ def burn(question: Question, observed: Mapping[Window, Observation]) -> Burning:
         both = Window(one.long_ns), Window(one.short_ns)
         rule[(rates[both[0]] >= factor) & (rates[both[1]] >= factor)] = number
         possible |= (most[both[0]] >= factor) & (most[both[1]] >= factor)
-    shortest, longest = observed[windows[0]], observed[windows[-1]]
-    coverage = shortest.coverage()[question.rows, question.places]
+    longest = observed[windows[-1]]
+    covered = [observed[window].coverage()[question.rows, question.places] for window in windows]
+    coverage = np.where(rule < len(rules), covered[0], np.min(covered, axis=0))
     codes = np.where(possible, Verdict.INDETERMINATE, Verdict.PASS).astype(np.int8)
     codes[rule < len(rules)] = Verdict.FAIL
     codes[(coverage < _MIN_COVERAGE) | np.isnan(rates[windows[0]])] = Verdict.NO_DATA

@@ -44,13 +44,18 @@ def question(window: Window = MONTH, of: Measure = Measure.DELAY) -> Question:
 
 
 def judged(
-    by_window: dict[int, DirectionCounts], of: Measure = Measure.DELAY, coverage: float = 1.0
+    by_window: dict[int, DirectionCounts],
+    of: Measure = Measure.DELAY,
+    coverage: float = 1.0,
+    longest: float | None = None,
 ) -> Judgement:
-    """The verdict where these windows counted this, and the others are clean."""
+    """The verdict where these windows counted this, and the others are clean; the longest may be covered otherwise."""
     asked = question(of=of)
     seen = {
         window: observation(
-            by_window.get(window.longest_ns, counts(10_000)), end_ns=window.longest_ns, coverage=coverage
+            by_window.get(window.longest_ns, counts(10_000)),
+            end_ns=window.longest_ns,
+            coverage=coverage if longest is None or window != WINDOWS[-1] else longest,
         )
         for window in WINDOWS
     }
@@ -108,6 +113,14 @@ def test_nothing_counted_is_no_data() -> None:
     one = judged({window.longest_ns: counts() for window in WINDOWS})
     assert (one.verdict, one.burn_rates) == (Verdict.NO_DATA, {})
     assert judged({}, coverage=0.1).verdict is Verdict.NO_DATA
+
+
+def test_no_budget_holds_over_days_that_nobody_saw() -> None:
+    """Five minutes say nothing of three days; but what burns warns however little of the days was seen."""
+    one = judged({}, longest=0.01)
+    assert (one.verdict, one.reason.code, one.coverage) == (Verdict.NO_DATA, "below_coverage", 0.01)
+    bad = counts(9_800, lost=200)
+    assert judged({HOUR_NS: bad, 5 * MINUTE_NS: bad}, longest=0.01).verdict is Verdict.FAIL
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from(WINDOWS))
