@@ -139,7 +139,7 @@ class Collector:
         """Collect and judge until `stop` is set.
 
         Raises:
-            StoreError: the state file cannot be used, or another collector uses it.
+            StoreError: the state file cannot be used, or another collector uses it; `StateGone`: it was removed.
             HttpBindError: the address cannot be used.
         """
         async with held(self._state):
@@ -233,6 +233,7 @@ class Collector:
                     next_read = _after(next_read, self.fleet.source.interval, now)
                     await self._read(source, store, diagnosis, stop)
                 if now >= next_evaluation and not stop.is_set():
+                    store.assert_in_place()
                     next_evaluation = _after(next_evaluation, self.fleet.evaluation_interval, now)
                     self.state.standing = diagnosis.look(self.state.sources, time.time_ns())
                     await self._evaluate(store, windows, alerts)

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from collector.store.exceptions import StoreError
+from collector.store.exceptions import StateGone, StoreError
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BEFORE_MIGRATIONS: Final = "0001"
@@ -43,9 +43,11 @@ class Database:
         shown: what people call it: the file, or the address without its password.
     """
 
-    def __init__(self, engine: AsyncEngine, shown: str) -> None:
+    def __init__(self, engine: AsyncEngine, shown: str, file: Path | None = None) -> None:
         self._engine = engine
         self.shown = shown
+        self._file = file
+        self._identity = None if file is None else _identity(file)
         self._sqlite = engine.dialect.name == "sqlite"
         self._reading = engine.execution_options(
             **({_READING: True} if self._sqlite else {"isolation_level": "REPEATABLE READ"})
@@ -74,7 +76,18 @@ class Database:
         if problem:
             await engine.dispose()
             raise StoreError(f"{shown}: {problem}")
-        return cls(engine, shown)
+        return cls(engine, shown, None if isinstance(where, URL) else where)
+
+    def assert_in_place(self) -> None:
+        """See to it that the file is still the one that was opened: a removed one takes what is written without a word.
+
+        Raises:
+            StateGone: it is not.
+        """
+        if self._file is not None and _identity(self._file) != self._identity:
+            raise StateGone(
+                f"{self.shown}: was removed or replaced while it was in use: what is written now is lost"
+            )
 
     async def close(self) -> None:
         """Let go of it."""
@@ -97,6 +110,15 @@ class Database:
         made: Any = sqlite.insert(table) if self._sqlite else postgresql.insert(table)
         statement: sqlite.Insert = made
         return statement
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file stands under this name; None: none does, or nobody can tell."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def pieces(values: Sequence[Value], at_once: int = _AT_ONCE) -> list[Sequence[Value]]:

@@ -2,6 +2,7 @@
 
 StoreError       it is of another program, or of another version of this one, or cannot be read and written,
                  or another collector uses it
+StateGone        the file was removed or replaced while it was used
 UnknownWindow    there is no maintenance window of this id
 WindowRefused    a maintenance window cannot be added or ended like that
 """
@@ -11,6 +12,10 @@ from agent.runtime.exceptions import IsochroneError
 
 class StoreError(IsochroneError):
     """The state file cannot be used."""
+
+
+class StateGone(StoreError):
+    """The state file is no longer where it was: whoever begins anew finds or makes another one."""
 
 
 class UnknownWindow(IsochroneError):

@@ -71,6 +71,14 @@ class Store:
         await store.numbers.learn()
         return store
 
+    def assert_in_place(self) -> None:
+        """See to it that the state is still the one that was opened.
+
+        Raises:
+            StateGone: its file was removed or replaced.
+        """
+        self._database.assert_in_place()
+
     async def close(self) -> None:
         """Close it."""
         await self._database.close()

@@ -257,6 +257,20 @@ async def test_a_state_file_of_something_else_is_not_overwritten(scene: Scene) -
     assert file.read_text().startswith("my diary")
 
 
+async def evaluating(port: int) -> None:
+    """Wait until a collector evaluates."""
+
+    async def ready() -> bool:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(f"http://127.0.0.1:{port}/-/ready") as response:
+                    return response.status == 200
+            except aiohttp.ClientError:
+                return False
+
+    await eventually(ready, "ready")
+
+
 async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene: Scene) -> None:
     """The second of two processes says who has the file, status 2; readers read on; kill -9 leaves no lock."""
 
@@ -264,17 +278,6 @@ async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene:
         file = scene.folder / f"fleet-{port}.yaml"
         file.write_text(scene.text.replace(f"listen: 127.0.0.1:{scene.port}", f"listen: 127.0.0.1:{port}"))
         return collector_command("run", "--config", file)
-
-    async def evaluating(port: int) -> None:
-        async def ready() -> bool:
-            async with aiohttp.ClientSession() as session:
-                try:
-                    async with session.get(f"http://127.0.0.1:{port}/-/ready") as response:
-                        return response.status == 200
-                except aiohttp.ClientError:
-                    return False
-
-        await eventually(ready, "ready")
 
     second_port = free_port()
     async with running(command(scene.port), scene.folder / "first.log") as first:
@@ -290,6 +293,24 @@ async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene:
         await first.wait()
         async with running(command(second_port), scene.folder / "second.log"):
             await evaluating(second_port)
+
+
+async def test_a_state_file_that_is_removed_ends_the_collector_and_its_successor_makes_another(
+    scene: Scene,
+) -> None:
+    """With a status at which the service is started again: what it wrote to a file without a name would be lost."""
+    file, state = scene.folder / "fleet.yaml", scene.folder / "state.sqlite"
+    file.write_text(scene.text)
+    async with running(collector_command("run", "--config", file), scene.folder / "log") as process:
+        await evaluating(scene.port)
+        state.unlink()
+        assert await asyncio.wait_for(process.wait(), 20) == 1
+    said = (scene.folder / "log").read_text()
+    assert f"{state}: was removed or replaced while it was in use" in said
+    assert "Traceback" not in said
+    async with scene.collecting():
+        await evaluating(scene.port)
+        assert state.exists()
 
 
 async def test_a_database_that_is_away_is_no_mistake_of_the_configuration(scene: Scene) -> None:

@@ -18,7 +18,7 @@ from collector.alerts.outbox import Notification
 from collector.sla.breach import BreachKey, Watch
 from collector.store import schema
 from collector.store.database import Database, server_engine
-from collector.store.exceptions import StoreError
+from collector.store.exceptions import StateGone, StoreError
 from collector.store.lock import held
 from collector.store.store import Store
 from tests.support.counting import PATH, reading
@@ -115,6 +115,23 @@ async def test_a_database_has_one_collector_at_a_time(where: Path | URL) -> None
                 pass
     async with held(where):
         pass
+
+
+async def test_a_file_that_is_removed_or_replaced_while_it_is_used_is_noticed(tmp_path: Path) -> None:
+    """What is written to it then is lost with the end of the process, and SQLite says nothing of it."""
+    file, kept = tmp_path / "state.sqlite", tmp_path / "kept.sqlite"
+    database = await Database.open(file)
+    database.assert_in_place()
+    file.rename(kept)
+    with pytest.raises(StateGone, match=r"state\.sqlite: was removed or replaced while it was in use"):
+        database.assert_in_place()
+    shutil.copy(kept, file)
+    with pytest.raises(StateGone):
+        database.assert_in_place()
+    file.unlink()
+    kept.rename(file)
+    database.assert_in_place()
+    await database.close()
 
 
 async def test_what_is_said_of_a_server_does_not_show_its_password(server: URL) -> None:
