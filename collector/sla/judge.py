@@ -109,6 +109,7 @@ def judge(
     objective = question.objective
     coverage = observed.coverage()[rows, places]
     if objective.measure is Measure.DELAY_VARIATION:
+        # blocks have products of outcomes, and this is none: packets are taken as independent, and reasons say so
         trials, surely, possibly = _variation(objective, observed, rows, places)
         least = most = trials.astype(np.float64)
     else:

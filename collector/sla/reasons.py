@@ -130,14 +130,14 @@ def explain(
         case Verdict.NO_DATA:
             return _unobserved(target, figures, agent)
         case Verdict.FAIL:
+            taken = _taken_as_independent(of) or figures.dependent
             return Reason(
                 "lower_bound_exceeds",
-                f"{share.zh}至少 {figures.lower:.3%}（95 % 置信下界），超过 {allowed.zh}{figures.dependent.zh}",
-                f"at least {figures.lower:.3%} of packets {share.en} (95 % lower bound), {allowed.en}"
-                f"{figures.dependent.en}",
+                f"{share.zh}至少 {figures.lower:.3%}（95 % 置信下界），超过 {allowed.zh}{taken.zh}",
+                f"at least {figures.lower:.3%} of packets {share.en} (95 % lower bound), {allowed.en}{taken.en}",
             )
         case Verdict.PASS:
-            proof = _proof_without_clock(target, agent)
+            proof = _taken_as_independent(of) or _proof_without_clock(target, agent)
             return Reason(
                 "upper_bound_meets",
                 f"{share.zh}至多 {figures.upper:.3%}（95 % 置信上界），{allowed.zh}{proof.zh}",
@@ -145,6 +145,14 @@ def explain(
             )
         case _:
             return _unproven(target, figures, agent, allowed, share)
+
+
+def _taken_as_independent(measure: Measure) -> Name | None:
+    """That nothing is known of how much packets depend on each other: what blocks of minutes have are outcomes, and a
+    delay variation is none; None where it is known."""
+    if measure is not Measure.DELAY_VARIATION:
+        return None
+    return Name("（假定各包相互独立）", " (packets are taken as independent of each other)")
 
 
 def _allowed(target: Target) -> Name:
