@@ -157,6 +157,7 @@ class FleetSettings(PilotedSettings):
         """What is allowed and yet probably not meant."""
         yield from super().warnings()
         yield from self._too_few_packets()
+        yield from self._of_no_path()
         yield from self.maintenance.warnings()
         if self.external_url is None and self.listen.host in ("0.0.0.0", "::"):  # noqa: S104 - recognised, not bound
             yield f"listen {self.listen} is no address to visit: set external_url, which alerts link to"
@@ -172,6 +173,19 @@ class FleetSettings(PilotedSettings):
                         f"{format_window(objective.window)}; proving at most {objective.threshold:.3%} needs {needed}: "
                         f"it can never pass"
                     )
+
+    def _of_no_path(self) -> Iterator[str]:
+        facts = [self.facts(path) for path in self.paths]
+        selectors = [
+            *((f"objectives[{index}]", one.id, one.selector()) for index, one in enumerate(self.objectives)),
+            *(
+                (f"maintenance.windows[{index}]", one.id, one.selector.selector())
+                for index, one in enumerate(self.maintenance.windows)
+            ),
+        ]
+        for at, name, selector in selectors:
+            if not any(selector.matches(one) for one in facts):
+                yield f"{at}: {name} selects none of the paths"
 
     def _objectives(self) -> Iterator[tuple[Location, str]]:
         for index, objective in enumerate(self.objectives):

@@ -169,11 +169,11 @@ def _series(result: Any) -> list[_Series]:
     """
     try:
         return [
-            _Series(labels["__name__"], labels[_SITE_LABEL], labels, _milliseconds(at), float(value))
+            _Series(labels["__name__"], labels[_SITE_LABEL], labels, _milliseconds(at), _number(value))
             for one in result
             for labels in [_labels(one["metric"])]
             for at, value in one["values"][-1:]
-            if not math.isnan(float(value))
+            if not math.isnan(_number(value))
         ]
     except (AttributeError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"not the answer of a query API: {error!r}") from error
@@ -186,6 +186,13 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
             raise TypeError(f"label {name} is no text: {value!r}")
         value.encode()
     return labels
+
+
+def _number(value: Any) -> float:
+    """A number as Prometheus writes it; Python takes digits with underscores, too."""
+    if "_" in str(value):
+        raise ValueError(f"{value} is no number")
+    return float(value)
 
 
 def _milliseconds(seconds: object) -> int:

@@ -305,6 +305,17 @@ def test_a_timeout_within_the_interval_is_warned_of() -> None:
     assert "direction of a loss" in warning
 
 
+def test_a_selector_of_no_path_is_warned_of() -> None:
+    """Each name is known, and no path has all of them: nothing would be judged, nor left out."""
+    nobody = changed("window: 1h, tiers: [hub]", "window: 1h, tiers: [hub], targets: [guanggu]")
+    (warning,) = fleet(nobody).warnings()
+    assert warning == "objectives[1]: hourly selects none of the paths"
+    work = "{id: fibre, reason: cut, category: planned, approver: Li, start: 2030-12-01T01:00:00Z, WHOM, duration: 1h}"
+    text = f"{FLEET}maintenance: {{windows: [{work}]}}\n"
+    (warning,) = fleet(text.replace("WHOM", "selector: {tiers: [hub], targets: [guanggu]}")).warnings()
+    assert warning == "maintenance.windows[0]: fibre selects none of the paths"
+
+
 def test_an_objective_that_can_never_pass_is_warned_of() -> None:
     """Two probes a second for five minutes cannot prove P99.9."""
     (warning,) = fleet(changed("tier: city}", "tier: city, interval: 500ms}")).warnings()

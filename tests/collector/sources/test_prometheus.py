@@ -309,6 +309,7 @@ SENT = {
         (200, success({"metric": START, "values": [[1]]}), "Prometheus: "),
         (200, success({"metric": START, "values": [["x", "1"]]}), "Prometheus: "),
         (200, success({"metric": START, "values": [[1, "x"]]}), "Prometheus: "),
+        (200, success({"metric": START, "values": [[1, "1_000"]]}), "1_000 is no number"),
         (200, success({"metric": START, "values": [["inf", "1"]]}), "not the answer of a query API"),
         (200, success({"metric": START, "values": [["1e17", "1"]]}), "1e17 is no time"),
         (200, success({"metric": START, "values": [[-1, "1"]]}), "-1 is no time"),
