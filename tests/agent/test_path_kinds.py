@@ -84,11 +84,11 @@ async def test_one_agent_probes_by_every_kind() -> None:
     require_root()
     udp = free_port(socket.SOCK_DGRAM)
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as service:
-        path = "{{target: t, kind: {}, address: '{}', interval: 5ms, timeout: 1s, limits: {{forward: '< 100ms'}}}}"
+        path = "{{target: t, kind: {}, address: '{}', interval: 5ms, timeout: {}, limits: {{forward: '< 100ms'}}}}"
         written = {
-            "stamp": path.format("stamp", f"127.0.0.1:{udp}"),
-            "icmp": path.format("icmp", "127.0.0.1"),
-            "tcp": path.format("tcp", f"127.0.0.1:{service.getsockname()[1]}"),
+            "stamp": path.format("stamp", f"127.0.0.1:{udp}", "5s"),
+            "icmp": path.format("icmp", "127.0.0.1", "5s"),
+            "tcp": path.format("tcp", f"127.0.0.1:{service.getsockname()[1]}", "1s"),
         }
 
         def settings(*kinds: str) -> AgentSettings:

@@ -44,6 +44,14 @@ def play_emulated(*arguments: str) -> subprocess.CompletedProcess[str]:
     return play(*arguments) if KEPT_WAITING in done.stdout else done
 
 
+def late_share(summary: str) -> float:
+    """The share of packets that the emulator says it kept more than 0.1 ms too long."""
+    found = re.search(r"(\d+) of (\d+) timed more than 0\.1 ms late", summary)
+    assert found is not None
+    late, timed = map(int, found.groups())
+    return late / timed
+
+
 def assert_held(done: subprocess.CompletedProcess[str]) -> None:
     """The story held, and the law with it."""
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,7 +82,8 @@ def test_without_any_clock() -> None:
         assert done.returncode == 1
         assert_adds_up(done.stdout)
     else:
-        city = "PASS"
+        # proven once is what the story asks for; the last ten seconds may have had more than P95 allows
+        city = "(PASS|INDETERMINATE)" if late_share(done.stdout) > 0.04 else "PASS"
         assert_held(done)
     assert "0 opened, 0 closed" in done.stdout
     assert re.search(rf"^Wuhan → Optics Valley +forward .*{city} .*round trip", done.stdout, re.MULTILINE)
