@@ -174,13 +174,11 @@ class PilotedSettings(TopologySettings):
 
     def pilot_key(self, pilot: PilotSettings) -> PathKey:
         """The labels that the line's metrics carry."""
-        target = self.site(pilot.target)
-        provider = "" if target is None else target.provider
         return PathKey(
             pilot.source,
             pilot.target,
             pilot.tier,
-            provider if pilot.provider is None else pilot.provider,
+            self.provider_of(pilot.target, pilot.provider),
             KIND,
             0,
         )

@@ -79,15 +79,18 @@ class TopologySettings(Settings):
             if site.credentials is not None and site.reflector is None:
                 yield f"{site.id}: it has credentials and no reflector that would verify anything with them"
 
+    def provider_of(self, target: str, own: str | None) -> str:
+        """Who carries what goes to a site: the provider that the line itself names, else the one of the site."""
+        site = self.site(target)
+        return ("" if site is None else site.provider) if own is None else own
+
     def key(self, path: FleetPathSettings) -> PathKey:
         """The labels that the path's metrics carry."""
-        target = self.site(path.target)
-        provider = "" if target is None else target.provider
         return PathKey(
             path.source,
             path.target,
             path.tier,
-            provider if path.provider is None else path.provider,
+            self.provider_of(path.target, path.provider),
             path.kind,
             path.dscp,
         )
