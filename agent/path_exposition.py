@@ -48,6 +48,10 @@ class PathView(Protocol):
         """After how long a probe without reply is lost."""
 
     @property
+    def interval_ns(self) -> int:
+        """From probe to probe, in the mean."""
+
+    @property
     def report(self) -> SessionReport:
         """What its replies tell besides times."""
 
@@ -185,6 +189,13 @@ def _families(paths: Sequence[PathView], now_ns: int) -> Iterator[tuple[str, Ite
             "gauge",
             "After how long a probe is lost (Tmax of RFC 7680).",
             lambda index: f"{metrics.LOSS_THRESHOLD}{{{_LABELS}}} {paths[index].timeout_ns / _SECOND_NS!r}\n",
+        ),
+        metrics.PROBE_INTERVAL: of_each(
+            "gauge",
+            "From probe to probe, in the mean.",
+            lambda index: (
+                f"{metrics.PROBE_INTERVAL}{{{_LABELS}}} {paths[index].interval_ns / _SECOND_NS!r}\n"
+            ),
         ),
         metrics.PATH_START: of_each(
             "gauge",

@@ -216,6 +216,7 @@ class Collector:
             lambda: maintenance.calendar,
             plan.rules,
         )
+        store.ledger.expect(dict(zip(plan.paths, plan.intervals_ns.tolist(), strict=True)))
         known = [watch.open.fault for watch in self.state.watches.values() if watch.open is not None]
         diagnosis = Diagnosis(
             plan,

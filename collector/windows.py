@@ -1,9 +1,9 @@
 """What was counted in each window, kept as long as it is true enough: short windows from memory, longer ones from the
 ledger.
 
-No more of a window is covered than the packets of it explain at the pace of the plan: an agent that is read and sends
-nothing covers no time, whatever its clock says. What was counted while nobody read, and may have begun before the
-window, is no part of it.
+No more of a window is covered than the packets of it explain at the pace at which they were to be sent then: an agent
+that is read and sends nothing covers no time, whatever its clock says. What was counted while nobody read, and may have
+begun before the window, is no part of it.
 
 A window from the ledger begins with a whole minute, and a long one is not read anew each time: by a hundredth of its
 length, ten minutes at most, it may lag behind, and says so by where it ends.
@@ -57,7 +57,7 @@ class Windows:
         recent: the latest readings.
         paths: whose rows the observations have, in this order.
         promised: the limits that each of them is held against.
-        intervals_ns: from probe to probe of each of them, in the mean (n,).
+        intervals_ns: from probe to probe of each of them, in the mean (n,), where the ledger does not know it.
         facts: what selectors ask of each of them.
         calendar: gives the maintenance windows as they are now; another calendar where they have changed.
         rules: when each of them is unavailable; none: nobody asks.
@@ -79,10 +79,9 @@ class Windows:
         self._numbers = numbers
         self._recent = recent
         self._paths = paths
-        self._promised = Promises(promised)
+        self._promised = Promises(promised, intervals_ns, numbers.intervals_ns)
         self._found_of = -1
         self._found: tuple[Integers, Integers, Promises]
-        self._intervals_ns = intervals_ns
         self._facts = facts
         self._calendar = calendar
         self.outages = Outages(ledger, lambda: self._numbered()[:2], self._maintained)
@@ -227,13 +226,12 @@ class Windows:
             return whole
 
         assert NOT_MEASURED == NO_MINIMUM
-        outcomes = spread(found.outcomes)
-        explained_ms = _explained_ms(outcomes, self._intervals_ns)
+        covered_ms = np.minimum(found.covered_ms, found.explained_ms()[:, None])
         return Observation(
             begins_ns,
             ends_ns,
-            np.minimum(spread(found.covered_ms), explained_ms[:, None]),
-            outcomes,
+            spread(covered_ms),
+            spread(found.outcomes),
             spread(found.delays),
             spread(found.minima_us, NOT_MEASURED),
             left_out_ms,
@@ -270,19 +268,6 @@ class _OfWindow:
             )
             promised = self.promised.take(places)
             yield replace(self, numbers=numbers, promised=promised, without=without, unavailable=unavailable)
-
-
-def _explained_ms(outcomes: Integers, intervals_ns: Integers) -> Integers:
-    """How much time the packets of each path (n, directions, outcomes) stand for, at most (n,).
-
-    Each stands for an interval, and those at the ends of the window for another one. Of a Poisson stream n come in a
-    time for which √n more or fewer would be no wonder: three times that is allowed for. A packet has a round trip,
-    though perhaps no known fate in one direction, or is counted against another limit in the others.
-    """
-    packets = outcomes.sum(axis=2).max(axis=1)
-    allowed = np.where(packets > 0, packets + 1 + 3 * np.sqrt(packets), 0)
-    explained: Integers = (allowed * (intervals_ns / _MS_NS)).astype(np.int64)
-    return explained
 
 
 def _overlap_ms(

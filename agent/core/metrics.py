@@ -19,6 +19,9 @@ PROBE_UNDER_LOAD: Final = "isochrone_probe_under_load_total"  # direction, outco
 PROBE_IN_FLIGHT: Final = "isochrone_probe_in_flight"
 PROBE_LATE: Final = "isochrone_probe_late_total"
 LOSS_THRESHOLD: Final = "isochrone_loss_threshold_seconds"
+PROBE_INTERVAL: Final = "isochrone_probe_interval_seconds"
+"""From probe to probe, in the mean: what tells how many packets a time should have had."""
+
 PROBE_DUPLICATES: Final = "isochrone_probe_duplicates_total"  # direction
 PROBE_REORDERED: Final = "isochrone_probe_reordered_total"  # direction
 PROBE_REMARKED: Final = "isochrone_probe_remarked_total"  # direction, marking

@@ -59,3 +59,8 @@ class ProbedPath:
     def timeout_ns(self) -> int:
         """After how long a probe without reply is lost."""
         return self.settings.timeout
+
+    @property
+    def interval_ns(self) -> int:
+        """From probe to probe, in the mean."""
+        return self.settings.interval

@@ -275,7 +275,8 @@ class LastHour:
             for block in products:
                 block.add(minute, by_path)
         nothing = np.zeros(len(asked), np.int64)
-        found.add(row, fitting, by_direction(counts), covered_ms, nothing, counts[:, 0])
+        intervals_ns = promised.intervals_ns(self._terms[asked], row)
+        found.add(row, fitting, by_direction(counts), covered_ms, nothing, counts[:, 0], intervals_ns)
         return Seen(found, left_out, [one.result() for one in products])
 
     def _next(self, agent: int, revision: int) -> bool:

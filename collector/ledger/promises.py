@@ -1,8 +1,9 @@
-"""What paths are held against, as numbers, so that the limits of very many counts are compared at once."""
+"""What paths are held against, and how often they are probed: as numbers, for very many counts at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,18 @@ class Promises:
 
     Args:
         promised: limits by direction (n,); a direction that is not in the mapping takes all counts.
+        intervals_ns: from probe to probe of each, in the mean, where nothing is known of when it was counted (n,).
+        counted_at: the interval of each number of terms that has one; may grow.
     """
 
-    def __init__(self, promised: Sequence[Mapping[Direction, Limit]]) -> None:
+    def __init__(
+        self,
+        promised: Sequence[Mapping[Direction, Limit]],
+        intervals_ns: Integers | None = None,
+        counted_at: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        self._intervals_ns = np.zeros(len(promised), np.int64) if intervals_ns is None else intervals_ns
+        self._counted_at = counted_at
         self._codes: dict[Limit, int] = {}
         coded: dict[int, list[int]] = {}
         for limits in promised:
@@ -40,7 +50,8 @@ class Promises:
         """Those of some of the paths."""
         some = Promises(())
         some._codes, some._of_terms = self._codes, self._of_terms
-        some._wanted = self._wanted[rows]
+        some._wanted, some._intervals_ns = self._wanted[rows], self._intervals_ns[rows]
+        some._counted_at = self._counted_at
         return some
 
     def fitting(self, terms: Terms, number: Integers, row: Integers) -> NDArray[np.bool_]:
@@ -59,6 +70,13 @@ class Promises:
         theirs = given.reshape(-1, len(DIRECTIONS))[np.searchsorted(numbers, number)]
         fitting: NDArray[np.bool_] = (mine == _ANY) | (mine == theirs)
         return fitting
+
+    def intervals_ns(self, number: Integers, row: Integers) -> Integers:
+        """From probe to probe when it was counted, or else as it is now (m,); arguments as of `fitting`."""
+        numbers, places = np.unique(number, return_inverse=True)
+        then = np.array([self._counted_at.get(one, 0) for one in numbers.tolist()], np.int64)[places]
+        found: Integers = np.where(then > 0, then, self._intervals_ns[row])
+        return found
 
     def _coded(self, limits: Mapping[Direction, Limit]) -> list[int]:
         return [

@@ -34,12 +34,14 @@ class Counted:
         limits: what the outcomes of each are counted against (n,).
         epochs: when the agent started, in seconds of its own clock (n,).
         since: when the counters of each were last zero, by that clock (n,); None: the agent tells its own start alone.
+        intervals_ns: from probe to probe of each, in the mean (n,); None: the agent does not say.
     """
 
     paths: tuple[PathKey, ...]
     limits: tuple[Mapping[Direction, Limit], ...]
     epochs: tuple[float, ...]
     since: tuple[float | None, ...]
+    intervals_ns: tuple[int | None, ...]
 
     @cached_property
     def start_ns(self) -> Integers:
@@ -66,6 +68,7 @@ class Counted:
             tuple(self.limits[row] for row in rows),
             tuple(self.epochs[row] for row in rows),
             tuple(self.since[row] for row in rows),
+            tuple(self.intervals_ns[row] for row in rows),
         )
 
 
@@ -101,6 +104,7 @@ class Readings(Sequence[Reading]):
                 tuple(one.limits for one in readings),
                 tuple(one.epoch for one in readings),
                 tuple(one.since for one in readings),
+                tuple(one.interval_ns for one in readings),
             ),
             np.array([one.taken_ns for one in readings], np.int64),
             np.array([one.in_flight for one in readings], np.int64),
@@ -132,6 +136,7 @@ class Readings(Sequence[Reading]):
             bool(self.resolved[index]),
             {direction: least for direction, least in minima if least != NO_MINIMUM},
             self.of.since[index],
+            self.of.intervals_ns[index],
         )
 
     def take(self, rows: Any) -> Readings:

@@ -130,6 +130,7 @@ class RecentSlices:
                         begin_ns[mine],
                         end_ns[mine],
                         promised.fitting(terms, some.terms, mine),
+                        promised.intervals_ns(some.terms, mine),
                     )
         return kept, left_out
 
@@ -154,8 +155,17 @@ def _add(
     begin_ns: Integers,
     end_ns: Integers,
     fitting: NDArray[np.bool_],
+    intervals_ns: Integers,
 ) -> None:
     """Add slices to what their paths (n,) have counted, each of a window (n,)."""
     covered_ns = np.minimum(slices.taken_ns, end_ns) - np.maximum(slices.begun_ns, begin_ns)
     nothing = np.zeros(len(slices), np.int64)
-    to.add(row, fitting, by_direction(slices.counts), covered_ns // _MS_NS, nothing, slices.counts[:, 0])
+    to.add(
+        row,
+        fitting,
+        by_direction(slices.counts),
+        covered_ns // _MS_NS,
+        nothing,
+        slices.counts[:, 0],
+        intervals_ns,
+    )

@@ -15,14 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.histogram import BUCKETS
-from agent.core.outcome import Outcome
+from agent.core.outcome import Direction, Outcome
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, Integers, Minutes, by_direction, groups
 from collector.ledger.promises import Promises, Terms
 from collector.sla.effective import PRODUCTS
 
 Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 PRODUCT_WIDTH: Final = len(DIRECTIONS) * len(PRODUCTS)
+PACES: Final = 3
+"""With n packets at an interval of so many ms: Σ n · interval, Σ n · interval², and the longest interval."""
+
+_ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
+"""Every packet has one, and perhaps no known fate in one direction."""
+
+_MS_NS: Final = 1_000_000
 _ONE: Final = np.array([one for one, _ in PRODUCTS])
 _OTHER: Final = np.array([other for _, other in PRODUCTS])
 
@@ -183,6 +191,7 @@ class Totals:
         delays: (n, directions, buckets), not cumulative.
         minima_us: (n, directions); `NO_MINIMUM` where nothing is known.
         products: sums over the minutes of the products of outcomes (n, directions, `PRODUCTS`).
+        pace: for how much time the packets stand (n, `PACES`).
     """
 
     covered_ms: Integers
@@ -192,6 +201,7 @@ class Totals:
     delays: Integers
     minima_us: Integers
     products: Integers
+    pace: Floats
 
     @classmethod
     def empty(cls, paths: int) -> Self:
@@ -205,6 +215,7 @@ class Totals:
             np.zeros((*of_each, BUCKETS), np.int64),
             np.full(of_each, NO_MINIMUM, np.int64),
             np.zeros((*of_each, len(PRODUCTS)), np.int64),
+            np.zeros((paths, PACES)),
         )
 
     @classmethod
@@ -220,6 +231,7 @@ class Totals:
         covered_ms: Integers,
         reach_s: Integers,
         sent: Integers,
+        intervals_ns: Integers,
         minima_us: Integers | None = None,
     ) -> None:
         """Add what was counted once more, but for the products.
@@ -229,8 +241,10 @@ class Totals:
             fitting: whether it was counted against the limit of the direction (n, directions).
             counted: outcomes and delays (n, directions, outcomes and then buckets).
             covered_ms, reach_s, sent: (n,).
+            intervals_ns: from probe to probe when it was counted, in the mean (n,).
             minima_us: (n, directions); None: none is known.
         """
+        self._add_pace(row, counted[:, _ROUND_TRIP, : len(Outcome)].sum(axis=1), intervals_ns)
         counted = _where(counted, fitting)
         add_rows(self.outcomes, row, counted[:, :, : len(Outcome)])
         add_rows(self.delays, row, counted[:, :, len(Outcome) :])
@@ -239,6 +253,21 @@ class Totals:
         np.maximum.at(self.reach_s, row, reach_s)
         if minima_us is not None:
             np.minimum.at(self.minima_us, row, minima_us)
+
+    def explained_ms(self) -> Integers:
+        """How much time the packets of each path stand for, at most (n,).
+
+        Each stands for the interval at which it was sent, and those at the ends of the window for another one. Of a
+        Poisson stream n come in a time for which √n more or fewer would be no wonder: three times that is allowed for.
+        """
+        most: Integers = (self.pace[:, 0] + 3 * np.sqrt(self.pace[:, 1]) + self.pace[:, 2]).astype(np.int64)
+        return most
+
+    def _add_pace(self, row: Integers, packets: Integers, intervals_ns: Integers) -> None:
+        intervals_ms = intervals_ns / _MS_NS
+        for place, more in enumerate((packets * intervals_ms, packets * np.square(intervals_ms))):
+            self.pace[:, place] += np.bincount(row, more, minlength=len(self.pace))
+        np.maximum.at(self.pace[:, 2], row, np.where(packets > 0, intervals_ms, 0))
 
 
 def totals(
@@ -265,6 +294,7 @@ def totals(
         sums.covered_ms,
         sums.reach_s,
         sums.counts[:, 0],
+        np.zeros(len(row), np.int64) if promised is None else promised.intervals_ns(sums.terms, row),
         sums.minima_us,
     )
     told = sums.products.reshape(-1, len(DIRECTIONS), len(PRODUCTS))

@@ -57,6 +57,7 @@ class Reading:
         minima_ns: the least delays of the last one to two minutes; a direction without one is not in it.
         since: when this path's counters were last zero, in seconds of the agent's own clock; None: the agent tells its
             own start alone.
+        interval_ns: from probe to probe, in the mean, as the agent was told; None: it does not say.
     """
 
     path: PathKey
@@ -69,3 +70,4 @@ class Reading:
     resolved: bool = True
     minima_ns: Mapping[Direction, int] = field(default_factory=dict)
     since: float | None = None
+    interval_ns: int | None = None

@@ -25,7 +25,7 @@ class Observation:
         begin_ns, end_ns: of each path's window (n,), Unix wall time; where an agent answers, it ends with the last
             reading: what happened since is not known yet, and no gap.
         covered_ms: how much of it lies between two readings of a running agent, and is explained by the packets of the
-            path (n, directions).
+            path at the intervals at which they were to be sent (n, directions).
         outcomes: packets (n, directions, outcomes), those counted against another limit than the promised one left out.
         delays: measured delays (n, directions, buckets), not cumulative.
         minima_us: least delay, rounded down (n, directions); `NOT_MEASURED` where nothing is known.

@@ -57,7 +57,7 @@ class _Lines:
         template: the number of each line's (lines,).
         row: the path of each line (lines,); anything where it is of none.
         first: the line with which each path comes first (paths,).
-        limits: of each path.
+        limits, intervals_ns: of each path.
     """
 
     heads: Texts
@@ -68,6 +68,7 @@ class _Lines:
     row: NDArray[np.uint32]
     first: Sequence[int]
     limits: tuple[dict[Direction, Limit], ...]
+    intervals_ns: tuple[int | None, ...]
 
     @classmethod
     def of(cls, learning: Learning) -> _Lines:
@@ -82,6 +83,7 @@ class _Lines:
             np.array(learning.row, np.uint32),
             learning.first,
             tuple(learning.limits),
+            tuple(learning.intervals_ns),
         )
 
 
@@ -100,7 +102,7 @@ class Layout:
         self._lines = lines
         self._labels = Texts.of(labels)
         self._paths = tuple(paths)
-        self._counted = Counted((), (), (), ())
+        self._counted = Counted((), (), (), (), ())
 
     @classmethod
     def learned(cls, site: str, body: bytes | bytearray) -> Layout | None:
@@ -184,7 +186,7 @@ class Layout:
         if (
             not self._labels.found(window(octets, self._labels.width), labels, row)
             or not known.tails.found(window(octets, known.tails.width), tails, template)
-            or not np.array_equal(lengths > 0, kinds != Kind.LIMIT)
+            or not np.array_equal(lengths > 0, (kinds != Kind.LIMIT) & (kinds != Kind.INTERVAL))
             or (lengths < 0).any()
         ):
             return False
@@ -243,7 +245,7 @@ class Layout:
             starts,
             len(epochs),
         ):
-            self._counted = Counted(self._paths, self._lines.limits, epochs, starts)
+            self._counted = Counted(self._paths, self._lines.limits, epochs, starts, self._lines.intervals_ns)
         return self._counted
 
 

@@ -19,6 +19,8 @@ from collector.sources.samples import (
     DELAY_BUCKET,
     NEEDED,
     OUTCOME_OF,
+    Sample,
+    interval_of,
     key_of,
     limit_of,
 )
@@ -60,7 +62,9 @@ class Kind(IntEnum):
     """A float of a path."""
     LIMIT = 3
     """A limit of a path, whose value is a part of the tail: another one is another layout."""
-    OWN = 4
+    INTERVAL = 4
+    """The interval of a path, likewise a part of the tail."""
+    OWN = 5
     """A float of the agent as a whole."""
 
 
@@ -87,6 +91,7 @@ class Learning:
         self.labels: dict[bytes, int] = {}
         self.first: list[int] = []
         self.limits: list[dict[Direction, Limit]] = []
+        self.intervals_ns: list[int | None] = []
         self.templates: dict[Template, int] = {}
         self.template: list[int] = []
         self.row: list[int] = []
@@ -108,7 +113,7 @@ class Learning:
         head, labels, tail, value = match.groups()
         try:
             row = self._row_of(labels)
-            template = _template(head, tail, value if head == _LIMIT_HEAD else b"")
+            template = _template(head, tail, value if head in _CONSTANT_HEADS else b"")
         except (ValueError, KeyError):
             return False
         if template is None or max(len(head), len(labels), len(template.tail)) > LONGEST:
@@ -118,6 +123,10 @@ class Learning:
             if direction in self.limits[row]:
                 return False
             self.limits[row][direction] = limit
+        elif template.kind is Kind.INTERVAL:
+            if self.intervals_ns[row] is not None:
+                return False
+            self.intervals_ns[row] = _interval_ns(template)
         elif (row, template.kind, template.place) in self._places:
             return False
         self._places.add((row, template.kind, template.place))
@@ -144,6 +153,7 @@ class Learning:
             self.paths.append(path_of(labels))
             self.first.append(len(self.template))
             self.limits.append({})
+            self.intervals_ns.append(None)
         return row
 
 
@@ -157,7 +167,9 @@ def path_of(labels: bytes) -> PathKey:
     return key_of(sample.labels)
 
 
-_LIMIT_HEAD: Final = f"{metrics.DELAY_LIMIT}{{".encode()
+_CONSTANT_HEADS: Final = tuple(f"{name}{{".encode() for name in (metrics.DELAY_LIMIT, metrics.PROBE_INTERVAL))
+"""Of lines whose value is a part of the layout."""
+
 _SOME_PATH: Final = 'source="",target="",kind="",dscp="0"'
 
 
@@ -178,6 +190,9 @@ def _template(head: bytes, tail: bytes, value: bytes) -> Template | None:
             return Template(head, tail, Kind.COUNT, RESOLVED)
         case metrics.PATH_START:
             return Template(head, tail, Kind.SECONDS, SINCE)
+        case metrics.PROBE_INTERVAL:
+            interval_of(sample)
+            return Template(head, tail + value, Kind.INTERVAL, 0)
     direction = Direction(sample.labels["direction"])
     first = 1 + DIRECTIONS.index(direction) * (len(Outcome) + BUCKETS)
     match sample.name:
@@ -199,5 +214,16 @@ def _template(head: bytes, tail: bytes, value: bytes) -> Template | None:
 @functools.lru_cache(maxsize=1024)
 def _limit(template: Template) -> tuple[Direction, Limit]:
     """What a line of a limit says."""
-    (sample,) = parse(f"{template.head.decode()}{_SOME_PATH}{template.tail.decode()}", NEEDED)
+    sample = _said(template)
     return Direction(sample.labels["direction"]), limit_of(sample)
+
+
+@functools.lru_cache(maxsize=1024)
+def _interval_ns(template: Template) -> int:
+    """What a line of an interval says."""
+    return interval_of(_said(template))
+
+
+def _said(template: Template) -> Sample:
+    (sample,) = parse(f"{template.head.decode()}{_SOME_PATH}{template.tail.decode()}", NEEDED)
+    return sample

@@ -29,6 +29,7 @@ NEEDED: Final = (
     metrics.DELAY_LIMIT,
     metrics.DELAY_MIN,
     metrics.PATH_START,
+    metrics.PROBE_INTERVAL,
     metrics.TARGET_RESOLVED,
     metrics.CLOCK_ERROR_BOUND,
     metrics.REFLECTOR_PACKETS,
@@ -105,6 +106,7 @@ class _Path:
     limits: dict[Direction, Limit] = field(default_factory=dict)
     minima_ns: dict[Direction, int] = field(default_factory=dict)
     since: float | None = None
+    interval_ns: int | None = None
     resolved: bool = True
 
 
@@ -206,6 +208,9 @@ def _take(path: _Path, sample: Sample) -> None:
     if sample.name == metrics.PATH_START:
         path.since = _time(value)
         return
+    if sample.name == metrics.PROBE_INTERVAL:
+        path.interval_ns = interval_of(sample)
+        return
     direction = Direction(labels["direction"])
     match sample.name:
         case metrics.PROBE_OUTCOMES:
@@ -268,6 +273,7 @@ def _reading(key: PathKey, path: _Path, epoch: float, taken_ns: int) -> Reading:
         path.resolved,
         path.minima_ns,
         path.since,
+        path.interval_ns,
     )
 
 
@@ -311,6 +317,18 @@ def limit_of(sample: Sample) -> Limit:
         KeyError, ValueError: it says what no agent says.
     """
     return Limit(_nanoseconds(sample.value), Operator(sample.labels["operator"]))
+
+
+def interval_of(sample: Sample) -> int:
+    """The time (ns) from probe to probe that a sample tells.
+
+    Raises:
+        ValueError: it says what no agent says.
+    """
+    interval_ns = _nanoseconds(sample.value)
+    if not interval_ns:
+        raise ValueError(f"{sample.value} is no interval")
+    return interval_ns
 
 
 def _count(value: float) -> int:

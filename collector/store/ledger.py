@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,9 +27,10 @@ from collector.ledger.readings import Counted, Readings
 from collector.ledger.recent import Slices
 from collector.ledger.telescope import Added, Heads, Taken, telescope
 from collector.sla.counts import Reading
+from collector.sla.verdict import PathKey
 from collector.store import blocks
 from collector.store.database import Database, pieces
-from collector.store.numbers import Numbers, canonical
+from collector.store.numbers import Counting, Numbers, canonical
 from collector.store.reader import LedgerReader
 from collector.store.schema import heads, journal
 
@@ -95,6 +96,12 @@ class Ledger(LedgerReader):
         self._known: dict[int, _Known] = {}
         self._due: list[int] = []
         self._numbered_before: dict[str, _Numbered] = {}
+        self._planned_ns: Mapping[PathKey, int] = {}
+
+    def expect(self, planned_ns: Mapping[PathKey, int]) -> None:
+        """From now on paths are planned to have these intervals (ns) from probe to probe, in the mean."""
+        self._planned_ns = planned_ns
+        self._numbered_before.clear()
 
     async def ingest(self, *read: Sequence[Reading]) -> Slices:
         """Take readings into the ledger, in their order, in one transaction.
@@ -147,7 +154,7 @@ class Ledger(LedgerReader):
         if new:
             await self._numbers.give(
                 {path for one in new for path in one.paths},
-                {canonical(limits) for one in new for limits in one.limits},
+                {counting for one in new for counting in self._countings(one)},
                 {one.site for one in new},
             )
 
@@ -163,9 +170,17 @@ class Ledger(LedgerReader):
                 counted,
                 numbers.agents[counted.site],
                 np.array([numbers.paths[path] for path in counted.paths], np.int64),
-                np.array([numbers.terms[canonical(limits)] for limits in counted.limits], np.int64),
+                np.array([numbers.terms[one] for one in self._countings(counted)], np.int64),
             )
         return self._numbered_before[counted.site]
+
+    def _countings(self, counted: Counted) -> list[Counting]:
+        """How each path is counted: at the shorter of the intervals that it is planned and told to have."""
+        found = []
+        for path, limits, told_ns in zip(counted.paths, counted.limits, counted.intervals_ns, strict=True):
+            known = [one for one in (told_ns, self._planned_ns.get(path)) if one is not None]
+            found.append(Counting(canonical(limits), min(known, default=None)))
+        return found
 
     def _add(self, agent: int, known: _Known, readings: Sequence[Taken], done: _Done) -> None:
         """Add what an agent's readings have above its head."""

@@ -6,9 +6,10 @@ harm, and what is remembered here has always been committed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
 from sqlalchemy import Table, select
@@ -19,9 +20,22 @@ from collector.store.database import Database, pieces
 from collector.store.schema import agents, paths, terms
 
 _LIMITS: Final = TypeAdapter(dict[Direction, Limit])
+_INTERVAL: Final = "interval_ns"
 _PATH_COLUMNS: Final = ("source", "target", "tier", "provider", "kind", "dscp")
 
 Limits = tuple[tuple[Direction, Limit], ...]
+
+
+class Counting(NamedTuple):
+    """How a path's packets are sent and counted: what has a number in the ledger.
+
+    Attributes:
+        limits: what outcomes are counted against.
+        interval_ns: from probe to probe, in the mean; None: not known.
+    """
+
+    limits: Limits
+    interval_ns: int | None = None
 
 
 class Numbers:
@@ -30,8 +44,9 @@ class Numbers:
     Attributes:
         paths: the number of each path that is known.
         keys: the path of each number.
-        terms: the number of each set of limits that is known.
+        terms: the number of each way to count that is known.
         limits: the limits of each number.
+        intervals_ns: the interval of each number that has one.
         agents: the number of each site's agent.
     """
 
@@ -39,8 +54,9 @@ class Numbers:
         self._database = database
         self.paths: dict[PathKey, int] = {}
         self.keys: dict[int, PathKey] = {}
-        self.terms: dict[Limits, int] = {}
+        self.terms: dict[Counting, int] = {}
         self.limits: dict[int, Mapping[Direction, Limit]] = {}
+        self.intervals_ns: dict[int, int] = {}
         self.agents: dict[str, int] = {}
 
     async def learn(self, sources: Iterable[str] | None = None) -> None:
@@ -52,26 +68,26 @@ class Numbers:
             for row in await connection.execute(wanted):
                 self._remember_path(row.id, PathKey(*(getattr(row, name) for name in _PATH_COLUMNS)))
             for row in await connection.execute(select(terms)):
-                self._remember_terms(row.id, _LIMITS.validate_json(row.limits))
+                self._remember_terms(row.id, json.loads(row.limits))
             for row in await connection.execute(select(agents)):
                 self.agents[row.site] = row.id
 
     async def give(
         self,
         keys: Iterable[PathKey],
-        limits: Iterable[Limits] = (),
+        countings: Iterable[Counting] = (),
         sites: Iterable[str] = (),
     ) -> None:
         """See to it that all of these have a number."""
         new_paths = {key for key in keys if key not in self.paths}
-        new_terms = {one for one in limits if one not in self.terms}
+        new_terms = {one for one in countings if one not in self.terms}
         new_sites = {site for site in sites if site not in self.agents}
         if not (new_paths or new_terms or new_sites):
             return
         await self._insert(
             paths, [dict(zip(_PATH_COLUMNS, astuple(key), strict=True)) for key in sorted(new_paths)]
         )
-        await self._insert(terms, [{"limits": one} for one in sorted(map(_limits_json, new_terms))])
+        await self._insert(terms, [{"limits": one} for one in sorted(map(_written, new_terms))])
         await self._insert(agents, [{"site": site} for site in sorted(new_sites)])
         for some in pieces(sorted({key.source for key in new_paths})) or [()]:
             await self.learn(some)
@@ -85,9 +101,13 @@ class Numbers:
         self.paths[key] = number
         self.keys[number] = key
 
-    def _remember_terms(self, number: int, limits: dict[Direction, Limit]) -> None:
-        self.terms[canonical(limits)] = number
+    def _remember_terms(self, number: int, written: dict[str, Any]) -> None:
+        interval_ns = written.pop(_INTERVAL, None)
+        limits = _LIMITS.validate_python(written)
+        self.terms[Counting(canonical(limits), interval_ns)] = number
         self.limits[number] = limits
+        if interval_ns is not None:
+            self.intervals_ns[number] = interval_ns
 
 
 def canonical(limits: Mapping[Direction, Limit]) -> Limits:
@@ -95,5 +115,9 @@ def canonical(limits: Mapping[Direction, Limit]) -> Limits:
     return tuple((direction, limits[direction]) for direction in Direction if direction in limits)
 
 
-def _limits_json(limits: Limits) -> str:
-    return _LIMITS.dump_json(dict(limits)).decode()
+def _written(counting: Counting) -> str:
+    """The limits by direction, and the interval beside them where there is one."""
+    written = _LIMITS.dump_python(dict(counting.limits), mode="json")
+    if counting.interval_ns is not None:
+        written[_INTERVAL] = counting.interval_ns
+    return json.dumps(written, separators=(",", ":"))

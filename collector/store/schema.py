@@ -50,7 +50,7 @@ terms: Final = Table(
     Column("id", Integer, primary_key=True),
     Column("limits", String, nullable=False, unique=True),
 )
-"""Against which limits outcomes were counted."""
+"""Against which limits outcomes were counted, and from probe to probe in which interval."""
 
 heads: Final = Table(
     "heads",

@@ -52,6 +52,7 @@ def test_what_is_read_back_is_what_was_counted(targets: list[str], seed: int) ->
         assert mine[metrics.PROBE_NOT_SENT] == {('no "route"\n',): 3}
         assert mine[metrics.TARGET_RESOLVED][()] == 1
         assert mine[metrics.LOSS_THRESHOLD][()] == path.timeout_ns / 1e9
+        assert mine[metrics.PROBE_INTERVAL][()] == path.interval_ns / 1e9
         begun_ns = ledger.begun_ns
         assert mine[metrics.PATH_START] == ({} if begun_ns is None else {(): begun_ns // 1_000_000 / 1000})
         for direction, counts in ledger.directions():

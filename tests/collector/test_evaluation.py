@@ -47,7 +47,11 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 class Life:
-    """A collector that knows one fleet file, of which the hub's path is looked at."""
+    """A collector that knows one fleet file, of which the hub's path is looked at.
+
+    Attributes:
+        told_ns: the interval that the agent says it was told.
+    """
 
     def __init__(self, store: Store, text: str | None = None) -> None:
         self.store = store
@@ -69,6 +73,7 @@ class Life:
             self.plan.rules,
         )
         self._read: Reading | None = None
+        self.told_ns: int | None = None
 
     async def count(self, taken_ns: int, **directions: DirectionCounts) -> None:
         """The agent of Wuhan is read, and has counted this much more since the last time; or in five minutes, but since
@@ -78,7 +83,11 @@ class Life:
         more = {way: directions.get(way.value, directions.get("all", counts())) for way in Direction}
         summed = {way: before.directions[way] + more[way] for way in Direction}
         self._read = replace(
-            before, taken_ns=taken_ns, sent=summed[Direction.FORWARD].packets, directions=summed
+            before,
+            taken_ns=taken_ns,
+            sent=summed[Direction.FORWARD].packets,
+            directions=summed,
+            interval_ns=self.told_ns,
         )
         self.recent.add(await self.store.ledger.ingest([self._read]))
         self.state.note([self._read], self.plan.promised)
@@ -295,6 +304,29 @@ async def test_a_path_that_is_probed_once_a_minute_is_covered_all_the_same(store
         await life.count(NOW_NS - ago * SECOND_NS, all=counts(within=int(ago % 60 == 30)))
     one = (await life.judged())[Direction.FORWARD]
     assert (one.packets, one.coverage) == (5, 1)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(None, 300), (SHORT, 100)])
+@pytest.mark.parametrize("known", ["planned", "told"])
+@pytest.mark.parametrize(
+    ("before_ms", "after_ms", "goes_on"), [(100, 1000, False), (100, 1000, True), (1000, 100, True)]
+)
+async def test_packets_cover_time_at_the_pace_at_which_they_were_sent(
+    store: Store, text: str | None, seconds: int, known: str, before_ms: int, after_ms: int, goes_on: bool
+) -> None:
+    """The plan has changed in the middle of the window, and the agent sends nothing since: what it had sent until then
+    stands for half of the window, whatever the interval is now. Where it goes on at the new one all is covered."""
+    life = Life(store, (text or FLEET).replace("interval: 50ms", f"interval: {after_ms}ms"))
+    for ago in range(seconds, -1, -10):
+        interval_ms = before_ms if ago >= seconds / 2 else after_ms
+        if known == "told":
+            life.told_ns = interval_ms * 1_000_000
+        else:
+            store.ledger.expect({HUB: interval_ms * 1_000_000})
+        times = 6 if ago == seconds else int(goes_on or ago >= seconds / 2)
+        await life.count(NOW_NS - ago * SECOND_NS, all=counts(within=10_000 // interval_ms * times))
+    one = (await life.judged())[Direction.FORWARD]
+    assert one.coverage == (1 if goes_on else pytest.approx(0.55, abs=0.06))
 
 
 @pytest.mark.parametrize("lost", [0, 3000])

@@ -42,6 +42,7 @@ class SimulatedPath:
     resolved: bool = True
     loaded: bool = False
     timeout_ns: int = 1000 * MS
+    interval_ns: int = 100 * MS
     ledger: PathLedger = field(init=False)
     report: SessionReport = field(default_factory=SessionReport)
 

@@ -25,7 +25,7 @@ def readings(
     """One reading of all paths a minute, of so many packets each."""
     rng = np.random.default_rng(seed)
     keys = tuple(PathKey(site, f"target{number}", "hub", "telecom", "stamp", 0) for number in range(paths))
-    counted = Counted(keys, (_LIMITS,) * paths, (begin_s,) * paths, (begin_s,) * paths)
+    counted = Counted(keys, (_LIMITS,) * paths, (begin_s,) * paths, (begin_s,) * paths, (None,) * paths)
     first = rng.integers(4, BUCKETS - len(_SPREAD), (paths, len(Direction)))
     counts = np.zeros((paths, WIDTH), np.int64)
     for minute in range(1, minutes + 1):

@@ -103,7 +103,7 @@ async def test_a_database_of_a_newer_version_is_refused(where: Path | URL) -> No
     async with database.writing() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     await database.close()
-    with pytest.raises(StoreError, match="state of version 9999, this program has version 0004"):
+    with pytest.raises(StoreError, match="state of version 9999, this program has version 0005"):
         await Database.open(where)
 
 
@@ -182,7 +182,7 @@ def test_the_migrations_are_found_without_a_checkout(tmp_path: Path) -> None:
         check=True,
     )
     with closing(sqlite3.connect(tmp_path / "state.sqlite")) as made:
-        assert made.execute("SELECT version_num FROM alembic_version").fetchone() == ("0004",)
+        assert made.execute("SELECT version_num FROM alembic_version").fetchone() == ("0005",)
 
 
 async def test_the_lock_of_a_server_ends_with_its_holder(server: URL) -> None:

@@ -190,7 +190,7 @@ async def test_a_file_of_something_else_is_refused(file: Path) -> None:
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(StoreError, match="state of version 9999, this program has version 0004"):
+    with pytest.raises(StoreError, match="state of version 9999, this program has version 0005"):
         await Store.open(file)
 
 
