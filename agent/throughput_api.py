@@ -162,13 +162,11 @@ class ThroughputControl:
         peer = _peer_of(request)
         if peer is None:
             return self._turned_away("not_allowed", 403, "this address may not test here")
-        match self._admission.decide_request(peer, time.monotonic_ns()):
-            case Verdict.ADMITTED:
-                pass
-            case Verdict.NOT_ALLOWED:
-                return self._turned_away("not_allowed", 403, "this address may not test here")
-            case _:
-                return self._turned_away("too_often", 429, "too many requests", _TOO_OFTEN_S)
+        verdict = self._admission.decide_request(peer, time.monotonic_ns())
+        if verdict is Verdict.NOT_ALLOWED:
+            return self._turned_away("not_allowed", 403, "this address may not test here")
+        if verdict is not Verdict.ADMITTED:
+            return self._turned_away("too_often", 429, "too many requests", _TOO_OFTEN_S)
         if not bears(request.headers.get("Authorization", ""), self._token):
             return self._turned_away("unauthorised", 401, "needs: Authorization: Bearer TOKEN")
         return peer

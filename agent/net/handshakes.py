@@ -10,6 +10,7 @@ known which one was answered, and the time says nothing (Karn's algorithm, RFC 6
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import select
@@ -170,11 +171,9 @@ def _outcome(one: _Opening[Token]) -> Handshake[Token]:
     )
     if retransmitted:
         return Handshake(one.token, None, "retransmitted")
-    try:
+    # OSError: the other end has reset it since it answered
+    with contextlib.suppress(OSError):
         # a port of ours that nobody listens on can be chosen as the connection's own: both ends are then the same
         if one.socket.getsockname() == one.socket.getpeername():
             return Handshake(one.token, None, "self")
-    except OSError:
-        # the other end has reset it since it answered
-        pass
     return Handshake(one.token, round_trip_us * _MICROSECOND_NS, "")

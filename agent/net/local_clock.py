@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -97,11 +98,9 @@ class LocalClock:
     async def keep_fresh(self) -> None:
         """Refresh every second, and right after a step, until cancelled."""
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_ASK_AGAIN_S):
                     await self._ask_again.wait()
-            except TimeoutError:
-                pass
             self._ask_again.clear()
             await self.refresh()
 

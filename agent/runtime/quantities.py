@@ -3,6 +3,7 @@ readable word."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -221,10 +222,8 @@ def parse_network(value: Any) -> Network:
         return value
     if not isinstance(value, str):
         raise ValueError(f"{quoted(value)} is no network: {_NETWORKS}")
-    try:
+    with contextlib.suppress(ValueError):
         return ipaddress.ip_network(value.strip())
-    except ValueError:
-        pass
     try:
         meant = ipaddress.ip_network(value.strip(), strict=False)
     except ValueError:

@@ -11,6 +11,7 @@ Source: the Alertmanager API, version 2, `POST /api/v2/alerts`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -154,10 +155,8 @@ class Replica:
                 self._failures += 1
                 told = False
             if told:
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), self._repeat_s)
-                except TimeoutError:
-                    pass
             else:
                 # Not cut short by a change: what keeps failing is left alone for its moment.
                 longest = min(_FIRST_RETRY_S * 2 ** min(self._failures - 1, 10), _LONGEST_RETRY_S)
