@@ -1,13 +1,16 @@
 """`python -m deploy.quickstart`, which is what `make run` does."""
 
+import os
+import signal
 import sys
 
 from agent.runtime.lifecycle import ExitStatus
 
 if __name__ == "__main__":
-    try:
-        # imported here, so that Ctrl-C while it loads ends it as quietly as later
-        from deploy.quickstart.play import main
-    except KeyboardInterrupt:
-        sys.exit(ExitStatus.INTERRUPTED)
+    # While it loads there is nothing to be put away, and an exception could be lost: whatever Python runs as a
+    # callback of its own swallows it.
+    usual = signal.signal(signal.SIGINT, lambda number, frame: os._exit(ExitStatus.INTERRUPTED))
+    from deploy.quickstart.play import main
+
+    signal.signal(signal.SIGINT, usual)
     sys.exit(main())

@@ -139,7 +139,10 @@ async def test_what_may_not_be_opened_is_not_sent(
     await finish(prober)
     for probed in prober.paths:
         assert probed.ledger.sent == 0
-        assert probed.ledger.not_sent == {"not_permitted": 5}
+        assert probed.ledger.not_sent["not_permitted"]
+        # a busy machine may miss the moment to try
+        assert probed.ledger.not_sent.keys() <= {"not_permitted", "overdue"}
+        assert probed.ledger.not_sent.total() == 5
         assert not probed.resolved
     (complaint,) = [record.getMessage() for record in caplog.records if "not permitted" in record.message]
     assert "CAP_NET_RAW" in complaint
