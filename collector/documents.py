@@ -147,9 +147,18 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
             "counts": _counts(judgement.maintenance_counts),
         },
         "unavailable_seconds": seconds(judgement.unavailable_ns),
+        "unobserved_seconds": seconds(judgement.unobserved_ns),
         "error_budget_remaining_ratio": judgement.budget_remaining,
         "burn_rates": {
             format_duration(span_ns): rate for span_ns, rate in sorted(judgement.burn_rates.items())
+        },
+        "burns": {
+            format_duration(span_ns): {
+                "judged_packets": burn.judged,
+                "violations": burn.broken,
+                "observed": burn.observed,
+            }
+            for span_ns, burn in sorted(judgement.burns.items())
         },
         "delay": {"p50": _bucket(judgement.delay_p50_ns), "p99": _bucket(judgement.delay_p99_ns)},
         "fault": None if judgement.fault is None else fault_document(judgement.fault, names),

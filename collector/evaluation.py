@@ -14,7 +14,7 @@ from collector.fleet.plan import Plan
 from collector.ledger.minutes import Integers
 from collector.sla.availability import judge_availability
 from collector.sla.breach import BreachKey
-from collector.sla.budget import burn, remaining, windows_of
+from collector.sla.budget import burn, remaining, share_counted, windows_of
 from collector.sla.judge import Evidence, Flags, Question, judge
 from collector.sla.measure import SHARES, Measure
 from collector.sla.reasons import AgentFacts
@@ -48,8 +48,9 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         evidence: Evidence
         # of a budget the longest window is that of the slowest burn
         spans = windows_of(objective.window) if objective.measure is Measure.BUDGET else [objective.window]
-        # a delay is that of available time, which other objectives ask for
-        available = objective.measure in (Measure.DELAY, Measure.DELAY_VARIATION)
+        # a delay is that of available time, which other objectives ask for; so is its budget
+        of = objective.budget_of if objective.measure is Measure.BUDGET else objective.measure
+        available = of in (Measure.DELAY, Measure.DELAY_VARIATION)
         over = {
             window: await windows.observe(window, ends_ns, now_ns, available=available) for window in spans
         }
@@ -68,8 +69,7 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
             otherwise = _counted_otherwise(plan, question, relevant)
             evidence = await asyncio.to_thread(judge, question, observed, before, otherwise)
         if objective.measure in SHARES:
-            elapsed = (observed.end_ns - observed.begin_ns) / objective.window.length_ns(now_ns)
-            left = remaining(evidence, question, np.minimum(1.0, elapsed)[question.rows])
+            left = remaining(evidence, question, share_counted(question, observed, now_ns))
         evidence, unread = _as_far_as_read(question, evidence, plan, state)
         return Answer(question, observed, evidence, facts, relevant, left, state.standing, unread)
 

@@ -26,7 +26,7 @@ from collector.fleet.settings import FleetSettings
 from collector.fleet.sites import SiteSettings
 from collector.ledger.minutes import Integers
 from collector.sla.breach import BreachKey, Hysteresis
-from collector.sla.budget import budget_id, rules_of
+from collector.sla.budget import MIN_COVERAGE, budget_id, rules_of
 from collector.sla.judge import Question
 from collector.sla.measure import SHARES, Measure
 from collector.sla.objective import AvailabilityRule, Objective, Target
@@ -185,7 +185,13 @@ def _has_budget(objective: Objective) -> bool:
 def _budget(question: Question) -> Question:
     """Whether the error budget of an objective is spent too fast."""
     of = question.objective
-    budget = replace(of, id=budget_id(of.id), measure=Measure.BUDGET, budget_of=of.measure)
+    budget = replace(
+        of,
+        id=budget_id(of.id),
+        measure=Measure.BUDGET,
+        budget_of=of.measure,
+        min_coverage=MIN_COVERAGE,
+    )
     targets = [replace(target, objective=budget) for target in question.targets]
     return replace(question, objective=budget, targets=targets)
 

@@ -5,6 +5,15 @@ month's packets. The burn rate is the share that breaks it lately over the share
 as long as the window. It warns where a long window and a short one both burn faster than the budget can bear: the long
 one because a moment proves nothing, the short one because what is over needs no warning.
 
+What a window of time has spent for sure is what was seen to be spent, so time of which nothing was seen, or that is
+judged elsewhere or not at all (maintenance), has spent nothing: a burn rate is that of what was seen, times the share
+of its window that this is. Five minutes are no hour, and one lost packet of the first five minutes of all is no slow
+burn. For the absence of a warning the rest is taken to be as what was seen.
+
+    burn rate = broken / judged / threshold · observed time / window
+
+Of a calendar month rules reckon with 31 days.
+
 Source: Beyer et al., The Site Reliability Workbook (2018), chapter 5, "Multiwindow, Multi-Burn-Rate Alerts", whose
 shares and windows these are.
 """
@@ -17,20 +26,21 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agent.core.outcome import Outcome
-from collector.sla.judge import Evidence, Floats, Question
+from collector.sla.judge import Evidence, Flags, Floats, Question
 from collector.sla.measure import SHARES
 from collector.sla.names import duration_name
 from collector.sla.observation import Integers, Observation
-from collector.sla.verdict import Reason, Verdict
+from collector.sla.verdict import Burn, Reason, Verdict
 from collector.sla.window import Window
 
 _MINUTE_NS: Final = 60_000_000_000
 _HOUR_NS: Final = 60 * _MINUTE_NS
 _DAY_NS: Final = 24 * _HOUR_NS
-_MIN_COVERAGE: Final = 0.5
+MIN_COVERAGE: Final = 0.5
+"""No budget holds over days of which less was seen."""
+
+_MS_NS: Final = 1_000_000
 
 
 class BurnRule(NamedTuple):
@@ -82,19 +92,67 @@ def windows_of(window: Window) -> Sequence[Window]:
     return [Window(span) for span in sorted(spans)]
 
 
-def remaining(evidence: Evidence, question: Question, elapsed: Floats) -> Floats:
+def remaining(evidence: Evidence, question: Question, counted: Floats) -> Floats:
     """The share of the error budget that is left, below 0 where more was spent; nothing is spent without trials.
 
     Args:
         evidence: of the objective's window.
         question: the objective.
-        elapsed: the share of the window that is over (n,): 1, but for the days of a month that are to come.
+        counted: as `share_counted` has it (n,).
     """
     broken = np.divide(
         evidence.surely, evidence.trials, out=np.zeros(len(evidence.surely)), where=evidence.trials > 0
     )
-    left: Floats = 1 - broken * elapsed / question.objective.threshold
+    left: Floats = 1 - broken * counted / question.objective.threshold
     return left
+
+
+def share_counted(question: Question, observed: Observation, now_ns: int) -> Floats:
+    """Which share of what a window will have been judged by, at its end, was counted already (n,).
+
+    That is 1, but for the days of a month that are to come. Maintenance, unavailable time and what nobody saw are in
+    neither: they will not be judged, so a packet that was lost beside them weighs the more.
+    """
+    length_ns = question.objective.window.length_ns(now_ns)
+    to_come_ms = np.maximum(0, length_ns - (observed.end_ns - observed.begin_ns))[question.rows] // _MS_NS
+    covered_ms = observed.covered_ms[question.rows, question.places]
+    whole_ms = covered_ms + to_come_ms
+    counted: Floats = np.divide(covered_ms, whole_ms, out=np.zeros(len(whole_ms)), where=whole_ms > 0)
+    return counted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spent:
+    """What a window has spent; (n,) each.
+
+    Attributes:
+        judged, broken: packets.
+        observed: share of the window that was seen and judged, 0 to 1.
+        rate: at which it burns for sure; NaN where nothing was counted.
+        seen: at which that burns which was seen.
+        most: that, if all of it that is not known were broken.
+    """
+
+    judged: Integers
+    broken: Integers
+    observed: Floats
+    rate: Floats
+    seen: Floats
+    most: Floats
+
+    @classmethod
+    def of(cls, question: Question, observed: Observation) -> _Spent:
+        """What was spent in the window of an observation."""
+        shares, threshold = SHARES[question.objective.budget_of], question.objective.threshold
+        rows, places = question.rows, question.places
+        outcomes = observed.outcomes[rows, places]
+        judged = outcomes.sum(axis=1)
+        broken = outcomes[:, sorted(shares.surely)].sum(axis=1)
+        length_ms = np.maximum(1, (observed.end_ns - observed.begin_ns)[rows] // _MS_NS)
+        share = np.minimum(1.0, observed.covered_ms[rows, places] / length_ms)
+        seen = _rate(broken, judged, threshold)
+        most = _rate(outcomes[:, sorted(shares.possibly)].sum(axis=1), judged, threshold)
+        return cls(judged, broken, share, seen * share, seen, most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,12 +160,14 @@ class Burning(Evidence):
     """How fast budgets are being spent; the other figures are of the longest window.
 
     Attributes:
-        rates: burn rates by window (n,); NaN where nothing was counted.
+        spent: by window.
         rule: which of `rules_of` warns, the one of the shortest windows first (n,); as many as there are: none.
+        unseen: whether one would if the rest of its windows were as what was seen of them (n,).
     """
 
-    rates: Mapping[Window, Floats]
+    spent: Mapping[Window, _Spent]
     rule: Integers
+    unseen: Flags
 
 
 def burn(question: Question, observed: Mapping[Window, Observation]) -> Burning:
@@ -123,39 +183,33 @@ def burn(question: Question, observed: Mapping[Window, Observation]) -> Burning:
     """
     objective = question.objective
     rules, windows = rules_of(objective.window), windows_of(objective.window)
-    shares = SHARES[objective.budget_of]
-    rates: dict[Window, Floats] = {}
-    most: dict[Window, Floats] = {}
-    for window in windows:
-        outcomes = observed[window].outcomes[question.rows, question.places]
-        trials = outcomes.sum(axis=1)
-        rates[window] = _rate(outcomes, shares.surely, trials, objective.threshold)
-        most[window] = _rate(outcomes, shares.possibly, trials, objective.threshold)
+    spent = {window: _Spent.of(question, observed[window]) for window in windows}
     rule = np.full(len(question.targets), len(rules))
-    possible = np.zeros(len(question.targets), np.bool_)
+    unseen, possible = (np.zeros(len(question.targets), np.bool_) for _ in range(2))
     for number, one in reversed(list(enumerate(rules))):
         factor = one.factor(objective.window.longest_ns)
-        both = Window(one.long_ns), Window(one.short_ns)
-        rule[(rates[both[0]] >= factor) & (rates[both[1]] >= factor)] = number
-        possible |= (most[both[0]] >= factor) & (most[both[1]] >= factor)
-    longest = observed[windows[-1]]
+        both = spent[Window(one.long_ns)], spent[Window(one.short_ns)]
+        rule[np.all([window.rate >= factor for window in both], axis=0)] = number
+        unseen |= np.all([window.seen >= factor for window in both], axis=0)
+        possible |= np.all([window.most >= factor for window in both], axis=0)
     covered = [observed[window].coverage()[question.rows, question.places] for window in windows]
     coverage = np.where(rule < len(rules), covered[0], np.min(covered, axis=0))
     codes = np.where(possible, Verdict.INDETERMINATE, Verdict.PASS).astype(np.int8)
     codes[rule < len(rules)] = Verdict.FAIL
-    codes[(coverage < _MIN_COVERAGE) | np.isnan(rates[windows[0]])] = Verdict.NO_DATA
-    outcomes = longest.outcomes[question.rows, question.places]
-    trials = outcomes.sum(axis=1)
+    codes[(coverage < objective.min_coverage) | (spent[windows[0]].judged == 0)] = Verdict.NO_DATA
+    outcomes = observed[windows[-1]].outcomes[question.rows, question.places]
+    longest = spent[windows[-1]]
     return Burning(
-        trials,
-        outcomes[:, sorted(shares.surely)].sum(axis=1),
-        outcomes[:, sorted(shares.possibly)].sum(axis=1),
-        trials.astype(np.float64),
-        trials.astype(np.float64),
+        longest.judged,
+        longest.broken,
+        outcomes[:, sorted(SHARES[objective.budget_of].possibly)].sum(axis=1),
+        longest.judged.astype(np.float64),
+        longest.judged.astype(np.float64),
         coverage,
         codes,
-        rates,
+        spent,
         rule,
+        unseen,
     )
 
 
@@ -163,14 +217,24 @@ def burn_rates_of(evidence: Evidence, index: int) -> dict[int, float]:
     """The burn rates of one target by length of window (ns), those that are known."""
     if not isinstance(evidence, Burning):
         return {}
-    rates = {window.longest_ns: float(rates[index]) for window, rates in evidence.rates.items()}
+    rates = {window.longest_ns: float(spent.rate[index]) for window, spent in evidence.spent.items()}
     return {span_ns: rate for span_ns, rate in rates.items() if not math.isnan(rate)}
 
 
-def _rate(outcomes: Integers, which: frozenset[Outcome], trials: Integers, threshold: float) -> Floats:
-    share: NDArray[np.float64] = np.divide(
-        outcomes[:, sorted(which)].sum(axis=1), trials, out=np.full(len(trials), np.nan), where=trials > 0
-    )
+def burns_of(evidence: Evidence, index: int) -> dict[int, Burn]:
+    """What the burn rates of one target are made of, by length of window (ns)."""
+    if not isinstance(evidence, Burning):
+        return {}
+    return {
+        window.longest_ns: Burn(
+            int(spent.judged[index]), int(spent.broken[index]), float(spent.observed[index])
+        )
+        for window, spent in evidence.spent.items()
+    }
+
+
+def _rate(broken: Integers, judged: Integers, threshold: float) -> Floats:
+    share = np.divide(broken, judged, out=np.full(len(judged), np.nan), where=judged > 0)
     rate: Floats = share / threshold
     return rate
 
@@ -181,7 +245,9 @@ def explain_burn(question: Question, burning: Burning, index: int) -> Reason:
     number = int(burning.rule[index])
     if number < len(rules):
         rule = rules[number]
-        long, short = (float(burning.rates[Window(span)][index]) for span in (rule.long_ns, rule.short_ns))
+        long, short = (
+            float(burning.spent[Window(span)].rate[index]) for span in (rule.long_ns, rule.short_ns)
+        )
         left = duration_name(round(window.longest_ns / long))
         return Reason(
             "budget_burns",
@@ -195,6 +261,13 @@ def explain_burn(question: Question, burning: Burning, index: int) -> Reason:
             "budget_holds",
             "误差预算的消耗速度在允许范围内",
             "the error budget burns no faster than it may",
+        )
+    if burning.unseen[index]:
+        return Reason(
+            "budget_unseen",
+            "误差预算可能消耗过快：观测到的时间里超过了允许的速度，但观测到的时间太少，不足以证明",
+            "the error budget may burn too fast: in what was observed it does, which is too little of the time to "
+            "prove it",
         )
     return Reason(
         "budget_unclear",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.faults import FaultKind
@@ -73,6 +74,19 @@ class Fault:
     witnesses: int = 0
 
 
+class Burn(NamedTuple):
+    """What the burn rate of an error budget is made of, in one window.
+
+    Attributes:
+        judged, broken: packets.
+        observed: share of the window that was seen and judged, 0 to 1.
+    """
+
+    judged: int
+    broken: int
+    observed: float
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """One verdict: a path in one direction against one objective over one window.
@@ -99,9 +113,11 @@ class Judgement:
         maintenance_ns, maintenance_counts: how much of the window is maintenance, and the packets of that time: all
             other figures are without them.
         burn_rates: how fast an error budget is being spent, by length of window (ns), where that is the measure.
+        burns: what these are made of, by the same lengths.
         fault: what is known to be broken of this path, where something is.
         unavailable_ns: how much of the window was unavailable, and is judged by an objective of its own: all other
             figures are without it.
+        unobserved_ns: how much of the rest of the window nobody saw, or no packet stands for: it is in no figure.
     """
 
     path: PathKey
@@ -129,10 +145,12 @@ class Judgement:
     variation: Limit | None = None
     budget_remaining: float | None = None
     burn_rates: Mapping[int, float] = field(default_factory=dict)
+    burns: Mapping[int, Burn] = field(default_factory=dict)
     maintenance_ns: int = 0
     maintenance_counts: Mapping[Outcome, int] = field(default_factory=dict)
     fault: Fault | None = None
     unavailable_ns: int = 0
+    unobserved_ns: int = 0
 
     @property
     def packets(self) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.availability import Counted, explain_availability
-from collector.sla.budget import Burning, burn_rates_of, explain_burn
+from collector.sla.budget import Burning, burn_rates_of, burns_of, explain_burn
 from collector.sla.fault_watch import Standing
 from collector.sla.fault_words import describe
 from collector.sla.faults import FaultKind
@@ -26,6 +26,7 @@ from collector.sla.reasons import AgentFacts, Figures, explain
 from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
 
 _MS_NS: Final = 1_000_000
+_WORTH_SAYING: Final = 0.02
 _ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
 Facts = Callable[[PathKey], AgentFacts]
 OtherLimits = Mapping[tuple[PathKey, Direction], Limit]
@@ -120,6 +121,8 @@ class Answer:
         trials = int(evidence.trials[index])
         length_ns = int(observed.end_ns[row] - observed.begin_ns[row])
         unavailable_ns = 0 if observed.unavailable_ms is None else int(observed.unavailable_ms[row]) * _MS_NS
+        judged_ns = max(0, length_ns - int(observed.left_out_ms[row]) * _MS_NS - unavailable_ns)
+        unobserved_ns = max(0, judged_ns - int(observed.covered_ms[row, place]) * _MS_NS)
         figures = Figures(
             counts,
             trials,
@@ -142,7 +145,11 @@ class Answer:
             direction=target.direction,
             objective=objective.id,
             verdict=verdict,
-            reason=_beside(self._reason(index, target, figures, agent, fault), unavailable_ns),
+            reason=_beside(
+                self._reason(index, target, figures, agent, fault),
+                unavailable_ns,
+                unobserved_ns if self._matters(verdict, unobserved_ns, judged_ns) else 0,
+            ),
             limit=target.limit,
             floor_ns=target.floor_ns,
             percentile=objective.percentile,
@@ -163,10 +170,12 @@ class Answer:
             variation=objective.variation,
             budget_remaining=None if self.remaining is None else float(self.remaining[index]),
             burn_rates=burn_rates_of(evidence, index),
+            burns=burns_of(evidence, index),
             maintenance_ns=int(observed.left_out_ms[row]) * _MS_NS,
             maintenance_counts=dict(zip(Outcome, observed.left_out[row, place].tolist(), strict=True)),
             fault=fault,
             unavailable_ns=unavailable_ns,
+            unobserved_ns=unobserved_ns,
         )
 
     def _fault(self, row: int, verdict: Verdict) -> Fault | None:
@@ -174,6 +183,13 @@ class Answer:
         fault = self._standing.of(row)
         proven = verdict in (Verdict.PASS, Verdict.FAIL)
         return None if fault is None or (proven and fault.kind is FaultKind.CLOCK_BAD) else fault
+
+    def _matters(self, verdict: Verdict, unobserved_ns: int, judged_ns: int) -> bool:
+        """Whether a reason is to say how much was not observed: where it is more than the time between two readings,
+        and the rule that decided does not say it already, or look at other windows."""
+        told = verdict is Verdict.NO_DATA or isinstance(self.evidence, Counted)
+        elsewhere = isinstance(self.evidence, Burning) and verdict is Verdict.FAIL
+        return not told and not elsewhere and unobserved_ns > _WORTH_SAYING * judged_ns
 
     def _reason(
         self, index: int, target: Target, figures: Figures, agent: AgentFacts, fault: Fault | None
@@ -192,16 +208,18 @@ class Answer:
         return Reason(reason.code, f"{reason.zh}。故障：{known.zh}", f"{reason.en}. Fault: {known.en}")
 
 
-def _beside(reason: Reason, unavailable_ns: int) -> Reason:
-    """A reason that says how much of the window is judged elsewhere."""
-    if not unavailable_ns:
-        return reason
-    length = duration_name(unavailable_ns)
-    return Reason(
-        reason.code,
-        f"{reason.zh}。另有 {length.zh} 不可用，由可用性目标判定",
-        f"{reason.en}. Another {length.en} were unavailable, which the availability objective judges",
-    )
+def _beside(reason: Reason, unavailable_ns: int, unobserved_ns: int) -> Reason:
+    """A reason that says how much of the window is judged elsewhere, or not at all."""
+    zh, en = reason.zh, reason.en
+    if unavailable_ns:
+        length = duration_name(unavailable_ns)
+        zh += f"。另有 {length.zh} 不可用，由可用性目标判定"
+        en += f". Another {length.en} were unavailable, which the availability objective judges"
+    if unobserved_ns:
+        length = duration_name(unobserved_ns)
+        zh += f"。时间窗中有 {length.zh} 没有观测到，不计入"
+        en += f". {length.en} of the window were not observed, and count neither way"
+    return Reason(reason.code, zh, en)
 
 
 class Verdicts(Sequence[Judgement]):

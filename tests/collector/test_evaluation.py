@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agent.core.outcome import Direction, Outcome
+from collector.documents import Names, judgement_document
 from collector.evaluation import evaluate
 from collector.fleet.plan import Plan, compile_plan
 from collector.ledger.recent import RecentSlices
@@ -530,6 +531,47 @@ async def test_a_delay_is_judged_in_available_time_only(store: Store) -> None:
     )
     assert (loss.unavailable_ns, loss.counts[Outcome.LOST]) == (0, 11 * 600)
     assert (short.unavailable_ns, short.counts[Outcome.LOST]) == (0, 2 * 600)
+
+
+async def test_a_budget_of_a_delay_is_spent_in_available_time_only(store: Store) -> None:
+    """As its objective is judged: an outage spends what availability is allowed, and the budget of losses."""
+    text = changed(
+        "{id: hourly, percentile: 99, window: 1h, tiers: [hub], min_coverage: 0.9}",
+        """{id: available, measure: availability, availability: 99, consecutive: 3, window: 1d, tiers: [hub]}
+  - {id: delay, percentile: 99.9, window: 30d, tiers: [hub]}
+  - {id: loss, measure: loss, loss_ratio: 0.001, window: 30d, tiers: [hub]}""",
+    )
+    life = Life(store, text)
+    first = NOW_NS // MINUTE_NS - 120
+    await life.count_minutes(first, [600 * (60 <= minute < 71) for minute in range(120)])
+    verdicts = await evaluate(life.plan, life.windows, life.state, NOW_NS)
+    judged = {
+        one.objective: one for one in verdicts if one.path == HUB and one.direction is Direction.FORWARD
+    }
+    delay, loss = (judged[name].burns[120 * MINUTE_NS] for name in ("delay:budget", "loss:budget"))
+    assert (delay.judged, delay.broken) == (109 * 600, 0)
+    assert delay.observed == pytest.approx(109 / 120)
+    assert (loss.judged, loss.broken, loss.observed) == (120 * 600, 11 * 600, 1)
+    assert judged["delay"].budget_remaining == 1
+    assert judged["loss"].budget_remaining == pytest.approx(1 - 11_000 / 120)
+    document = judgement_document(judged["loss:budget"], Names())
+    assert document["burns"]["2h"] == {"judged_packets": 72_000, "violations": 6_600, "observed": 1}
+    assert document["burn_rates"]["2h"] == pytest.approx(11_000 / 120)
+
+
+async def test_a_verdict_says_how_much_of_its_window_nobody_saw(store: Store) -> None:
+    """Beside its reason, in both languages, and in seconds; what was seen to the last reading is all that counts."""
+    life = Life(store)
+    await life.count(NOW_NS, all=counts(within=3000))
+    whole = (await life.judged())[Direction.FORWARD]
+    assert (whole.verdict, whole.unobserved_ns) == (Verdict.PASS, 0)
+    assert "observed" not in whole.reason.en
+    life.state.sources["wuhan"] = replace(UP, up=False, reason="gone", seen_ns=NOW_NS)
+    one = (await life.judged(NOW_NS + 60 * SECOND_NS))[Direction.FORWARD]
+    assert (one.verdict, one.coverage, one.unobserved_ns) == (Verdict.PASS, 0.8, 60 * SECOND_NS)
+    assert one.reason.en.endswith(". 1 min of the window were not observed, and count neither way")
+    assert one.reason.zh.endswith("。时间窗中有 1 分钟 没有观测到，不计入")
+    assert judgement_document(one, Names())["unobserved_seconds"] == 60
 
 
 async def test_a_window_of_nothing_but_outage_has_no_delay_to_judge(store: Store) -> None:

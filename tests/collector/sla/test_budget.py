@@ -17,6 +17,7 @@ from collector.sla.budget import (
     burn_rates_of,
     remaining,
     rules_of,
+    share_counted,
     windows_of,
 )
 from collector.sla.counts import DirectionCounts
@@ -123,6 +124,17 @@ def test_no_budget_holds_over_days_that_nobody_saw() -> None:
     assert judged({HOUR_NS: bad, 5 * MINUTE_NS: bad}, longest=0.01).verdict is Verdict.FAIL
 
 
+def test_what_was_seen_of_an_hour_is_no_hour() -> None:
+    """Twenty times too fast in three fifths of it is twelve times as fast as the whole hour may: no warning, for the
+    rest is not known to have been as bad; nor its absence, for it may have been."""
+    bad = counts(9_800, lost=200)
+    one = judged({HOUR_NS: bad, 5 * MINUTE_NS: bad}, coverage=0.6)
+    assert one.burn_rates[HOUR_NS] == pytest.approx(12)
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "budget_unseen")
+    assert "观测到的时间太少" in one.reason.zh
+    assert one.burns[HOUR_NS] == (10_000, 200, 0.6)
+
+
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from(WINDOWS))
 def test_more_violations_never_end_a_warning(lost: int, more: int, where: Window) -> None:
     """Whichever window they are counted in."""
@@ -132,17 +144,37 @@ def test_more_violations_never_end_a_warning(lost: int, more: int, where: Window
     assert (before, after) != (Verdict.FAIL, Verdict.PASS)
 
 
+def test_what_will_not_be_judged_is_no_part_of_a_budget() -> None:
+    """Of the first fifteen days of January ten were maintenance and a day nobody saw: four are judged with the sixteen
+    to come, so a fifth of what the month will be judged by was counted, and not half."""
+    month = Window(Calendar.MONTH)
+    begin_ns = month.begin_ns(1_800_000_000 * 1_000_000_000)
+    now_ns = begin_ns + 15 * DAY_NS
+    objective = Objective("month", Measure.LOSS, month, THRESHOLD, 0.5)
+    asked = Question.of(objective, [Target(PATH, Direction.FORWARD, objective, HUB_LIMIT, 0)], [0])
+    observed = observation(
+        counts(10_000),
+        begin_ns=begin_ns,
+        end_ns=now_ns,
+        left_out_ms=10 * DAY_NS // 1_000_000,
+        coverage=4 / 15,
+    )
+    assert share_counted(asked, observed, now_ns).tolist() == [4 / 20]
+    nothing = observation(counts(), begin_ns=begin_ns, end_ns=now_ns, coverage=0.0)
+    assert share_counted(asked, nothing, now_ns).tolist() == [0]
+
+
 @pytest.mark.parametrize(
-    ("lost", "elapsed", "left"), [(0, 1, 1), (5, 1, 0.5), (5, 0.1, 0.95), (20, 1, -1), (20, 0.25, 0.5)]
+    ("lost", "counted", "left"), [(0, 1, 1), (5, 1, 0.5), (5, 0.1, 0.95), (20, 1, -1), (20, 0.25, 0.5)]
 )
-def test_what_is_left_counts_the_days_to_come(lost: int, elapsed: float, left: float) -> None:
+def test_what_is_left_counts_the_days_to_come(lost: int, counted: float, left: float) -> None:
     """Half of a thousandth lost leaves half; early in the month most of it, for most packets are yet to come."""
     objective = Objective("month", Measure.LOSS, MONTH, THRESHOLD, 0.5)
     asked = Question.of(objective, [Target(PATH, Direction.FORWARD, objective, HUB_LIMIT, 0)], [0])
     observed = observation(counts(10_000 - lost, lost=lost))
     evidence = judge(asked, observed, None, np.zeros(1, np.bool_))
     assert not isinstance(evidence, Burning)
-    found = remaining(evidence, asked, np.array([elapsed]))
+    found = remaining(evidence, asked, np.array([counted]))
     assert found.tolist() == pytest.approx([left])
     one = Answer(asked, observed, evidence, lambda path: AgentFacts(True, 1), {}, found).judgement(0)
     assert one.budget_remaining == pytest.approx(left)
