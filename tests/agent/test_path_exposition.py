@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -33,6 +33,8 @@ def counted(seed: int, *targets: str) -> list[SimulatedPath]:
     return paths
 
 
+# what is read back has up to 50,000 samples
+@settings(max_examples=40)
 @given(st.lists(words, min_size=1, max_size=70, unique=True), st.integers())
 def test_what_is_read_back_is_what_was_counted(targets: list[str], seed: int) -> None:
     """Whatever the names, every path's counts come back under its own labels, in as many pieces as it takes."""
