@@ -121,7 +121,7 @@ def _fleet(agents: int, paths: int) -> FleetSettings:
                 {
                     "id": "monthly",
                     "measure": "loss",
-                    "loss_ratio": 0.0005,
+                    "loss_ratio": 0.002,
                     "window": "month",
                     "min_coverage": 1e-5,
                 },

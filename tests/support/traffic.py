@@ -16,6 +16,8 @@ _SPREAD = (0.75, 0.2, 0.04, 0.01)
 """Shares of packets in neighbouring buckets: most delays alike, with a tail."""
 
 _LOSS, _LATE = 0.001, 0.0005
+_WORN, _LOSS_OF_WORN = 20, 0.02
+"""One path of so many loses so much more."""
 _LIMITS = dict.fromkeys(Direction, Limit(10_000_000, Operator.AT_MOST))
 
 
@@ -41,8 +43,9 @@ def _minute(rng: np.random.Generator, first: Integers, per_minute: int) -> Integ
     counts = np.zeros((len(first), WIDTH), np.int64)
     counts[:, 0] = per_minute + rng.integers(-1, 2, len(first))
     directions = by_direction(counts)
+    losses = np.where(np.arange(len(first)) % _WORN, _LOSS, _LOSS_OF_WORN)
     for place in range(len(Direction)):
-        lost = rng.binomial(counts[:, 0], _LOSS)
+        lost = rng.binomial(counts[:, 0], losses)
         arrived = counts[:, 0] - lost
         late = rng.binomial(arrived, _LATE)
         directions[:, place, Outcome.WITHIN] = arrived - late
