@@ -16,7 +16,7 @@ from agent.runtime.quantities import format_duration
 from collector.sla.breach import Breach
 from collector.sla.fault_words import KIND_NAMES, describe
 from collector.sla.measure import Measure
-from collector.sla.names import Name, duration_name
+from collector.sla.names import Name, duration_name, percent
 from collector.sla.time_zone import SHANGHAI, TIME_ZONE
 from collector.sla.verdict import Fault, Judgement, PathKey
 
@@ -182,15 +182,15 @@ def _bucket(edges: tuple[int, int | None] | None) -> Document | None:
 
 def promise_name(judgement: Judgement) -> Name:
     """What was promised: `≤ 10 ms，P99.9`, `丢包 ≤ 0.1%`."""
-    share = "" if judgement.percentile is None else f"P{judgement.percentile:g}"
+    share = "" if judgement.percentile is None else f"P{judgement.percentile:.10g}"
     match judgement.measure:
         case Measure.LOSS:
-            return Name(f"丢包 ≤ {judgement.threshold:.3%}", f"loss ≤ {judgement.threshold:.3%}")
+            return Name(f"丢包 ≤ {percent(judgement.threshold)}", f"loss ≤ {percent(judgement.threshold)}")
         case Measure.AVAILABILITY:
-            at_least = f"≥ {(1 - judgement.threshold) * 100:.6g} %"
+            at_least = f"≥ {(1 - judgement.threshold) * 100:.10g} %"
             return Name(f"可用性 {at_least}", f"availability {at_least}")
         case Measure.BUDGET:
-            share = f"{judgement.threshold:.3%}"
+            share = percent(judgement.threshold)
             return Name(f"误差预算 {share}", f"error budget of {share}")
         case Measure.DELAY_VARIATION if judgement.variation is not None:
             variation = limit_text(judgement.variation)

@@ -43,7 +43,8 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
 
     async def answer(question: Question) -> Answer:
         objective = question.objective
-        relevant: OtherLimits = {}
+        # counts against another limit are left out of all but availability
+        relevant: OtherLimits = {} if objective.availability is not None else others
         left = None
         evidence: Evidence
         # of a budget the longest window is that of the slowest burn
@@ -61,12 +62,12 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
             spent = await windows.outages.count(objective.window, objective.availability, observed, now_ns)
             evidence = judge_availability(question, observed, spent)
         else:
-            relevant = others if objective.measure is Measure.DELAY else {}
             before = None
             if objective.window.longest_ns < _HISTORY.longest_ns:
                 before = await windows.observe(_HISTORY, ends_ns, now_ns, available=available)
             # Of very many paths it takes a second: beside the event loop, so that the page need not wait.
-            otherwise = _counted_otherwise(plan, question, relevant)
+            flagged = others if objective.measure is Measure.DELAY else {}
+            otherwise = _counted_otherwise(plan, question, flagged)
             evidence = await asyncio.to_thread(judge, question, observed, before, otherwise)
         if objective.measure in SHARES:
             left = remaining(evidence, question, share_counted(question, observed, now_ns))

@@ -263,7 +263,8 @@ class Collector:
         before = self.state.sources.get(reading.site, NEVER_READ)
         after = before.after(reading)
         self.state.sources[reading.site] = after
-        if before.up is not after.up or (not after.up and before.reason != after.reason):
+        # not whenever the reason changes: it may quote what is read, which differs at each scrape
+        if before.up is not after.up or (before.reason == NEVER_READ.reason and not after.up):
             log.log(
                 logging.INFO if after.up else logging.WARNING,
                 "agent of %s: %s",

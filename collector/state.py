@@ -60,7 +60,8 @@ class CollectorState:
         breaches: all that are open, and those that closed lately.
         sources: agents by site.
         unresolved: paths whose agents do not know the target's address.
-        other_limits: what is counted against another limit than the promised one, as far as it was read.
+        other_limits: what is counted against another limit than the promised one, as far as it was read; None: against
+            an unknown one.
         told: of which paths the agents told when they were read last, by site.
         untold: planned paths that are not among these, though their agents were read: nothing new is known of them.
         noted: what the agents counted when they were read last, by site.
@@ -75,7 +76,7 @@ class CollectorState:
     breaches: Sequence[Breach] = ()
     sources: dict[str, SourceStatus] = field(default_factory=dict)
     unresolved: set[PathKey] = field(default_factory=set)
-    other_limits: dict[tuple[PathKey, Direction], Limit] = field(default_factory=dict)
+    other_limits: dict[tuple[PathKey, Direction], Limit | None] = field(default_factory=dict)
     told: dict[str, Sequence[PathKey]] = field(default_factory=dict)
     untold: set[PathKey] = field(default_factory=set)
     noted: dict[str, Counted] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class CollectorState:
         self.noted[table.of.site] = table.of
         for path, limits in zip(table.of.paths, table.of.limits, strict=True):
             for direction, limit in promised.get(path, {}).items():
-                if limits.get(direction, limit) != limit:
-                    self.other_limits[path, direction] = limits[direction]
+                if limits.get(direction) != limit:
+                    self.other_limits[path, direction] = limits.get(direction)
                 elif self.other_limits:
                     self.other_limits.pop((path, direction), None)

@@ -7,7 +7,7 @@ from grafana import panels, queries
 from grafana.queries import agents, sent_from
 from grafana.selection import choose_agents
 from grafana.sheet import Query, Shape, Sheet
-from grafana.words import REACHED, RESOLVED, SYNCHRONISED, Language, Words
+from grafana.words import FAULTS, REACHED, RESOLVED, SYNCHRONISED, Language, Words
 
 _PATH = "{{source}} → {{target}} · {{tier}} {{provider}} {{kind}}"
 _OF_COLLECTOR = f"and on (instance) {metrics.EVALUATION_DURATION}_count"
@@ -251,6 +251,18 @@ def _reflectors(sheet: Sheet) -> None:
 
 def _collector(sheet: Sheet) -> None:
     sheet.row(Words("采集器", "Collector"))
+    sheet.place(
+        panels.named(sheet, panels.lines(stacked=True), FAULTS),
+        Words("已知故障", "Known faults"),
+        Words(
+            "采集器由心跳、共用站点的路径与反射端的计数确认的故障，按类别计数；何处与依据见采集器页面。",
+            "What heartbeats, paths that share a site and reflectors' counts prove to be broken, by kind; the "
+            "collector's page says where.",
+        ),
+        "none",
+        [Query(f"max by (kind) ({metrics.FAULTS})", "{{kind}}")],
+        (24, 7),
+    )
     sheet.place(
         panels.lines(),
         Words("评估耗时", "Duration of evaluations"),

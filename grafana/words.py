@@ -65,6 +65,17 @@ DIRECTIONS: Final = {
 }
 """By the `direction` label; the words are those of the collector's page."""
 
+FAULTS: Final = {
+    "source_down": State(Words("采集端读不到数据", "the collector's own source"), "purple"),
+    "agent_down": State(Words("代理停止", "agent down"), "red"),
+    "uplink_down": State(Words("站点失联", "site cut off"), "dark-red"),
+    "target_down": State(Words("目标无应答", "target down"), "orange"),
+    "direction_down": State(Words("单方向中断", "one direction down"), "dark-orange"),
+    "path_down": State(Words("路径中断", "path down"), "yellow"),
+    "clock_bad": State(Words("代理时钟失效", "agent's clock bad"), "blue"),
+}
+"""By the `kind` label of `isochrone_faults`."""
+
 OUTCOMES: Final = {
     "within": State(Words("限内", "within"), "green"),
     "over": State(Words("超限", "over"), "red"),

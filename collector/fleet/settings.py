@@ -20,6 +20,7 @@ from collector.fleet.names import same_twice
 from collector.fleet.objectives import ObjectiveSettings, format_window
 from collector.fleet.pilots import PilotedSettings
 from collector.fleet.source import AgentsSourceSettings, PrometheusSourceSettings, RhythmNs, SourceSettings
+from collector.sla.names import percent
 from collector.sources.query_api import Access
 from collector.store.location import StateText, UnusableAddress, location
 from collector.urls import Url
@@ -170,8 +171,8 @@ class FleetSettings(PilotedSettings):
                 if packets < needed and objective.selector().matches(self.facts(path)):
                     yield (
                         f"paths[{index}]: sends {packets} packets in the window of {objective.id}, "
-                        f"{format_window(objective.window)}; proving at most {objective.threshold:.3%} needs {needed}: "
-                        f"it can never pass"
+                        f"{format_window(objective.window)}; proving at most {percent(objective.threshold)} "
+                        f"needs {needed}: it can never pass"
                     )
 
     def _of_no_path(self) -> Iterator[str]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from agent.core.outcome import Direction
 from collector.sla.judge import Evidence, Question
-from collector.sla.names import duration_name
+from collector.sla.names import duration_name, percent
 from collector.sla.objective import AvailabilityRule
 from collector.sla.observation import DIRECTIONS, Integers, Observation
 from collector.sla.verdict import Reason, Verdict
@@ -129,8 +129,9 @@ def explain_availability(question: Question, counted: Counted, index: int) -> Re
     rule = question.objective.availability
     assert rule is not None
     trials, surely, possibly = (int(one[index]) for one in (counted.trials, counted.surely, counted.possibly))
+    least, most = (percent(one / trials, question.objective.threshold) for one in (surely, possibly))
     length = duration_name(rule.interval_minutes * 60_000_000_000)
-    allowed, unseen = f"{question.objective.threshold:.3%}", possibly - surely
+    allowed, unseen = percent(question.objective.threshold), possibly - surely
     zh = f"{trials} 个 {length.zh} 区间中 {surely} 个不可用（连续 {rule.consecutive} 个丢包超过 {rule.loss:.0%}）"
     en = (
         f"{surely} of {trials} intervals of {length.en} were unavailable (runs of {rule.consecutive} or more that lost "
@@ -140,19 +141,19 @@ def explain_availability(question: Question, counted: Counted, index: int) -> Re
         case Verdict.PASS:
             return Reason(
                 "available",
-                f"{zh}，{unseen} 个没有观测到：至多 {possibly / trials:.3%}，允许 {allowed}",
-                f"{en}, {unseen} were not observed: at most {possibly / trials:.3%}, {allowed} are allowed",
+                f"{zh}，{unseen} 个没有观测到：至多 {most}，允许 {allowed}",
+                f"{en}, {unseen} were not observed: at most {most}, {allowed} are allowed",
             )
         case Verdict.FAIL:
             return Reason(
                 "unavailable",
-                f"{zh}：{surely / trials:.3%}，超过允许的 {allowed}",
-                f"{en}: {surely / trials:.3%}, {allowed} are allowed",
+                f"{zh}：{least}，超过允许的 {allowed}",
+                f"{en}: {least}, {allowed} are allowed",
             )
         case _:
             return Reason(
                 "intervals_unobserved",
-                f"{zh}，{unseen} 个没有观测到，可能也不可用：至多 {possibly / trials:.3%}，允许 {allowed}",
-                f"{en}, {unseen} were not observed and may have been, too: at most {possibly / trials:.3%}, "
+                f"{zh}，{unseen} 个没有观测到，可能也不可用：至多 {most}，允许 {allowed}",
+                f"{en}, {unseen} were not observed and may have been, too: at most {most}, "
                 f"{allowed} are allowed",
             )

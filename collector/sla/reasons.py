@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -9,7 +10,7 @@ from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.confidence import clean_packets_needed, lower_bound, upper_bound
 from collector.sla.measure import Measure
-from collector.sla.names import Name
+from collector.sla.names import Name, percent
 from collector.sla.objective import Target
 from collector.sla.verdict import Reason, Verdict
 
@@ -105,9 +106,28 @@ class Figures:
         )
 
 
-def explain(
-    target: Target, verdict: Verdict, figures: Figures, agent: AgentFacts, other_limit: Limit | None
-) -> Reason:
+def explain_other_limit(target: Target, counted: Limit | None) -> Reason:
+    """Why counts that are not of the promise judge nothing of it.
+
+    Args:
+        target: what was to be judged.
+        counted: what the agent counts against; None: it does not say.
+    """
+    if counted is None:
+        return Reason(
+            "limit_unknown",
+            f"代理没有说明按什么限值计数，而承诺是 {target.limit}：这些计数不能用来判定",
+            f"the agent does not say what limit it counts against, the promise is {target.limit}: these counts judge "
+            "nothing",
+        )
+    return Reason(
+        "other_limit",
+        f"代理按 {counted} 计数，而承诺是 {target.limit}：这些计数不能用来判定",
+        f"the agent counts against {counted}, the promise is {target.limit}: these counts judge nothing",
+    )
+
+
+def explain(target: Target, verdict: Verdict, figures: Figures, agent: AgentFacts) -> Reason:
     """Why a target has its verdict.
 
     Args:
@@ -115,36 +135,33 @@ def explain(
         verdict: the verdict.
         figures: what it was made of.
         agent: what else is known.
-        other_limit: what the agent counts against, where that is not the promise.
     """
     objective = target.objective
     of = objective.budget_of if objective.measure is Measure.BUDGET else objective.measure
     allowed, share = _allowed(target), _SHARES[of]
     match verdict:
-        case Verdict.NO_DATA if other_limit is not None:
-            return Reason(
-                "other_limit",
-                f"代理按 {other_limit} 计数，而承诺是 {target.limit}：这些计数不能用来判定",
-                f"the agent counts against {other_limit}, the promise is {target.limit}: these counts judge nothing",
-            )
         case Verdict.NO_DATA:
             return _unobserved(target, figures, agent)
         case Verdict.FAIL:
             taken = _taken_as_independent(of) or figures.dependent
+            least = percent(figures.lower, objective.threshold)
             return Reason(
                 "lower_bound_exceeds",
-                f"{share.zh}至少 {figures.lower:.3%}（95 % 置信下界），超过 {allowed.zh}{taken.zh}",
-                f"at least {figures.lower:.3%} of packets {share.en} (95 % lower bound), {allowed.en}{taken.en}",
+                f"{share.zh}至少 {least}（95 % 置信下界），超过 {allowed.zh}{taken.zh}",
+                f"at least {least} of packets {share.en} (95 % lower bound), {allowed.en}{taken.en}",
             )
         case Verdict.PASS:
             proof = _taken_as_independent(of) or _proof_without_clock(target, agent)
+            most = percent(figures.upper, objective.threshold)
             return Reason(
                 "upper_bound_meets",
-                f"{share.zh}至多 {figures.upper:.3%}（95 % 置信上界），{allowed.zh}{proof.zh}",
-                f"at most {figures.upper:.3%} of packets {share.en} (95 % upper bound), {allowed.en}{proof.en}",
+                f"{share.zh}至多 {most}（95 % 置信上界），{allowed.zh}{proof.zh}",
+                f"at most {most} of packets {share.en} (95 % upper bound), {allowed.en}{proof.en}",
             )
         case _:
-            return _unproven(target, figures, agent, allowed, share)
+            reason = _unproven(target, figures, agent, allowed, share)
+            taken = _taken_as_independent(of) or Name("", "")
+            return Reason(reason.code, reason.zh + taken.zh, reason.en + taken.en)
 
 
 def _taken_as_independent(measure: Measure) -> Name | None:
@@ -158,10 +175,10 @@ def _taken_as_independent(measure: Measure) -> Name | None:
 def _allowed(target: Target) -> Name:
     """How much may break the promise."""
     objective = target.objective
-    threshold = f"{objective.threshold:.3%}"
+    threshold = percent(objective.threshold)
     if objective.percentile is None:
         return Name(f"允许 {threshold}", f"{threshold} are allowed")
-    percentile = f"P{objective.percentile:g}"
+    percentile = f"P{objective.percentile:.10g}"
     return Name(f"{percentile} 允许 {threshold}", f"{percentile} allows {threshold}")
 
 
@@ -189,6 +206,7 @@ def _proof_without_clock(target: Target, agent: AgentFacts) -> Name:
 
 def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
     coverage, needed = figures.coverage, target.objective.min_coverage
+    covered = f"{math.floor(100 * coverage)}%"
     if figures.maintained:
         return Reason(
             "in_maintenance",
@@ -204,20 +222,20 @@ def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
     if not agent.up:
         return Reason(
             "agent_silent",
-            f"读不到代理的数据（{agent.silence}），时间窗只覆盖了 {coverage:.0%}",
-            f"nothing is read of the agent ({agent.silence}), {coverage:.0%} of the window is covered",
+            f"读不到代理的数据（{agent.silence}），时间窗只覆盖了 {covered}",
+            f"nothing is read of the agent ({agent.silence}), {covered} of the window is covered",
         )
     if not agent.told:
         return Reason(
             "path_untold",
-            f"代理没有提供这条路径的数据，时间窗只覆盖了 {coverage:.0%}",
-            f"the agent tells nothing of this path, {coverage:.0%} of the window is covered",
+            f"代理没有提供这条路径的数据，时间窗只覆盖了 {covered}",
+            f"the agent tells nothing of this path, {covered} of the window is covered",
         )
     if coverage < needed and (agent.resolved or any(figures.counts)):
         return Reason(
             "below_coverage",
-            f"时间窗只覆盖了 {coverage:.0%}，至少需要 {needed:.0%}",
-            f"{coverage:.0%} of the window is covered, at least {needed:.0%} is needed",
+            f"时间窗只覆盖了 {covered}，至少需要 {needed:.0%}",
+            f"{covered} of the window is covered, at least {needed:.0%} is needed",
         )
     if not agent.resolved:
         return Reason(
@@ -265,21 +283,21 @@ def _unproven(target: Target, figures: Figures, agent: AgentFacts, allowed: Name
                 f"{unattributed} 个包丢失，但无法证明丢在哪个方向",
                 f"{unattributed} packets were lost and nothing proves in which direction",
             )
-    needed = clean_packets_needed(threshold)
+    needed, dependent = clean_packets_needed(threshold), figures.dependent
     if figures.most < needed:
-        dependent = figures.dependent
+        may = percent(threshold)
         return Reason(
             "too_few_packets",
-            f"只有 {packets} 个包{dependent.zh}；证明 {allowed.zh} 至少需要 {needed} 个无违约的独立包",
-            f"{packets} packets{dependent.en}; proving that {allowed.en} needs at least {needed} independent ones "
-            "without a violation",
+            f"{packets} 个包太少{dependent.zh}：要证明违约不超过 {may}，至少需要 {needed} 个相互独立、全部达标的包",
+            f"{packets} packets are too few{dependent.en}: that no more than {may} break the promise takes at least "
+            f"{needed} independent ones to prove, all of them good",
         )
+    lower, upper = percent(figures.lower, threshold), percent(figures.upper, threshold)
     return Reason(
         "between_bounds",
-        f"{share.zh}在 {figures.lower:.3%} 与 {figures.upper:.3%} 之间（95 % 置信），{allowed.zh}，"
-        f"尚不能判定{figures.dependent.zh}",
-        f"between {figures.lower:.3%} and {figures.upper:.3%} of packets {share.en} (95 % confidence), {allowed.en}: "
-        f"not decided yet{figures.dependent.en}",
+        f"{share.zh}在 {lower} 与 {upper} 之间（95 % 置信），{allowed.zh}，尚不能判定{dependent.zh}",
+        f"between {lower} and {upper} of packets {share.en} (95 % confidence), {allowed.en}: not decided yet"
+        f"{dependent.en}",
     )
 
 

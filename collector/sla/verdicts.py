@@ -22,14 +22,15 @@ from collector.sla.measure import Measure
 from collector.sla.names import duration_name
 from collector.sla.objective import Target
 from collector.sla.observation import DIRECTIONS, Observation
-from collector.sla.reasons import AgentFacts, Figures, explain
+from collector.sla.reasons import AgentFacts, Figures, explain, explain_other_limit
 from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
 
 _MS_NS: Final = 1_000_000
 _WORTH_SAYING: Final = 0.02
 _ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
 Facts = Callable[[PathKey], AgentFacts]
-OtherLimits = Mapping[tuple[PathKey, Direction], Limit]
+OtherLimits = Mapping[tuple[PathKey, Direction], Limit | None]
+"""What is counted otherwise than against the promised limit, and against which; None: the agent does not say."""
 
 
 class Shown(NamedTuple):
@@ -195,13 +196,15 @@ class Answer:
         self, index: int, target: Target, figures: Figures, agent: AgentFacts, fault: Fault | None
     ) -> Reason:
         verdict = Verdict(int(self.evidence.codes[index]))
-        if isinstance(self.evidence, Burning) and verdict is not Verdict.NO_DATA:
+        other = target.path, target.direction
+        if verdict is Verdict.NO_DATA and other in self._other_limits:
+            reason = explain_other_limit(target, self._other_limits[other])
+        elif isinstance(self.evidence, Burning) and verdict is not Verdict.NO_DATA:
             reason = explain_burn(self.question, self.evidence, index)
         elif isinstance(self.evidence, Counted) and verdict is not Verdict.NO_DATA:
             reason = explain_availability(self.question, self.evidence, index)
         else:
-            other_limit = self._other_limits.get((target.path, target.direction))
-            reason = explain(target, verdict, figures, agent, other_limit)
+            reason = explain(target, verdict, figures, agent)
         if fault is None or verdict is Verdict.PASS:
             return reason
         known = describe(fault)

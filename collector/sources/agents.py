@@ -71,7 +71,9 @@ class AgentsSource:
 
     async def _scrape(self, site: str, address: str) -> AgentReading:
         try:
-            async with self._session.get(f"http://{address}/metrics", params=_ASKED) as response:
+            # Who answers in an agent's place is not one: no redirection is followed, wherever it leads.
+            asked = self._session.get(f"http://{address}/metrics", params=_ASKED, allow_redirects=False)
+            async with asked as response:
                 if response.status != 200:
                     return self._unread(site, f"{address} answers {response.status} {response.reason}")
                 body = bytearray()

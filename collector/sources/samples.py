@@ -96,7 +96,11 @@ class IncompleteError(ValueError):
 
 @dataclass(slots=True)
 class _Path:
-    """What was found of one path; None: not found."""
+    """What was found of one path; None: not found.
+
+    Attributes:
+        told: what was taken: nothing is taken twice.
+    """
 
     sent: int | None = None
     in_flight: int | None = None
@@ -108,6 +112,7 @@ class _Path:
     since: float | None = None
     interval_ns: int | None = None
     resolved: bool = True
+    told: set[tuple[str, ...]] = field(default_factory=set)
 
 
 def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentReading:
@@ -129,7 +134,9 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
                 case metrics.PROCESS_START | metrics.CLOCK_ERROR_BOUND | metrics.REFLECTOR_PACKETS:
                     own.append(sample)
                 case name if name in NEEDED:
-                    _take(found[key_of(sample.labels)], sample)
+                    key = key_of(sample.labels)
+                    _note(key, sample, found[key].told)
+                    _take(found[key], sample)
     except KeyError as error:
         raise IncompleteError(f"{sample.name} with an unknown or missing label {error}") from error
     except (ValueError, OverflowError) as error:
@@ -174,8 +181,13 @@ def told_of(own: Sequence[Sample]) -> Told:
     clock_source: str | None = None
     clock_bound_ns: int | None = None
     reflected: int | None = None
+    told: set[tuple[str, str]] = set()
     try:
         for sample in own:
+            what = sample.name, sample.labels.get("result", "")
+            if what in told:
+                raise ValueError("told twice")
+            told.add(what)
             match sample.name:
                 case metrics.PROCESS_START:
                     epoch = _time(sample.value)
@@ -192,6 +204,21 @@ def told_of(own: Sequence[Sample]) -> Told:
     if epoch is None:
         raise IncompleteError(f"no {metrics.PROCESS_START}: without it a restart cannot be told")
     return Told(epoch, clock_source, clock_bound_ns, reflected)
+
+
+def _note(key: PathKey, sample: Sample, told: set[tuple[str, ...]]) -> None:
+    """Note that a path's sample is told.
+
+    Raises:
+        KeyError, ValueError: it is told for the second time, and of two values nobody knows which is true; or it says
+            what no agent says.
+    """
+    labels = sample.labels
+    bucket = str(float(labels["le"])) if sample.name == DELAY_BUCKET else ""
+    what = sample.name, labels.get("direction", ""), labels.get("outcome", ""), bucket
+    if what in told:
+        raise ValueError(" ".join(filter(None, ("told twice of", str(key), *what[1:]))))
+    told.add(what)
 
 
 def _take(path: _Path, sample: Sample) -> None:

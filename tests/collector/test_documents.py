@@ -18,7 +18,7 @@ from collector.documents import (
     utc_time,
 )
 from collector.sla.measure import Measure
-from collector.sla.names import duration_name
+from collector.sla.names import duration_name, percent
 from collector.sla.verdict import Verdict
 from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed, judgement
 
@@ -51,6 +51,26 @@ def test_a_duration_is_told_by_its_two_largest_units(amount: int, en: str, zh: s
     name = duration_name(amount * SECOND_NS)
     assert name.en == en
     assert name.zh == zh
+
+
+@pytest.mark.parametrize(
+    ("share", "beside", "text"),
+    [
+        (0.001, (), "0.100%"),
+        (0, (), "0.000%"),
+        (1, (), "100.000%"),
+        (1 - 0.9999999, (), "0.00001%"),
+        (0.000_012_3, (), "0.0012%"),
+        (0.001_000_4, (0.001,), "0.10004%"),
+        (0.001, (0.001,), "0.100%"),
+        (1e-15, (), "0.000000000%"),
+    ],
+)
+def test_a_share_reads_as_neither_nothing_nor_another(
+    share: float, beside: tuple[float, ...], text: str
+) -> None:
+    """What P99.99999 allows is not 0.000 %, and what is above 0.1 % does not read as 0.1 %."""
+    assert percent(share, *beside) == text
 
 
 def test_a_limit_keeps_its_operator() -> None:

@@ -254,6 +254,10 @@ async def test_what_the_agent_says_of_itself_is_in_the_verdict(store: Store) -> 
     other = reading(NOW_NS / SECOND_NS, path=HUB, limit=CITY_LIMIT)
     life.state.note([other], life.plan.promised)
     assert (await life.judged())[Direction.FORWARD].reason.code == "other_limit"
+    life.state.note([replace(other, limits={})], life.plan.promised)
+    unknown = (await life.judged())[Direction.FORWARD]
+    assert (unknown.verdict, unknown.reason.code) == (Verdict.NO_DATA, "limit_unknown")
+    assert "does not say what limit it counts against" in unknown.reason.en
     life.state.note([replace(other, limits=dict.fromkeys(Direction, HUB_LIMIT))], life.plan.promised)
     assert life.state.other_limits == {}
 

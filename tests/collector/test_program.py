@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import re
 import socket
 import sqlite3
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from sqlalchemy import URL
 
 from agent.core.outcome import Direction
@@ -127,6 +129,35 @@ async def test_a_degraded_direction_is_judged_announced_and_forgiven(scene: Scen
         assert scene.events() == [("breach_opened", "forward"), ("breach_closed", "forward")]
         (breach,) = collector.state.breaches
         assert breach.closing is not None
+
+
+@dataclass
+class Babbling(MetricsServer):
+    """Says something else each time that is no exposition."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Text with the number of the request."""
+        self.text = f'isochrone_probe_sent_total{{babble {self.requests}}} "\n'
+        return await super().answer(request)
+
+
+async def test_what_cannot_be_read_is_told_once_and_not_at_each_scrape(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However its reason changes, which is on the page; and once more when it can be read."""
+    caplog.set_level("INFO", "collector.program")
+
+    async def asked(server: MetricsServer) -> bool:
+        return server.requests > 5
+
+    async with showing(Babbling()) as server:
+        text = re.sub(r'(id: beijing.*agent: )"[^"]*"', rf'\1"{server.address}"', scene.text)
+        async with scene.collecting(text) as collector:
+            await eventually(functools.partial(asked, server), "some scrapes")
+            assert "babble" in collector.state.sources["beijing"].reason
+    told = [one.getMessage() for one in caplog.records if "agent of beijing" in one.getMessage()]
+    assert len(told) == 1
+    assert "babble 0" in told[0]
 
 
 async def test_the_next_collector_goes_on_with_the_breach_that_it_finds(scene: Scene) -> None:

@@ -130,7 +130,7 @@ def test_every_query_is_narrowed_by_what_is_chosen(file: Path) -> None:
 
     The collector's series about itself belong to no site.
     """
-    of_collector = re.compile(r"isochrone_(evaluation|notifications)|process_")
+    of_collector = re.compile(r"isochrone_(evaluation|faults|notifications)|process_")
     of_agents = [{"source"}, {"site", "site_provider"}] if file.stem == "fleet" else [{"site"}]
     narrowed = [{"tier", "provider", "source", "target"}, *of_agents]
     for expr in queries(load(file)):

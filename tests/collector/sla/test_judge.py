@@ -378,8 +378,8 @@ def test_variation_is_told_as_far_as_the_buckets_tell_it(
     one = answer(observation(counts(10_000, delays=delays), minimum_us=4_200), variation(bound_ms))
     assert (one.verdict, one.reason.code) == (verdict, code)
     assert one.reason.zh
-    proven = verdict is not Verdict.INDETERMINATE
-    assert proven == ("packets are taken as independent" in one.reason.en) == ("相互独立" in one.reason.zh)
+    assert "packets are taken as independent" in one.reason.en
+    assert "相互独立" in one.reason.zh
 
 
 def test_a_variation_at_an_edge_is_kept_or_not_by_its_operator() -> None:

@@ -7,6 +7,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
 from agent.core.outcome import Direction
 from collector.sources.agents import AgentsSource
@@ -182,3 +183,25 @@ async def test_bytes_that_are_no_text_are_refused() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert not (await read({"wuhan": f"127.0.0.1:{port}"}))["wuhan"].up
+
+
+async def test_no_redirection_is_followed() -> None:
+    """Whoever answers in an agent's place might send the collector anywhere, even to a true exposition."""
+    agent = SimulatedAgent([SimulatedPath()])
+    agent.run(10)
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        raise web.HTTPFound(f"http://{true.address}/metrics")
+
+    app = web.Application()
+    app.router.add_get("/metrics", elsewhere)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with showing(MetricsServer(agent)) as true:
+            one = (await read({"wuhan": "{}:{}".format(*runner.addresses[0][:2])}))["wuhan"]
+            assert (one.up, true.requests) == (False, 0)
+        assert one.reason.endswith("answers 302 Found")
+    finally:
+        await runner.cleanup()

@@ -143,9 +143,37 @@ def replaced(pattern: str, value: str) -> Callable[[str], str]:
     return lambda text: re.sub(rf"(?m)^({pattern}) \S+$", rf"\1 {value}", text, count=1)
 
 
+def doubled(pattern: str, value: str | None = None) -> Callable[[str], str]:
+    """Say the first line that matches twice, the second time with another value."""
+
+    def twice(found: re.Match[str]) -> str:
+        head, said = found.groups()
+        return f"{head}{said}\n{head}{said if value is None else value}"
+
+    return lambda text: re.sub(rf"(?m)^({pattern} )(\S+)$", twice, text, count=1)
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
+        (doubled(r"isochrone_probe_sent_total\{.*\}", "7"), "told twice of wuhan → qingyang (stamp)"),
+        (doubled(r"isochrone_probe_sent_total\{.*\}"), "told twice"),
+        (
+            doubled(r"isochrone_probe_outcomes_total\{.*\}", "0"),
+            "twice of wuhan → qingyang (stamp) forward within",
+        ),
+        (doubled(r"isochrone_delay_seconds_bucket\{.*le=\"0.01\".*\}", "0"), "(stamp) forward 0.01"),
+        (
+            doubled(r"isochrone_delay_limit_seconds\{.*\}", "0.02"),
+            "isochrone_delay_limit_seconds: told twice",
+        ),
+        (
+            doubled(r"isochrone_probe_interval_seconds\{.*\}", "1"),
+            "isochrone_probe_interval_seconds: told twice",
+        ),
+        (doubled("process_start_time_seconds", "1"), "process_start_time_seconds: told twice"),
+        (replaced(r"isochrone_probe_interval_seconds\{.*\}", "0"), "no interval"),
+        (replaced(r"isochrone_probe_interval_seconds\{.*\}", "-1"), "no time"),
         (without(r"^process_start_time_seconds "), "process_start_time_seconds"),
         (without(r"^isochrone_probe_sent_total"), "isochrone_probe_sent_total"),
         (without(r"^isochrone_probe_in_flight"), "isochrone_probe_in_flight"),
