@@ -15,12 +15,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from agent.core.admission import AdmissionRules, PacketRate
 from agent.core.ledger import PathLabels
+from agent.core.metrics import LINE_KIND
 from agent.core.throughput.lease import MAX_STREAMS, Way
 from agent.core.throughput.lease_book import LeaseRules
 from agent.runtime.exceptions import ConfigError, UnreadError
 from agent.runtime.label_text import LabelText, NameText
 from agent.runtime.line_settings import (
-    KIND,
     DataAddress,
     LineSettings,
     LongestTest,
@@ -192,7 +192,7 @@ class ThroughputPathSettings(LineSettings):
 
     def labels(self, site: str) -> PathLabels:
         """What names it in the metrics."""
-        return PathLabels(site, self.target, self.tier, self.provider, KIND, 0)
+        return PathLabels(site, self.target, self.tier, self.provider, LINE_KIND, 0)
 
     def token(self, folder: Path) -> str:
         """With which tests are asked for.

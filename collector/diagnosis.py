@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from agent.core.metrics import LINE_KIND
 from agent.core.outcome import ONE_WAY, Direction, Outcome
 from collector.fleet.plan import Plan
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, Integers, by_direction
@@ -60,6 +61,7 @@ class Diagnosis:
             np.array([places[path.source] for path in plan.paths], np.int64),
             np.array([places[path.target] for path in plan.paths], np.int64),
             kinds_of([path.kind for path in plan.paths]),
+            np.array([path.kind != LINE_KIND for path in plan.paths], np.bool_),
             np.array([site in plan.agents for site in plan.sites], np.bool_),
         )
         self._reach = Reachability(len(plan.paths))

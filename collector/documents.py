@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from agent.core.outcome import Direction, Limit, Operator, Outcome
+from agent.core.outcome import Limit, Operator, Outcome
+from agent.core.throughput.rates import Layer
+from agent.core.throughput.result import Floor
 from agent.runtime.quantities import format_duration
 from collector.sla.breach import Breach
 from collector.sla.fault_words import KIND_NAMES, describe
+from collector.sla.line import LastTest
 from collector.sla.measure import Measure
 from collector.sla.names import Name, duration_name, percent
+from collector.sla.promise import Promise, direction_label, direction_name, floor_name
 from collector.sla.time_zone import SHANGHAI, TIME_ZONE
 from collector.sla.verdict import Fault, Judgement, PathKey
 
@@ -40,18 +44,12 @@ class Names:
         return self.tiers.get(identifier) or Name(identifier, identifier)
 
 
-DIRECTION_NAMES: Final[Mapping[Direction, Name]] = {
-    Direction.FORWARD: Name("去程", "forward"),
-    Direction.REVERSE: Name("回程", "reverse"),
-    Direction.ROUND_TRIP: Name("往返", "round trip"),
-}
-
-
 MEASURE_NAMES: Final[Mapping[Measure, Name]] = {
     Measure.DELAY: Name("时延", "Latency"),
     Measure.LOSS: Name("丢包", "Loss"),
     Measure.DELAY_VARIATION: Name("时延变化", "Delay variation"),
     Measure.AVAILABILITY: Name("可用性", "Availability"),
+    Measure.THROUGHPUT: Name("吞吐量", "Throughput"),
     Measure.BUDGET: Name("误差预算", "Error budget"),
 }
 
@@ -90,8 +88,10 @@ def path_document(path: PathKey) -> Document:
     }
 
 
-def limit_document(limit: Limit) -> Document:
-    """A promise, as operator and seconds."""
+def limit_document(limit: Promise) -> Document:
+    """A promise, as operator and seconds, or, of throughput, bits a second at a layer."""
+    if isinstance(limit, Floor):
+        return {"operator": ">=", "bits_per_second": limit.rate, "layer": limit.layer.value}
     return {"operator": limit.operator.value, "seconds": seconds(limit.limit_ns)}
 
 
@@ -115,7 +115,7 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
     """Everything that a judgement says, so that a reader can recompute it."""
     return {
         **path_document(judgement.path),
-        "direction": judgement.direction.value,
+        "direction": direction_label(judgement.path.kind, judgement.direction),
         "objective": judgement.objective,
         "verdict": judgement.verdict.name,
         "reason": {
@@ -161,7 +161,17 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
             for span_ns, burn in sorted(judgement.burns.items())
         },
         "delay": {"p50": _bucket(judgement.delay_p50_ns), "p99": _bucket(judgement.delay_p99_ns)},
+        "last_test": None if judgement.last_test is None else test_document(judgement.last_test),
         "fault": None if judgement.fault is None else fault_document(judgement.fault, names),
+    }
+
+
+def test_document(last: LastTest) -> Document:
+    """What a line was last measured to carry."""
+    return {
+        "bits_per_second": {layer.value: last.rates.get(layer) for layer in Layer},
+        "limited_by": None if last.cause is None else last.cause.value,
+        "ended_at": None if last.ended_ns is None else utc_time(last.ended_ns),
     }
 
 
@@ -195,6 +205,8 @@ def promise_name(judgement: Judgement) -> Name:
         case Measure.DELAY_VARIATION if judgement.variation is not None:
             variation = limit_text(judgement.variation)
             return Name(f"时延变化 {variation}，{share}", f"variation {variation}, {share}")
+        case _ if isinstance(judgement.limit, Floor):
+            return floor_name(judgement.limit)
         case _:
             limit = limit_text(judgement.limit)
             return Name(f"{limit}，{share}", f"{limit}, {share}")
@@ -210,7 +222,7 @@ def breach_document(breach: Breach, names: Names) -> Document:
         "source_name": names.site(breach.key.path.source).document(),
         "target_name": names.site(breach.key.path.target).document(),
         "tier_name": names.tier(breach.key.path.tier).document(),
-        "direction": breach.key.direction.value,
+        "direction": direction_label(breach.key.path.kind, breach.key.direction),
         "objective": breach.key.objective,
         "limit": limit_document(breach.opening.limit),
         "percentile": breach.opening.percentile,
@@ -234,7 +246,7 @@ def breach_summary(breach: Breach, names: Names) -> Name:
     """One sentence on a breach: what, where, against which promise, since when."""
     path = breach.key.path
     source, target = names.site(path.source), names.site(path.target)
-    direction = DIRECTION_NAMES[breach.key.direction]
+    direction = direction_name(path.kind, breach.key.direction)
     promise, what = promise_name(breach.opening), MEASURE_NAMES[breach.opening.measure]
     where_zh = f"{source.zh} → {target.zh} {direction.zh}（承诺 {promise.zh}）"
     where_en = f"{source.en} → {target.en}, {direction.en} (promised {promise.en})"

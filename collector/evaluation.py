@@ -16,8 +16,10 @@ from collector.sla.availability import judge_availability
 from collector.sla.breach import BreachKey
 from collector.sla.budget import burn, remaining, share_counted, windows_of
 from collector.sla.judge import Evidence, Flags, Question, judge
+from collector.sla.line import LineSaid
 from collector.sla.measure import SHARES, Measure
 from collector.sla.reasons import AgentFacts
+from collector.sla.throughput import judge_throughput
 from collector.sla.verdict import PathKey, Verdict
 from collector.sla.verdicts import Answer, OtherLimits, Verdicts
 from collector.sla.window import Window
@@ -38,7 +40,7 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         now_ns: Unix wall time up to which the windows of silent agents reach.
     """
     ends_ns = _ends_ns(plan, state, now_ns)
-    facts = _Facts(state.sources, frozenset(state.unresolved), frozenset(state.untold))
+    facts = _Facts(state.sources, frozenset(state.unresolved), frozenset(state.untold), state.lines)
     others = dict(state.other_limits)
 
     async def answer(question: Question) -> Answer:
@@ -61,6 +63,11 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         elif objective.availability is not None:
             spent = await windows.outages.count(objective.window, objective.availability, observed, now_ns)
             evidence = judge_availability(question, observed, spent)
+        elif objective.measure is Measure.THROUGHPUT:
+            relevant = others
+            planned = windows.planned(plan.slots, observed)
+            otherwise = _counted_otherwise(plan, question, relevant)
+            evidence = judge_throughput(question, observed, planned, otherwise)
         else:
             before = None
             if objective.window.longest_ns < _HISTORY.longest_ns:
@@ -125,10 +132,12 @@ class _Facts:
         sources: Mapping[str, SourceStatus],
         unresolved: frozenset[PathKey],
         untold: frozenset[PathKey],
+        lines: Mapping[PathKey, LineSaid],
     ) -> None:
         self._sources = dict(sources)
         self._unresolved = unresolved
         self._untold = untold
+        self._lines = dict(lines)
 
     def __call__(self, path: PathKey) -> AgentFacts:
         status = self._sources.get(path.source, NEVER_READ)
@@ -138,4 +147,5 @@ class _Facts:
             clock_bound_ns=status.clock_bound_ns,
             resolved=path not in self._unresolved,
             told=path not in self._untold,
+            line=self._lines.get(path),
         )

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.outcome import Direction, Limit
+from agent.core.outcome import Direction
 from collector.ledger.readings import Counted, Readings
 from collector.sla.breach import Breach, BreachKey, Watch
 from collector.sla.counts import Reading
 from collector.sla.fault_watch import Standing
+from collector.sla.line import LineSaid
+from collector.sla.promise import Promise
 from collector.sla.verdict import Judgement, PathKey
 from collector.sla.verdicts import Verdicts
 from collector.sources.samples import AgentReading
@@ -62,6 +64,7 @@ class CollectorState:
         unresolved: paths whose agents do not know the target's address.
         other_limits: what is counted against another limit than the promised one, as far as it was read; None: against
             an unknown one.
+        lines: what agents say of the lines that they test beside their counts, as it was read last.
         told: of which paths the agents told when they were read last, by site.
         untold: planned paths that are not among these, though their agents were read: nothing new is known of them.
         noted: what the agents counted when they were read last, by site.
@@ -76,7 +79,8 @@ class CollectorState:
     breaches: Sequence[Breach] = ()
     sources: dict[str, SourceStatus] = field(default_factory=dict)
     unresolved: set[PathKey] = field(default_factory=set)
-    other_limits: dict[tuple[PathKey, Direction], Limit | None] = field(default_factory=dict)
+    other_limits: dict[tuple[PathKey, Direction], Promise | None] = field(default_factory=dict)
+    lines: dict[PathKey, LineSaid] = field(default_factory=dict)
     told: dict[str, Sequence[PathKey]] = field(default_factory=dict)
     untold: set[PathKey] = field(default_factory=set)
     noted: dict[str, Counted] = field(default_factory=dict)
@@ -90,6 +94,7 @@ class CollectorState:
         """Take in of which of its planned paths an agent tells, where it was read."""
         if not reading.up:
             return
+        self.lines.update(reading.lines)
         paths = Readings.table(reading.readings).of.paths
         if self.told.get(reading.site) != paths:
             self.told[reading.site] = paths
@@ -97,7 +102,7 @@ class CollectorState:
             self.untold.update(planned.difference(paths))
 
     def note(
-        self, readings: Sequence[Reading], promised: Mapping[PathKey, Mapping[Direction, Limit]]
+        self, readings: Sequence[Reading], promised: Mapping[PathKey, Mapping[Direction, Promise]]
     ) -> None:
         """Take in what agents say of themselves; `promised` is what is held against their paths."""
         if not readings:

@@ -15,10 +15,11 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from agent.core.outcome import Direction, Limit
+from agent.core.outcome import Direction
 from collector.ledger.last_hour import LastHour, LeftOut, Seen
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, begun_within, minute_of
 from collector.ledger.promises import Promises
@@ -29,7 +30,9 @@ from collector.sla.effective import block_minutes
 from collector.sla.maintenance import MaintenanceCalendar, touched_minutes
 from collector.sla.objective import AvailabilityRule
 from collector.sla.observation import NOT_MEASURED, Observation
+from collector.sla.promise import Promise
 from collector.sla.selector import PathFacts
+from collector.sla.throughput import SlotTable
 from collector.sla.verdict import PathKey
 from collector.sla.window import Calendar, Window
 from collector.store.ledger import Ledger
@@ -69,7 +72,7 @@ class Windows:
         numbers: Numbers,
         recent: RecentSlices,
         paths: Sequence[PathKey],
-        promised: Sequence[Mapping[Direction, Limit]],
+        promised: Sequence[Mapping[Direction, Promise]],
         intervals_ns: Integers,
         facts: Sequence[PathFacts],
         calendar: Callable[[], MaintenanceCalendar],
@@ -86,6 +89,7 @@ class Windows:
         self._calendar = calendar
         self.outages = Outages(ledger, lambda: self._numbered()[:2], self._maintained)
         self._rules = rules
+        self._planned: WeakKeyDictionary[Observation, Integers] = WeakKeyDictionary()
         self._known: dict[tuple[Window, bool], tuple[int, MaintenanceCalendar, Observation]] = {}
 
     async def observe(
@@ -115,6 +119,15 @@ class Windows:
         observed = await self._of_minutes(*minutes, ends_ns, spent)
         self._known[key] = now_ns, calendar, observed
         return observed
+
+    def planned(self, slots: SlotTable, observed: Observation) -> Integers:
+        """How many slots of lines (n,) are over in a window that was observed; maintenance is left out."""
+        known = self._planned.get(observed)
+        if known is None:
+            begin_ns, end_ns = observed.begin_ns, observed.end_ns
+            out = self._maintained(int(begin_ns.min(initial=0)), int(end_ns.max(initial=0)))
+            known = self._planned[observed] = slots.count(begin_ns, end_ns, out)
+        return known
 
     def _lately(self, begins_ns: Integers, ends_ns: Integers, now_ns: int) -> Observation:
         rows, numbers, promised = self._numbered()

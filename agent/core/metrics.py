@@ -10,6 +10,9 @@ from typing import Final
 PATH_LABELS: Final = ("source", "target", "tier", "provider", "kind", "dscp")
 """What names a path; every per-path metric carries all of them."""
 
+LINE_KIND: Final = "throughput"
+"""The label `kind` of a line whose throughput is tested."""
+
 PROBE_SENT: Final = "isochrone_probe_sent_total"
 PROBE_NOT_SENT: Final = "isochrone_probe_not_sent_total"  # reason
 PROBE_OUTCOMES: Final = "isochrone_probe_outcomes_total"  # direction, outcome

@@ -29,9 +29,6 @@ from agent.runtime.yaml_lines import Location
 DATA_PORT: Final = 9462
 """Where data sockets listen unless told otherwise: beside the usual port of the agent's HTTP server."""
 
-KIND: Final = "throughput"
-"""The label `kind` of what is tested."""
-
 MAX_TESTED: Final = 1_024
 """Lines of one agent: each takes its turn, and a day has only so many."""
 

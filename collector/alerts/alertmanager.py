@@ -28,6 +28,7 @@ from collector.sla.breach import Breach
 from collector.sla.budget import budget_owner
 from collector.sla.fault_words import describe
 from collector.sla.measure import Measure
+from collector.sla.promise import direction_label
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def alert(breach: Breach, names: Names, page_url: str, believed_until_ns: int) -
         "provider": path.provider,
         "kind": path.kind,
         "dscp": str(path.dscp),
-        "direction": breach.key.direction.value,
+        "direction": direction_label(path.kind, breach.key.direction),
         "objective": budget_owner(breach.key.objective),
         "breach": breach.id,
     }

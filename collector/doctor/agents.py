@@ -279,6 +279,6 @@ def _strictest(plan: Plan, paths: Sequence[PathKey]) -> Limit | None:
         for path in paths
         if path.kind == "stamp"
         for direction, limit in plan.promised[path].items()
-        if direction in ONE_WAY
+        if direction in ONE_WAY and isinstance(limit, Limit)
     ]
     return min(limits, key=lambda limit: limit.limit_ns, default=None)

@@ -24,8 +24,12 @@ _NEEDED: Final = {
     Measure.LOSS: ("loss_ratio",),
     Measure.DELAY_VARIATION: ("percentile", "variation"),
     Measure.AVAILABILITY: ("availability",),
+    Measure.THROUGHPUT: (),
 }
-_MAY_TAKE: Final = {Measure.AVAILABILITY: ("interval", "loss_threshold", "consecutive")}
+_MAY_TAKE: Final = {
+    Measure.AVAILABILITY: ("interval", "loss_threshold", "consecutive"),
+    Measure.THROUGHPUT: ("missed_ratio",),
+}
 _OF_SOME: Final = (
     "percentile",
     "loss_ratio",
@@ -34,6 +38,7 @@ _OF_SOME: Final = (
     "interval",
     "loss_threshold",
     "consecutive",
+    "missed_ratio",
 )
 _MINUTE_NS: Final = parse_duration("1m")
 
@@ -80,7 +85,8 @@ class ObjectiveSettings(SelectorSettings):
     Attributes:
         measure: delay: a share of packets keeps the tier's limit; loss: no more than a share is lost; delay_variation:
             a share takes no longer than the quickest of the window and `variation` (PDV, RFC 5481); availability: round
-            trips come back, but for a share of time.
+            trips come back, but for a share of time; throughput: no more than a share of the tests of a line, one of
+            `throughput.pilots`, may have missed its floor.
         percentile: the share that must keep it, in percent, such as 99.9.
         loss_ratio: the share that may be lost, 0 to 1.
         variation: such as `<= 500us`.
@@ -88,7 +94,8 @@ class ObjectiveSettings(SelectorSettings):
         interval: of whole minutes, into which time is divided (Δt; T_av).
         loss_threshold: an interval that lost a larger share has high loss, 0 to 1 (C; c1).
         consecutive: so many such intervals in a row are unavailable time (n).
-        min_coverage: share of the window that must have been observed.
+        missed_ratio: the share of tests that may have missed the floor, 0 to 1; default: 0.
+        min_coverage: share of the window that must have been observed; of throughput, of its planned tests.
         open_after, close_after: consecutive evaluations of FAIL that open a breach, of PASS that close it.
     """
 
@@ -103,6 +110,7 @@ class ObjectiveSettings(SelectorSettings):
     interval: Annotated[DurationNs, Field(ge=_MINUTE_NS, le=60 * _MINUTE_NS)] | None = None
     loss_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     consecutive: Annotated[int, Field(ge=1, le=100)] | None = None
+    missed_ratio: Annotated[float, Field(ge=0, lt=1)] | None = None
     window: WindowText
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
     open_after: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -115,13 +123,12 @@ class ObjectiveSettings(SelectorSettings):
             return self.loss_ratio
         if self.availability is not None:
             return 1 - self.availability / 100
-        assert self.percentile is not None
-        return 1 - self.percentile / 100
+        return self.missed_ratio or 0.0 if self.percentile is None else 1 - self.percentile / 100
 
     @property
     def packets_needed(self) -> int:
         """How many packets it takes to pass, should none of them break the promise."""
-        if self.measure is Measure.AVAILABILITY:
+        if self.measure in (Measure.AVAILABILITY, Measure.THROUGHPUT):
             return 0
         return clean_packets_needed(self.threshold)
 

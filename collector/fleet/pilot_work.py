@@ -1,19 +1,26 @@
-"""What agents are told of throughput tests: whose they grant, and which lines they test when. Pure."""
+"""What agents are told of throughput tests: whose they grant, and which lines they test when; and what that leaves to
+expect of them. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agent.core.networks import Network
+from agent.core.outcome import Direction
 from agent.core.throughput.lease import Way
+from agent.core.throughput.result import Floor
 from agent.runtime.quantities import format_bit_rate, format_duration
 from collector.fleet.pilots import PilotedSettings, PilotSettings
 from collector.fleet.sites import SiteSettings
 from collector.fleet.slots import Slots
+from collector.sla.promise import DIRECTION_OF
+from collector.sla.throughput import LineSlots, SlotTable
 
 _GIGABYTE: Final = 10**9
+_READ_WITHIN_NS: Final = 60_000_000_000
+"""A turn may begin a little after its jitter, and what it came to is counted in the minute in which it is read."""
 
 
 def throughput_work(fleet: PilotedSettings, site: SiteSettings) -> dict[str, Any]:
@@ -29,6 +36,26 @@ def throughput_work(fleet: PilotedSettings, site: SiteSettings) -> dict[str, Any
             _path(fleet, line, slots, site.throughput.token_file) for line, slots in tested
         ]
     return work
+
+
+def floors_of(line: PilotSettings) -> Mapping[Direction, Floor]:
+    """What each way of a line is promised to carry, where something is."""
+    floors = {DIRECTION_OF[way]: line.floor(way) for way in line.direction.ways}
+    return {
+        direction: Floor(float(one.rate), one.layer) for direction, one in floors.items() if one is not None
+    }
+
+
+def slot_table(fleet: PilotedSettings) -> SlotTable:
+    """When each line is tested, by its row among the paths of the fleet: after those that are probed."""
+    return SlotTable(
+        {
+            len(fleet.paths) + index: LineSlots(
+                slots.every_ns, slots.offsets_ns, fleet.throughput.turn_ns(line) + _READ_WITHIN_NS
+            )
+            for index, (line, slots) in enumerate(zip(fleet.lines, fleet.slot_plan.slots, strict=True))
+        }
+    )
 
 
 def _server(

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
+from agent.core.metrics import LINE_KIND
 from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import Layer
 from agent.runtime.exceptions import UnreadError
 from agent.runtime.label_text import LabelText
-from agent.runtime.line_settings import KIND, MAX_TESTED, LineSettings, WayRatesSettings
+from agent.runtime.line_settings import MAX_TESTED, LineSettings, WayRatesSettings
 from agent.runtime.quantities import VolumeOctets, duration_between, format_duration
 from agent.runtime.settings import Settings, as_far_as_read
 from agent.runtime.wording import Accepts, quoted
@@ -31,6 +32,7 @@ from collector.fleet.slots import (
     turn_fits,
 )
 from collector.fleet.topology import TopologySettings
+from collector.sla.selector import PathFacts
 from collector.sla.verdict import PathKey
 
 _HOURS: Final = "times of day in Asia/Shanghai such as 19:00-23:30"
@@ -179,7 +181,7 @@ class PilotedSettings(TopologySettings):
             pilot.target,
             pilot.tier,
             self.provider_of(pilot.target, pilot.provider),
-            KIND,
+            LINE_KIND,
             0,
         )
 
@@ -192,6 +194,10 @@ class PilotedSettings(TopologySettings):
     def slot_plan(self) -> SlotPlan:
         """When each of them is tested."""
         return hand_out([self._demand(line) for line in self.lines], self.throughput.caps())
+
+    def line_facts(self, pilot: PilotSettings) -> PathFacts:
+        """What selectors ask of a line, as of a path."""
+        return self.facts_between(self.pilot_key(pilot), ())
 
     def _demand(self, line: PilotSettings) -> Demand:
         ends = (_site(line.source), _site(line.target))
@@ -212,6 +218,7 @@ class PilotedSettings(TopologySettings):
     def problems(self) -> Iterator[tuple[Location, str]]:
         """What does not fit together, and what physics forbids."""
         yield from super().problems()
+        yield from as_far_as_read(self._tier_names())
         yield from as_far_as_read(self._pilots())
 
     def warnings(self) -> Iterator[str]:
@@ -219,6 +226,14 @@ class PilotedSettings(TopologySettings):
         yield from super().warnings()
         yield from self._unable()
         yield from self._overload()
+
+    def _tier_names(self) -> Iterator[tuple[Location, str]]:
+        for name in self.throughput.tiers:
+            if name in self.tiers:
+                yield (
+                    ("throughput", "tiers", name),
+                    f"{name} is already a tier of delays: give it another name",
+                )
 
     def _pilots(self) -> Iterator[tuple[Location, str]]:
         first: dict[PathKey, int] = {}

@@ -15,13 +15,14 @@ import numpy as np
 
 from agent.core.admission import USUAL_OVERALL, USUAL_PER_SOURCE
 from agent.core.geo import fibre_floor_ns
+from agent.core.metrics import LINE_KIND
 from agent.core.outcome import ONE_WAY, Direction, Limit
 from agent.core.timestamps import SECOND_NS
 from agent.runtime.probe_address import format_address
 from agent.runtime.quantities import format_duration, format_limit
 from collector.fleet.objectives import ObjectiveSettings
 from collector.fleet.paths import FleetPathSettings
-from collector.fleet.pilot_work import throughput_work
+from collector.fleet.pilot_work import floors_of, slot_table, throughput_work
 from collector.fleet.settings import FleetSettings
 from collector.fleet.sites import SiteSettings
 from collector.ledger.minutes import Integers
@@ -30,7 +31,9 @@ from collector.sla.budget import MIN_COVERAGE, budget_id, rules_of
 from collector.sla.judge import Question
 from collector.sla.measure import SHARES, Measure
 from collector.sla.objective import AvailabilityRule, Objective, Target
+from collector.sla.promise import Promise
 from collector.sla.selector import PathFacts
+from collector.sla.throughput import SlotTable
 from collector.sla.verdict import PathKey
 
 _OF_BUDGETS: Final = Hysteresis(1, 3)
@@ -45,14 +48,15 @@ class Plan:
         agents: HOST:PORT of the agents' HTTP servers by site.
         sites: all, in the order of the file.
         clockless: those whose agents are told that their clocks vouch for nothing.
-        paths: all, in the order of the file.
+        paths: all, in the order of the file, and then the lines whose throughput is tested.
         facts: what selectors ask of them.
-        floors_ns: what light in fibre needs in one direction of each of them (n,).
-        intervals_ns: from probe to probe of each of them, in the mean (n,).
+        floors_ns: what light in fibre needs in one direction of each of them (n,); 0 of lines.
+        intervals_ns: from probe to probe, or from test to test, of each of them, in the mean (n,).
         promised: the limits that each path is held against, by direction.
         questions: what is judged, objective by objective.
         hysteresis: of each objective.
         rules: when each path is unavailable, by the first objective that asks for it; None: nobody does.
+        slots: when lines are tested.
     """
 
     version: str
@@ -63,10 +67,11 @@ class Plan:
     facts: Sequence[PathFacts]
     floors_ns: Integers
     intervals_ns: Integers
-    promised: Mapping[PathKey, Mapping[Direction, Limit]]
+    promised: Mapping[PathKey, Mapping[Direction, Promise]]
     questions: Sequence[Question]
     hysteresis: Mapping[str, Hysteresis]
     rules: Sequence[AvailabilityRule | None]
+    slots: SlotTable
 
     @functools.cached_property
     def sources(self) -> Sequence[str]:
@@ -110,10 +115,20 @@ class Plan:
 
 def compile_plan(fleet: FleetSettings) -> Plan:
     """Compile a fleet file that has no problems."""
-    keys = [fleet.key(path) for path in fleet.paths]
-    facts = [fleet.facts(path) for path in fleet.paths]
-    floors_ns = [fibre_floor_ns(fleet.kilometres(path)) for path in fleet.paths]
-    questions = [_question(fleet, keys, facts, floors_ns, objective) for objective in fleet.objectives]
+    keys = [*(fleet.key(path) for path in fleet.paths), *(fleet.pilot_key(line) for line in fleet.lines)]
+    facts = [*(fleet.facts(path) for path in fleet.paths), *(fleet.line_facts(line) for line in fleet.lines)]
+    floors_ns = [fibre_floor_ns(fleet.kilometres(path)) for path in fleet.paths] + [0] * len(fleet.lines)
+    intervals_ns = [*(path.interval for path in fleet.paths), *(line.every for line in fleet.lines)]
+    promised: list[Mapping[Direction, Promise]] = [
+        *(_promised(fleet, path) for path in fleet.paths),
+        *(floors_of(line) for line in fleet.lines),
+    ]
+    questions = [
+        _of_lines(objective, keys, facts, promised)
+        if objective.measure is Measure.THROUGHPUT
+        else _question(fleet, keys, facts, floors_ns, objective)
+        for objective in fleet.objectives
+    ]
     budgets = [_budget(question) for question in questions if _has_budget(question.objective)]
     return Plan(
         version=plan_version(fleet),
@@ -123,8 +138,8 @@ def compile_plan(fleet: FleetSettings) -> Plan:
         paths=keys,
         facts=facts,
         floors_ns=np.array(floors_ns, np.int64),
-        intervals_ns=np.array([path.interval for path in fleet.paths], np.int64),
-        promised={key: _promised(fleet, path) for key, path in zip(keys, fleet.paths, strict=True)},
+        intervals_ns=np.array(intervals_ns, np.int64),
+        promised=dict(zip(keys, promised, strict=True)),
         questions=questions + budgets,
         hysteresis={
             objective.id: Hysteresis(objective.open_after, objective.close_after)
@@ -132,6 +147,7 @@ def compile_plan(fleet: FleetSettings) -> Plan:
         }
         | {budget.objective.id: _OF_BUDGETS for budget in budgets},
         rules=_rules(len(keys), questions),
+        slots=slot_table(fleet),
     )
 
 
@@ -222,7 +238,7 @@ def _question(
     objective = settings.objective()
     selector = settings.selector()
     targets, rows = [], []
-    for row, (key, path) in enumerate(zip(keys, fleet.paths, strict=True)):
+    for row, (key, path) in enumerate(zip(keys, fleet.paths, strict=False)):
         if not selector.matches(facts[row]):
             continue
         for direction in _judged_directions(fleet, path, objective.measure):
@@ -232,6 +248,23 @@ def _question(
             )
             rows.append(row)
     return Question.of(objective, targets, rows)
+
+
+def _of_lines(
+    settings: ObjectiveSettings,
+    keys: Sequence[PathKey],
+    facts: Sequence[PathFacts],
+    promised: Sequence[Mapping[Direction, Promise]],
+) -> Question:
+    """An objective of throughput, asked of all ways with a floor of the lines that it is for."""
+    objective, selector = settings.objective(), settings.selector()
+    found = [
+        (Target(key, direction, objective, floor, 0), row)
+        for row, key in enumerate(keys)
+        if key.kind == LINE_KIND and selector.matches(facts[row])
+        for direction, floor in promised[row].items()
+    ]
+    return Question.of(objective, [target for target, _ in found], [row for _, row in found])
 
 
 def _agent_work(fleet: FleetSettings, site: SiteSettings, ends: _Ends) -> dict[str, Any]:

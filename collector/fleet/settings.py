@@ -20,6 +20,7 @@ from collector.fleet.names import same_twice
 from collector.fleet.objectives import ObjectiveSettings, format_window
 from collector.fleet.pilots import PilotedSettings
 from collector.fleet.source import AgentsSourceSettings, PrometheusSourceSettings, RhythmNs, SourceSettings
+from collector.sla.measure import Measure
 from collector.sla.names import percent
 from collector.sources.query_api import Access
 from collector.store.location import StateText, UnusableAddress, location
@@ -82,10 +83,18 @@ class FleetSettings(PilotedSettings):
     def names(self) -> FleetNames:
         """All that a selector can name."""
         sites = list(self._sites)
-        providers = [*(site.provider for site in self.sites), *(path.provider or "" for path in self.paths)]
+        providers = [site.provider for site in self.sites]
+        providers += [path.provider or "" for path in self.paths]
+        providers += [pilot.provider or "" for pilot in self.throughput.pilots]
         tags = [tag for site in self.sites for tag in site.tags]
         tags += [tag for path in self.paths for tag in path.tags]
-        return FleetNames(list(self.tiers), providers, [site.district for site in self.sites], sites, tags)
+        return FleetNames(
+            [*self.tiers, *self.throughput.tiers],
+            providers,
+            [site.district for site in self.sites],
+            sites,
+            tags,
+        )
 
     def token(self, folder: Path) -> str | None:
         """The API's token; None where there is none: nobody may write then.
@@ -158,6 +167,7 @@ class FleetSettings(PilotedSettings):
         """What is allowed and yet probably not meant."""
         yield from super().warnings()
         yield from self._too_few_packets()
+        yield from self._too_few_tests()
         yield from self._of_no_path()
         yield from self.maintenance.warnings()
         if self.external_url is None and self.listen.host in ("0.0.0.0", "::"):  # noqa: S104 - recognised, not bound
@@ -168,6 +178,8 @@ class FleetSettings(PilotedSettings):
             for objective in self.objectives:
                 packets = objective.window.longest_ns // path.interval
                 needed = objective.packets_needed
+                if objective.measure is Measure.THROUGHPUT:
+                    continue
                 if packets < needed and objective.selector().matches(self.facts(path)):
                     yield (
                         f"paths[{index}]: sends {packets} packets in the window of {objective.id}, "
@@ -176,17 +188,30 @@ class FleetSettings(PilotedSettings):
                     )
 
     def _of_no_path(self) -> Iterator[str]:
-        facts = [self.facts(path) for path in self.paths]
-        selectors = [
-            *((f"objectives[{index}]", one.id, one.selector()) for index, one in enumerate(self.objectives)),
-            *(
-                (f"maintenance.windows[{index}]", one.id, one.selector.selector())
-                for index, one in enumerate(self.maintenance.windows)
-            ),
-        ]
-        for at, name, selector in selectors:
-            if not any(selector.matches(one) for one in facts):
-                yield f"{at}: {name} selects none of the paths"
+        paths = [self.facts(path) for path in self.paths]
+        lines = [self.line_facts(line) for line in self.lines]
+        for index, objective in enumerate(self.objectives):
+            tested = objective.measure is Measure.THROUGHPUT
+            asked, named = (lines, "throughput.pilots") if tested else (paths, "the paths")
+            if not any(objective.selector().matches(one) for one in asked):
+                yield f"objectives[{index}]: {objective.id} selects none of {named}"
+        for index, window in enumerate(self.maintenance.windows):
+            if not any(window.selector.selector().matches(one) for one in (*paths, *lines)):
+                yield f"maintenance.windows[{index}]: {window.id} selects none of the paths"
+
+    def _too_few_tests(self) -> Iterator[str]:
+        for index, line in enumerate(self.lines):
+            for objective in self.objectives:
+                if (
+                    objective.measure is Measure.THROUGHPUT
+                    and objective.window.longest_ns < 2 * line.every
+                    and objective.selector().matches(self.line_facts(line))
+                ):
+                    yield (
+                        f"throughput.pilots[{index}]: is tested every {format_duration(line.every)}, and the window of "
+                        f"{objective.id}, {format_window(objective.window)}, may hold no test at times: it should be "
+                        "at least twice as long"
+                    )
 
     def _objectives(self) -> Iterator[tuple[Location, str]]:
         for index, objective in enumerate(self.objectives):

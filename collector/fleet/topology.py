@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -97,12 +97,16 @@ class TopologySettings(Settings):
 
     def facts(self, path: FleetPathSettings) -> PathFacts:
         """What selectors ask of a path: its own and that of the sites at its ends."""
-        ends = [site for site in (self.site(path.source), self.site(path.target)) if site is not None]
+        return self.facts_between(self.key(path), path.tags)
+
+    def facts_between(self, key: PathKey, tags: Iterable[str]) -> PathFacts:
+        """What selectors ask of what has this key, and these tags beside those of the sites at its ends."""
+        ends = [site for site in (self.site(key.source), self.site(key.target)) if site is not None]
         return PathFacts(
-            self.key(path),
+            key,
             districts=frozenset(site.district for site in ends if site.district),
             sites=frozenset(site.id for site in ends),
-            tags=frozenset(path.tags).union(*(site.tags for site in ends)),
+            tags=frozenset(tags).union(*(site.tags for site in ends)),
         )
 
     def site(self, identifier: str) -> SiteSettings | None:

@@ -8,13 +8,14 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.outcome import Direction, Limit
+from agent.core.outcome import Direction
 from collector.ledger.minutes import DIRECTIONS, Integers
+from collector.sla.promise import Promise
 
 _ANY = -1
 """Stands for no limit: whatever was counted against fits."""
 
-Terms = Mapping[int, Mapping[Direction, Limit]]
+Terms = Mapping[int, Mapping[Direction, Promise]]
 """The limits of each number of terms; a number keeps its limits."""
 
 
@@ -29,13 +30,13 @@ class Promises:
 
     def __init__(
         self,
-        promised: Sequence[Mapping[Direction, Limit]],
+        promised: Sequence[Mapping[Direction, Promise]],
         intervals_ns: Integers | None = None,
         counted_at: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self._intervals_ns = np.zeros(len(promised), np.int64) if intervals_ns is None else intervals_ns
         self._counted_at = counted_at
-        self._codes: dict[Limit, int] = {}
+        self._codes: dict[Promise, int] = {}
         coded: dict[int, list[int]] = {}
         for limits in promised:
             if id(limits) not in coded:
@@ -78,7 +79,7 @@ class Promises:
         found: Integers = np.where(then > 0, then, self._intervals_ns[row])
         return found
 
-    def _coded(self, limits: Mapping[Direction, Limit]) -> list[int]:
+    def _coded(self, limits: Mapping[Direction, Promise]) -> list[int]:
         return [
             _ANY if direction not in limits else self._codes.setdefault(limits[direction], len(self._codes))
             for direction in DIRECTIONS

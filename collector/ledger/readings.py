@@ -10,7 +10,7 @@ from typing import Any, Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.outcome import Direction, Limit
+from agent.core.outcome import Direction
 from collector.ledger.minutes import (
     DIRECTIONS,
     NO_MINIMUM,
@@ -19,6 +19,7 @@ from collector.ledger.minutes import (
     direction_counts,
 )
 from collector.sla.counts import Reading
+from collector.sla.promise import Promise
 from collector.sla.verdict import PathKey
 
 Flags = NDArray[np.bool_]
@@ -38,7 +39,7 @@ class Counted:
     """
 
     paths: tuple[PathKey, ...]
-    limits: tuple[Mapping[Direction, Limit], ...]
+    limits: tuple[Mapping[Direction, Promise], ...]
     epochs: tuple[float, ...]
     since: tuple[float | None, ...]
     intervals_ns: tuple[int | None, ...]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.outcome import Direction
-from collector.sla.judge import Evidence, Question
+from collector.sla.judge import Exact, Question
 from collector.sla.names import duration_name, percent
 from collector.sla.objective import AvailabilityRule
 from collector.sla.observation import DIRECTIONS, Integers, Observation
@@ -91,11 +91,9 @@ def unavailable(rule: AvailabilityRule, high: Integers) -> list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counted(Evidence):
-    """Intervals of all of a window: `trials`, of which `surely` were unavailable and `possibly` these or not observed.
-
-    Their bounds are the shares themselves.
-    """
+class Counted(Exact):
+    """Intervals of all of a window: `trials`, of which `surely` were unavailable and `possibly`
+    these or not observed."""
 
 
 def judge_availability(question: Question, observed: Observation, spent: Integers) -> Counted:

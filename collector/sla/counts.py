@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.core.histogram import BUCKETS
-from agent.core.outcome import Direction, Limit, Outcome
+from agent.core.outcome import Direction, Outcome
+from collector.sla.promise import Promise
 from collector.sla.verdict import PathKey
 
 
@@ -66,7 +67,7 @@ class Reading:
     sent: int
     in_flight: int
     directions: Mapping[Direction, DirectionCounts]
-    limits: Mapping[Direction, Limit] = field(default_factory=dict)
+    limits: Mapping[Direction, Promise] = field(default_factory=dict)
     resolved: bool = True
     minima_ns: Mapping[Direction, int] = field(default_factory=dict)
     since: float | None = None

@@ -78,6 +78,8 @@ class Topology:
         sites: how many there are.
         source, target: of each path (n,), as places among the sites.
         kind: of each path's packets (n,), as a small number: what answers one kind may not answer another.
+        probed: whether it is probed all the time (n,): a line that is tested now and then tells nothing of clocks, nor
+            of whether a site is cut off.
         has_agent: of each site (sites,).
     """
 
@@ -85,6 +87,7 @@ class Topology:
     source: Integers
     target: Integers
     kind: Integers
+    probed: Flags
     has_agent: Flags
 
     @functools.cached_property
@@ -100,6 +103,12 @@ class Topology:
     def touching(self, site: int) -> Integers:
         """The paths that begin or end at a site."""
         return np.concatenate([self.leaving[site], self.reaching[site]])
+
+    def timed(self, site: int) -> Integers:
+        """Those of them whose packets are timed by the site's clock."""
+        touching = self.touching(site)
+        paths: Integers = touching[self.probed[touching]]
+        return paths
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +195,7 @@ def locate(topology: Topology, seen: Witnesses) -> Located:
     _cut_off_sites(located, topology, seen, dark, heard)
     _unanswered_targets(located, topology, seen, dark, heard)
     for site in np.flatnonzero(seen.read & ~seen.clock_good).tolist():
-        located.add(Finding(FaultKind.CLOCK_BAD, site), topology.touching(site))
+        located.add(Finding(FaultKind.CLOCK_BAD, site), topology.timed(site))
     _lying_clocks(located, topology, seen, heard)
     return located
 
@@ -219,7 +228,7 @@ def _cut_off_sites(located: Located, topology: Topology, seen: Witnesses, dark: 
     outwards = _count(topology.source, left, topology.sites)
     inwards = _count(topology.target, left, topology.sites)
     answered = _count(topology.source, heard, topology.sites) + _count(topology.target, heard, topology.sites)
-    probed = np.bincount(topology.target, minlength=topology.sites)
+    probed = _count(topology.target, topology.probed, topology.sites)
     suspects = seen.read & (outwards > 0) & (answered == 0) & ((inwards > 0) | (probed == 0))
     found: list[tuple[int, int, Integers]] = []
     for site in np.flatnonzero(suspects).tolist():
@@ -304,7 +313,7 @@ def _lying_clocks(located: Located, topology: Topology, seen: Witnesses, heard: 
         of_site = sure & (guilty == site)
         others = np.concatenate([source[of_site], target[of_site]])
         witnesses = len(np.unique(others[others != site]))
-        located.add(Finding(FaultKind.CLOCK_BAD, site, witnesses=witnesses), topology.touching(site))
+        located.add(Finding(FaultKind.CLOCK_BAD, site, witnesses=witnesses), topology.timed(site))
     for path in paths[~sure].tolist():
         located.add(Finding(FaultKind.CLOCK_BAD, path=path), np.array([path]))
 

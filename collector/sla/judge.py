@@ -93,6 +93,19 @@ class Evidence:
         return upper_bounds(_worth(self.possibly, self.trials, self.most), self.most)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Exact(Evidence):
+    """Evidence that is no sample of a window but all there is of it: bounds are the shares themselves."""
+
+    def lower(self) -> Floats:
+        """p_lo; 0 where there are no trials."""
+        return self.surely / np.maximum(self.trials, 1)
+
+    def upper(self) -> Floats:
+        """p_hi; 1 where there are no trials."""
+        return np.where(self.trials > 0, self.possibly / np.maximum(self.trials, 1), 1.0)
+
+
 def judge(
     question: Question, observed: Observation, history: Observation | None, other_limit: Flags
 ) -> Evidence:

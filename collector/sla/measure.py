@@ -17,6 +17,7 @@ class Measure(StrEnum):
         RFC 5481, section 4.2).
     AVAILABILITY: no more than a share of time is unavailable, for its round trips are lost
         (`collector.sla.availability`).
+    THROUGHPUT: no more than a share of the tests of a line may have missed its floor (`collector.sla.throughput`).
     BUDGET: the share that another objective allows is not spent too fast (`collector.sla.budget`).
     """
 
@@ -24,6 +25,7 @@ class Measure(StrEnum):
     LOSS = "loss"
     DELAY_VARIATION = "delay_variation"
     AVAILABILITY = "availability"
+    THROUGHPUT = "throughput"
     BUDGET = "budget"
 
 

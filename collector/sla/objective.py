@@ -7,6 +7,7 @@ from typing import Final
 
 from agent.core.outcome import Direction, Limit
 from collector.sla.measure import Measure
+from collector.sla.promise import Promise
 from collector.sla.verdict import PathKey
 from collector.sla.window import Window
 
@@ -43,7 +44,7 @@ class Objective:
         id: as in the fleet file.
         measure: of what.
         window: over which time.
-        threshold: the share of packets, or of time, that may break the promise.
+        threshold: the share of packets, of time or of tests that may break the promise.
         min_coverage: share of the window that must have been observed, 0 to 1.
         percentile: 100 % less the threshold, for measures that are told by it.
         variation: how much longer than the quickest a packet may take, of `DELAY_VARIATION`.
@@ -67,12 +68,12 @@ class Target:
     """One thing that is judged in each evaluation: a direction of a path against an objective.
 
     Attributes:
-        limit: the promise of the path's tier.
+        limit: the promise of the path's tier, or what a line that is tested has to carry.
         floor_ns: the least delay that physics allows in this direction.
     """
 
     path: PathKey
     direction: Direction
     objective: Objective
-    limit: Limit
+    limit: Promise
     floor_ns: int

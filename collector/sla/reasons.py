@@ -9,9 +9,11 @@ from typing import Final, NamedTuple
 from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.confidence import clean_packets_needed, lower_bound, upper_bound
+from collector.sla.line import LineSaid
 from collector.sla.measure import Measure
 from collector.sla.names import Name, percent
 from collector.sla.objective import Target
+from collector.sla.promise import Promise, promise_name
 from collector.sla.verdict import Reason, Verdict
 
 _AS_GOOD_AS_INDEPENDENT: Final = 0.95
@@ -35,6 +37,7 @@ class AgentFacts(NamedTuple):
         round_trips: what round trips were measured in the window, per bucket of the delay histogram.
         silence: why nothing is read of it; empty where something is.
         told: whether it tells of this path.
+        line: what it says of the line beside its counts, where it is one that is tested.
     """
 
     up: bool
@@ -43,6 +46,7 @@ class AgentFacts(NamedTuple):
     round_trips: tuple[int, ...] = ()
     silence: str = ""
     told: bool = True
+    line: LineSaid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +110,26 @@ class Figures:
         )
 
 
-def explain_other_limit(target: Target, counted: Limit | None) -> Reason:
+def explain_other_limit(target: Target, counted: Promise | None) -> Reason:
     """Why counts that are not of the promise judge nothing of it.
 
     Args:
         target: what was to be judged.
         counted: what the agent counts against; None: it does not say.
     """
+    promised = promise_name(target.limit)
     if counted is None:
         return Reason(
             "limit_unknown",
-            f"代理没有说明按什么限值计数，而承诺是 {target.limit}：这些计数不能用来判定",
-            f"the agent does not say what limit it counts against, the promise is {target.limit}: these counts judge "
+            f"代理没有说明按什么限值计数，而承诺是 {promised.zh}：这些计数不能用来判定",
+            f"the agent does not say what limit it counts against, the promise is {promised.en}: these counts judge "
             "nothing",
         )
+    other = promise_name(counted)
     return Reason(
         "other_limit",
-        f"代理按 {counted} 计数，而承诺是 {target.limit}：这些计数不能用来判定",
-        f"the agent counts against {counted}, the promise is {target.limit}: these counts judge nothing",
+        f"代理按 {other.zh} 计数，而承诺是 {promised.zh}：这些计数不能用来判定",
+        f"the agent counts against {other.en}, the promise is {promised.en}: these counts judge nothing",
     )
 
 
@@ -192,6 +198,7 @@ def _proof_without_clock(target: Target, agent: AgentFacts) -> Name:
     ):
         return Name("", "")
     bucket = quantile_bounds_ns(agent.round_trips, 1 - objective.threshold)
+    assert isinstance(target.limit, Limit)
     if bucket is not None and bucket[1] is not None and target.limit.met_by(bucket[1]):
         return Name(
             "；无需时钟：往返时延本身就低于限值",
@@ -204,9 +211,14 @@ def _proof_without_clock(target: Target, agent: AgentFacts) -> Name:
     )
 
 
-def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
-    coverage, needed = figures.coverage, target.objective.min_coverage
-    covered = f"{math.floor(100 * coverage)}%"
+def _covered(figures: Figures) -> str:
+    """The share of the window that is covered, and no more."""
+    return f"{math.floor(100 * figures.coverage)}%"
+
+
+def unread(figures: Figures, agent: AgentFacts) -> Reason | None:
+    """Why nothing is known of a path at all, whatever is asked of it; None: for no such reason."""
+    covered = _covered(figures)
     if figures.maintained:
         return Reason(
             "in_maintenance",
@@ -231,6 +243,13 @@ def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
             f"代理没有提供这条路径的数据，时间窗只覆盖了 {covered}",
             f"the agent tells nothing of this path, {covered} of the window is covered",
         )
+    return None
+
+
+def _unobserved(target: Target, figures: Figures, agent: AgentFacts) -> Reason:
+    coverage, needed, covered = figures.coverage, target.objective.min_coverage, _covered(figures)
+    if (reason := unread(figures, agent)) is not None:
+        return reason
     if coverage < needed and (agent.resolved or any(figures.counts)):
         return Reason(
             "below_coverage",

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.sla.faults import FaultKind
+from collector.sla.line import LastTest
 from collector.sla.measure import Measure
+from collector.sla.promise import Promise
 
 
 class Verdict(IntEnum):
@@ -93,10 +95,10 @@ class Judgement:
 
     Attributes:
         objective: id of the objective in the fleet file.
-        limit: the promise the agent's outcomes were counted against.
+        limit: the promise the agent's outcomes were counted against: of a line that is tested a floor.
         percentile: share of packets, in percent, that must keep the promise; None where it is not told by one.
         window_start_ns, window_end_ns: the window (Unix wall time).
-        counts: packets by outcome within the window.
+        counts: packets, or turns of a line, by outcome within the window.
         violation_lower, violation_upper: p_lo and p_hi, the share that surely / possibly broke the promise;
             None where there were no packets.
         bound_lower, bound_upper: the one-sided 95 % lower bound of p_lo and upper bound of p_hi.
@@ -105,7 +107,7 @@ class Judgement:
         delay_p50_ns, delay_p99_ns: (edge below, edge above) of the histogram bucket that holds the percentile of the
             measured delays; the edge above is None in the overflow bucket; None where nothing was measured.
         measure: what was asked of the packets.
-        trials: packets, or intervals of time, that were judged.
+        trials: packets, intervals of time, or turns of a line, that were judged.
         effective: how many independent ones they are worth: what happens in bursts proves less; None where there
             were none.
         variation: what is promised of the delay variation, where that is the measure.
@@ -118,6 +120,7 @@ class Judgement:
         unavailable_ns: how much of the window was unavailable, and is judged by an objective of its own: all other
             figures are without it.
         unobserved_ns: how much of the rest of the window nobody saw, or no packet stands for: it is in no figure.
+        last_test: what the line was last measured to carry, where throughput is the measure.
     """
 
     path: PathKey
@@ -125,7 +128,7 @@ class Judgement:
     objective: str
     verdict: Verdict
     reason: Reason
-    limit: Limit
+    limit: Promise
     floor_ns: int
     percentile: float | None
     window_start_ns: int
@@ -151,6 +154,7 @@ class Judgement:
     fault: Fault | None = None
     unavailable_ns: int = 0
     unobserved_ns: int = 0
+    last_test: LastTest | None = None
 
     @property
     def packets(self) -> int:

@@ -11,25 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.histogram import quantile_bounds_ns
-from agent.core.outcome import Direction, Limit, Outcome
+from agent.core.outcome import Direction, Outcome
 from collector.sla.availability import Counted, explain_availability
 from collector.sla.budget import Burning, burn_rates_of, burns_of, explain_burn
 from collector.sla.fault_watch import Standing
 from collector.sla.fault_words import describe
 from collector.sla.faults import FaultKind
-from collector.sla.judge import Evidence, Flags, Floats, Question
+from collector.sla.judge import Evidence, Exact, Flags, Floats, Question
 from collector.sla.measure import Measure
 from collector.sla.names import duration_name
 from collector.sla.objective import Target
 from collector.sla.observation import DIRECTIONS, Observation
-from collector.sla.reasons import AgentFacts, Figures, explain, explain_other_limit
+from collector.sla.promise import Promise
+from collector.sla.reasons import AgentFacts, Figures, explain, explain_other_limit, unread
+from collector.sla.throughput import Tested, explain_throughput
 from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
 
 _MS_NS: Final = 1_000_000
 _WORTH_SAYING: Final = 0.02
 _ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
 Facts = Callable[[PathKey], AgentFacts]
-OtherLimits = Mapping[tuple[PathKey, Direction], Limit | None]
+OtherLimits = Mapping[tuple[PathKey, Direction], Promise | None]
 """What is counted otherwise than against the promised limit, and against which; None: the agent does not say."""
 
 
@@ -123,7 +125,10 @@ class Answer:
         length_ns = int(observed.end_ns[row] - observed.begin_ns[row])
         unavailable_ns = 0 if observed.unavailable_ms is None else int(observed.unavailable_ms[row]) * _MS_NS
         judged_ns = max(0, length_ns - int(observed.left_out_ms[row]) * _MS_NS - unavailable_ns)
-        unobserved_ns = max(0, judged_ns - int(observed.covered_ms[row, place]) * _MS_NS)
+        covered_ns = int(observed.covered_ms[row, place]) * _MS_NS
+        if isinstance(evidence, Tested):
+            covered_ns = round(float(evidence.coverage[index]) * judged_ns)
+        unobserved_ns = max(0, judged_ns - covered_ns)
         figures = Figures(
             counts,
             trials,
@@ -134,7 +139,7 @@ class Answer:
             float(evidence.coverage[index]),
             maintained=length_ns <= int(observed.left_out_ms[row]) * _MS_NS,
             unavailable=length_ns <= int(observed.left_out_ms[row]) * _MS_NS + unavailable_ns,
-            exact=isinstance(evidence, Counted),
+            exact=isinstance(evidence, Exact),
         )
         verdict = Verdict(int(evidence.codes[index]))
         fault = self._fault(row, verdict)
@@ -177,6 +182,7 @@ class Answer:
             fault=fault,
             unavailable_ns=unavailable_ns,
             unobserved_ns=unobserved_ns,
+            last_test=None if agent.line is None else agent.line.last.get(target.direction),
         )
 
     def _fault(self, row: int, verdict: Verdict) -> Fault | None:
@@ -188,7 +194,7 @@ class Answer:
     def _matters(self, verdict: Verdict, unobserved_ns: int, judged_ns: int) -> bool:
         """Whether a reason is to say how much was not observed: where it is more than the time between two readings,
         and the rule that decided does not say it already, or look at other windows."""
-        told = verdict is Verdict.NO_DATA or isinstance(self.evidence, Counted)
+        told = verdict is Verdict.NO_DATA or isinstance(self.evidence, Exact)
         elsewhere = isinstance(self.evidence, Burning) and verdict is Verdict.FAIL
         return not told and not elsewhere and unobserved_ns > _WORTH_SAYING * judged_ns
 
@@ -203,12 +209,22 @@ class Answer:
             reason = explain_burn(self.question, self.evidence, index)
         elif isinstance(self.evidence, Counted) and verdict is not Verdict.NO_DATA:
             reason = explain_availability(self.question, self.evidence, index)
+        elif isinstance(self.evidence, Tested):
+            reason = self._of_tests(self.evidence, index, target, figures, agent)
         else:
             reason = explain(target, verdict, figures, agent)
         if fault is None or verdict is Verdict.PASS:
             return reason
         known = describe(fault)
         return Reason(reason.code, f"{reason.zh}。故障：{known.zh}", f"{reason.en}. Fault: {known.en}")
+
+    def _of_tests(
+        self, tested: Tested, index: int, target: Target, figures: Figures, agent: AgentFacts
+    ) -> Reason:
+        no_data = Verdict(int(tested.codes[index])) is Verdict.NO_DATA
+        if no_data and (reason := unread(figures, agent)) is not None:
+            return reason
+        return explain_throughput(target, tested, index, agent.line)
 
 
 def _beside(reason: Reason, unavailable_ns: int, unobserved_ns: int) -> Reason:

@@ -10,9 +10,13 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from agent.core import metrics
+from agent.core.throughput.lease import Way
+from agent.core.throughput.turn import Result
+from agent.runtime.line_settings import MAX_TESTED
 from collector.ledger.minutes import WIDTH
 from collector.sources.layout import Layout
-from collector.sources.samples import NEEDED, AgentReading, IncompleteError, agent_reading
+from collector.sources.sample import IncompleteError
+from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
 
 _MAX_OCTETS: Final = 256 << 20
@@ -26,7 +30,13 @@ _MOST_LINES: Final = 10 * WIDTH
 """Of a path: several times what an agent tells of one, and all its buckets twice."""
 
 _SPARE_PATHS: Final = 20
-"""As many lines as theirs may tell of the agent itself, of lines under test and of ways that were traced."""
+"""As many lines as theirs may tell of the agent itself and of ways that were traced."""
+
+_TESTED: Final = f"\n{metrics.THROUGHPUT_TESTS}{{".encode()
+_LINES_OF_TESTED: Final = 20
+"""For each of these, several times as many as an agent tells of what it tests."""
+
+_MOST_TESTED: Final = MAX_TESTED * len(Way) * len(Result)
 
 
 class AgentsSource:
@@ -125,7 +135,8 @@ def _refuse_swollen(body: bytearray) -> None:
     paths, lines = body.count(_PATH), body.count(b"\n")
     if lines < paths * WIDTH:
         raise IncompleteError(f"{lines} lines are too few for the counts of {paths} paths")
-    if lines > (paths + _SPARE_PATHS) * _MOST_LINES:
+    of_tested = _LINES_OF_TESTED * min(body.count(_TESTED), _MOST_TESTED)
+    if lines > (paths + _SPARE_PATHS) * _MOST_LINES + of_tested:
         raise IncompleteError(f"{lines} lines are too many for {paths} paths")
 
 

@@ -15,7 +15,7 @@ line by line and says what is wrong. What a layout reads, that reads alike; line
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, WIDTH, Integers, by_direction
 from collector.ledger.readings import Counted, Readings
+from collector.sla.promise import Promise
 from collector.sla.verdict import PathKey
 from collector.sources.learning import (
     COUNTS,
@@ -39,8 +40,10 @@ from collector.sources.learning import (
     Learning,
     path_of,
 )
+from collector.sources.lines import Line, lines_of
 from collector.sources.octets import Floats, Octets, Texts, floats_between, numbers_before, window
-from collector.sources.samples import LATEST_S, NEEDED, AgentReading, told_of
+from collector.sources.sample import LATEST_S
+from collector.sources.samples import NEEDED, AgentReading, told_of
 from collector.sources.text_format import parse
 
 _LINES_AT_ONCE: Final = 8192
@@ -103,6 +106,7 @@ class Layout:
         self._labels = Texts.of(labels)
         self._paths = tuple(paths)
         self._counted = Counted((), (), (), (), ())
+        self._tested: tuple[bytes, Sequence[Line]] = (b"", ())
 
     @classmethod
     def learned(cls, site: str, body: bytes | bytearray) -> Layout | None:
@@ -150,12 +154,12 @@ class Layout:
         starts = np.concatenate([[LONGEST], ends[:-1] + 1])
         counts = np.zeros((len(self._paths), COUNTS), np.int64)
         floats = np.full((len(self._paths), FLOATS), np.nan)
-        own: list[bytes] = []
+        told: dict[Kind, list[bytes]] = {Kind.OWN: [], Kind.TESTED: []}
         for first in range(0, len(ends), _LINES_AT_ONCE):
             lines = slice(first, first + _LINES_AT_ONCE)
-            if not self._take(octets, starts[lines], ends[lines], lines, counts, floats, own):
+            if not self._take(octets, starts[lines], ends[lines], lines, counts, floats, told):
                 return None
-        return self._reading(counts, floats, own, taken_ns)
+        return self._reading(counts, floats, told, taken_ns)
 
     def _take(
         self,
@@ -165,7 +169,7 @@ class Layout:
         lines: slice,
         counts: Integers,
         floats: Floats,
-        own: list[bytes],
+        told: dict[Kind, list[bytes]],
     ) -> bool:
         """Take the values of some lines; whether these follow the layout."""
         known = self._lines
@@ -173,10 +177,11 @@ class Layout:
         if not known.heads.found(window(octets, known.heads.width), starts, template):
             return False
         kinds = known.kinds[template]
-        own += [
-            octets[starts[line] : ends[line]].tobytes() for line in np.flatnonzero(kinds == Kind.OWN).tolist()
-        ]
-        of_path = np.flatnonzero((kinds != Kind.OTHER) & (kinds != Kind.OWN))
+        for kind, texts in told.items():
+            texts += [
+                octets[starts[line] : ends[line]].tobytes() for line in np.flatnonzero(kinds == kind).tolist()
+            ]
+        of_path = np.flatnonzero(np.isin(kinds, [Kind.OTHER, *told], invert=True))
         starts, ends = starts[of_path], ends[of_path]
         template, row, kinds = template[of_path], row[of_path], kinds[of_path]
         labels = starts + known.heads.lengths[template]
@@ -205,7 +210,7 @@ class Layout:
         return True
 
     def _reading(
-        self, counts: Integers, floats: Floats, own: Sequence[bytes], taken_ns: int
+        self, counts: Integers, floats: Floats, texts: Mapping[Kind, Sequence[bytes]], taken_ns: int
     ) -> AgentReading | None:
         vectors = counts[:, :WIDTH].copy()
         delays = by_direction(vectors)[:, :, len(Outcome) :]
@@ -220,32 +225,57 @@ class Layout:
         ):
             return None
         try:
-            told = told_of(parse(b"\n".join(own).decode(), NEEDED))
+            told = told_of(parse(b"\n".join(texts[Kind.OWN]).decode(), NEEDED))
+            lines = self._lines_of(b"\n".join(texts[Kind.TESTED]))
         except ValueError:
             return None
+        if any(line.path.source != self._site for line in lines):
+            return None
         minima_ns = np.where(known, np.rint(np.where(known, minima, 0) * 1e9), 0).astype(np.int64)
+        tested = Readings.table([line.reading(told.epoch, taken_ns) for line in lines])
         readings = Readings(
-            self._counted_since(told.epoch, since),
-            np.full(len(self._paths), taken_ns),
-            counts[:, IN_FLIGHT],
-            counts[:, RESOLVED] != 0,
-            np.where(known, minima_ns, NO_MINIMUM),
-            vectors,
+            self._counted_since(told.epoch, since, lines),
+            np.full(len(self._paths) + len(lines), taken_ns),
+            np.concatenate([counts[:, IN_FLIGHT], tested.in_flight]),
+            np.concatenate([counts[:, RESOLVED] != 0, tested.resolved]),
+            np.concatenate([np.where(known, minima_ns, NO_MINIMUM), tested.minima_ns]),
+            np.concatenate([vectors, tested.counts.reshape(-1, WIDTH)]),
         )
         return AgentReading(
-            self._site, True, "", taken_ns, readings, told.clock_source, told.clock_bound_ns, told.reflected
+            self._site,
+            True,
+            "",
+            taken_ns,
+            readings,
+            told.clock_source,
+            told.clock_bound_ns,
+            told.reflected,
+            lines={line.path: line.said for line in lines},
         )
 
-    def _counted_since(self, epoch: float, since: Floats) -> Counted:
-        """The same object as long as nothing has begun anew."""
-        epochs = (epoch,) * len(self._paths)
-        starts = tuple(None if math.isnan(one) else one for one in since.tolist())
-        if (self._counted.epochs, self._counted.since, len(self._counted.paths)) != (
-            epochs,
-            starts,
-            len(epochs),
-        ):
-            self._counted = Counted(self._paths, self._lines.limits, epochs, starts, self._lines.intervals_ns)
+    def _lines_of(self, text: bytes) -> Sequence[Line]:
+        """The lines that a text tells of; the same object as long as it is the same text.
+
+        Raises:
+            ValueError: it says what no agent says.
+        """
+        if self._tested[0] != text:
+            self._tested = text, lines_of(parse(text.decode(), NEEDED))
+        return self._tested[1]
+
+    def _counted_since(self, epoch: float, since: Floats, lines: Sequence[Line]) -> Counted:
+        """The same object as long as nothing has begun anew, and the same lines are held against the same."""
+        epochs = (epoch,) * (len(self._paths) + len(lines))
+        starts = (*(None if math.isnan(one) else one for one in since.tolist()), *([None] * len(lines)))
+        paths = (*self._paths, *(line.path for line in lines))
+        limits: tuple[Mapping[Direction, Promise], ...] = (
+            *self._lines.limits,
+            *(line.floors for line in lines),
+        )
+        intervals_ns = (*self._lines.intervals_ns, *([None] * len(lines)))
+        known = self._counted
+        if (known.epochs, known.since, known.paths, known.limits) != (epochs, starts, paths, limits):
+            self._counted = Counted(paths, limits, epochs, starts, intervals_ns)
         return self._counted
 
 

@@ -14,14 +14,14 @@ from agent.core.histogram import BUCKETS
 from agent.core.outcome import Direction, Limit, Outcome
 from collector.ledger.minutes import DIRECTIONS, SENT, WIDTH
 from collector.sla.verdict import PathKey
+from collector.sources.lines import LINE_METRICS
+from collector.sources.sample import Sample, key_of
 from collector.sources.samples import (
     BUCKET_OF,
     DELAY_BUCKET,
     NEEDED,
     OUTCOME_OF,
-    Sample,
     interval_of,
-    key_of,
     limit_of,
 )
 from collector.sources.text_format import parse
@@ -35,6 +35,7 @@ PATH_LINE: Final = re.compile(
 _OWN: Final = frozenset(
     name.encode() for name in (metrics.PROCESS_START, metrics.CLOCK_ERROR_BOUND, metrics.REFLECTOR_PACKETS)
 )
+_TESTED: Final = frozenset(name.encode() for name in LINE_METRICS)
 _NEEDED: Final = frozenset(name.encode() for name in NEEDED)
 LONGEST: Final = 256
 """Octets of a head, of a path's labels or of a tail; what has longer ones is read line by line."""
@@ -66,6 +67,8 @@ class Kind(IntEnum):
     """The interval of a path, likewise a part of the tail."""
     OWN = 5
     """A float of the agent as a whole."""
+    TESTED = 6
+    """Of a line that is tested: few, and seldom others than before, so that they are read as a whole."""
 
 
 class Template(NamedTuple):
@@ -103,8 +106,9 @@ class Learning:
         name = _NAME.match(line)
         if name is None:
             return line.startswith(b"#") and self._add(Template(b"#", b"", Kind.OTHER, 0), 0)
-        if name[0] in _OWN:
-            return self._add(Template(line[: name.end() + 1], b"", Kind.OWN, 0), 0)
+        for kind, names in ((Kind.OWN, _OWN), (Kind.TESTED, _TESTED)):
+            if name[0] in names:
+                return self._add(Template(line[: name.end() + 1], b"", kind, 0), 0)
         if name[0] not in _NEEDED:
             return self._add(Template(line[: name.end() + 1][:LONGEST], b"", Kind.OTHER, 0), 0)
         match = PATH_LINE.fullmatch(line)

@@ -19,8 +19,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from agent.core import metrics
+from agent.core.metrics import LINE_KIND
 from collector.sources.query_api import Access, Answer, QueryApi
-from collector.sources.samples import MAX_STORED, NEEDED, AgentReading, IncompleteError, Sample, agent_reading
+from collector.sources.sample import MAX_STORED, IncompleteError, Sample
+from collector.sources.samples import NEEDED, AgentReading, agent_reading
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +128,7 @@ class PrometheusSource:
         starts = [one.epoch for one in reading.readings if one.since is not None]
         if starts:
             self._telling[reading.site] = starts[0]
-        untold = [one for one in reading.readings if one.since is None]
+        untold = [one for one in reading.readings if one.since is None and one.path.kind != LINE_KIND]
         if any(one.epoch == self._telling.get(reading.site) for one in untold):
             reason = f"{untold[0].path}: {metrics.PATH_START} missing: not all of a scrape is there yet"
             return _unread(reading.site, reason, missing, now_ns)

@@ -17,7 +17,18 @@ from agent.core import metrics
 from agent.core.histogram import BUCKETS, LE_LABELS
 from agent.core.outcome import Direction, Limit, Operator, Outcome
 from collector.sla.counts import DirectionCounts, Reading
+from collector.sla.line import LineSaid
 from collector.sla.verdict import PathKey
+from collector.sources.lines import LINE_METRICS, lines_of
+from collector.sources.sample import (
+    LATEST_S,
+    IncompleteError,
+    Sample,
+    count_of,
+    key_of,
+    nanoseconds_of,
+    time_of,
+)
 
 DELAY_BUCKET: Final = f"{metrics.DELAY}_bucket"
 NEEDED: Final = (
@@ -34,31 +45,13 @@ NEEDED: Final = (
     metrics.CLOCK_ERROR_BOUND,
     metrics.REFLECTOR_PACKETS,
     metrics.PROCESS_START,
+    *LINE_METRICS,
 )
 """The metrics that readings are made of."""
 
 OUTCOME_OF: Final = {outcome.label: outcome for outcome in Outcome}
-BUCKET_OF: Final = {float(le): index for index, le in enumerate(LE_LABELS)}
 _SECOND_NS: Final = 1_000_000_000
-LATEST_S: Final = 1 << 33
-"""In the year 2242; what is beyond is no Unix time, and would not fit where nanoseconds are kept."""
-
-_MOST: Final = 1 << 53
-"""A sample is a float, which counts no further by ones."""
-
-_MAX_DSCP: Final = 63
-
-MAX_STORED: Final = (1 << 63) - 1
-"""The largest integer that the store takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One line of an exposition."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
+BUCKET_OF: Final = {float(le): index for index, le in enumerate(LE_LABELS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +63,13 @@ class AgentReading:
         up: whether it was read.
         reason: why it was not; empty where it was.
         taken_ns: when it was read or tried (Unix wall time).
-        readings: its paths' counters.
+        readings: its paths' counters, those of lines that it tests among them.
         clock_source: what vouches for its clock; None: not known.
         clock_bound_ns: how far its clock may be off; None: nothing is known of it.
         reflected: packets that its reflector has sent back since the agent's start; None: nothing tells.
         refused: whether its host was there and refused the connection.
         blind: whether it is what should have told of it, a Prometheus, that does not answer.
+        lines: what it says of these lines beside their counts.
     """
 
     site: str
@@ -88,10 +82,7 @@ class AgentReading:
     reflected: int | None = None
     refused: bool = False
     blind: bool = False
-
-
-class IncompleteError(ValueError):
-    """An exposition lacks what every agent's has, or says what cannot be."""
+    lines: Mapping[PathKey, LineSaid] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -127,12 +118,15 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
         IncompleteError: no start time, a value that no agent exports, or an agent of another site.
     """
     own: list[Sample] = []
+    tested: list[Sample] = []
     found: dict[PathKey, _Path] = defaultdict(_Path)
     try:
         for sample in samples:
             match sample.name:
                 case metrics.PROCESS_START | metrics.CLOCK_ERROR_BOUND | metrics.REFLECTOR_PACKETS:
                     own.append(sample)
+                case name if name in LINE_METRICS:
+                    tested.append(sample)
                 case name if name in NEEDED:
                     key = key_of(sample.labels)
                     _note(key, sample, found[key].told)
@@ -141,8 +135,8 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
         raise IncompleteError(f"{sample.name} with an unknown or missing label {error}") from error
     except (ValueError, OverflowError) as error:
         raise IncompleteError(f"{sample.name}: {error}") from error
-    told = told_of(own)
-    others = sorted({key.source for key in found} - {site})
+    told, lines = told_of(own), lines_of(tested)
+    others = sorted({*(key.source for key in found), *(line.path.source for line in lines)} - {site})
     if others:
         raise IncompleteError(f"it is the agent of {others[0]}, not of {site}")
     return AgentReading(
@@ -150,10 +144,14 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
         up=True,
         reason="",
         taken_ns=taken_ns,
-        readings=tuple(_reading(key, path, told.epoch, taken_ns) for key, path in found.items()),
+        readings=(
+            *(_reading(key, path, told.epoch, taken_ns) for key, path in found.items()),
+            *(line.reading(told.epoch, taken_ns) for line in lines),
+        ),
         clock_source=told.clock_source,
         clock_bound_ns=told.clock_bound_ns,
         reflected=told.reflected,
+        lines={line.path: line.said for line in lines},
     )
 
 
@@ -190,13 +188,13 @@ def told_of(own: Sequence[Sample]) -> Told:
             told.add(what)
             match sample.name:
                 case metrics.PROCESS_START:
-                    epoch = _time(sample.value)
+                    epoch = time_of(sample.value)
                 case metrics.CLOCK_ERROR_BOUND:
                     clock_source = sample.labels["clock_source"]
-                    clock_bound_ns = _nanoseconds(sample.value) if math.isfinite(sample.value) else None
+                    clock_bound_ns = nanoseconds_of(sample.value) if math.isfinite(sample.value) else None
                 case _:
                     if sample.labels["result"] == metrics.REFLECTED:
-                        reflected = _count(sample.value)
+                        reflected = count_of(sample.value)
     except KeyError as error:
         raise IncompleteError(f"{sample.name} without the label {error}") from error
     except (ValueError, OverflowError) as error:
@@ -224,16 +222,16 @@ def _note(key: PathKey, sample: Sample, told: set[tuple[str, ...]]) -> None:
 def _take(path: _Path, sample: Sample) -> None:
     labels, value = sample.labels, sample.value
     if sample.name == metrics.PROBE_SENT:
-        path.sent = _count(value)
+        path.sent = count_of(value)
         return
     if sample.name == metrics.PROBE_IN_FLIGHT:
-        path.in_flight = _count(value)
+        path.in_flight = count_of(value)
         return
     if sample.name == metrics.TARGET_RESOLVED:
         path.resolved = value != 0
         return
     if sample.name == metrics.PATH_START:
-        path.since = _time(value)
+        path.since = time_of(value)
         return
     if sample.name == metrics.PROBE_INTERVAL:
         path.interval_ns = interval_of(sample)
@@ -242,10 +240,10 @@ def _take(path: _Path, sample: Sample) -> None:
     match sample.name:
         case metrics.PROBE_OUTCOMES:
             counts = path.outcomes.setdefault(direction, [None] * len(Outcome))
-            counts[OUTCOME_OF[labels["outcome"]]] = _count(value)
+            counts[OUTCOME_OF[labels["outcome"]]] = count_of(value)
         case metrics.PROBE_UNDER_LOAD:
             loaded = path.under_load.setdefault(direction, [0] * len(Outcome))
-            loaded[OUTCOME_OF[labels["outcome"]]] = _count(value)
+            loaded[OUTCOME_OF[labels["outcome"]]] = count_of(value)
         case metrics.DELAY_LIMIT:
             path.limits[direction] = limit_of(sample)
         case metrics.DELAY_MIN:
@@ -255,7 +253,7 @@ def _take(path: _Path, sample: Sample) -> None:
             path.minima_ns[direction] = round(value * _SECOND_NS)
         case _:
             buckets = path.buckets.setdefault(direction, [None] * BUCKETS)
-            buckets[BUCKET_OF[float(labels["le"])]] = _count(value)
+            buckets[BUCKET_OF[float(labels["le"])]] = count_of(value)
 
 
 def _reading(key: PathKey, path: _Path, epoch: float, taken_ns: int) -> Reading:
@@ -320,30 +318,13 @@ def _differences(key: PathKey, cumulative: Sequence[int]) -> tuple[int, ...]:
     return counts
 
 
-def key_of(labels: Mapping[str, str]) -> PathKey:
-    """The path that labels name.
-
-    Raises:
-        KeyError: one is missing.
-        ValueError: one says what no agent says.
-    """
-    return PathKey(
-        labels["source"],
-        labels["target"],
-        labels.get("tier", ""),
-        labels.get("provider", ""),
-        labels["kind"],
-        _code_point(labels["dscp"]),
-    )
-
-
 def limit_of(sample: Sample) -> Limit:
     """The limit that a sample tells.
 
     Raises:
         KeyError, ValueError: it says what no agent says.
     """
-    return Limit(_nanoseconds(sample.value), Operator(sample.labels["operator"]))
+    return Limit(nanoseconds_of(sample.value), Operator(sample.labels["operator"]))
 
 
 def interval_of(sample: Sample) -> int:
@@ -352,32 +333,7 @@ def interval_of(sample: Sample) -> int:
     Raises:
         ValueError: it says what no agent says.
     """
-    interval_ns = _nanoseconds(sample.value)
+    interval_ns = nanoseconds_of(sample.value)
     if not interval_ns:
         raise ValueError(f"{sample.value} is no interval")
     return interval_ns
-
-
-def _count(value: float) -> int:
-    if value != int(value) or not 0 <= value <= _MOST:
-        raise ValueError(f"{value} is no count")
-    return int(value)
-
-
-def _time(value: float) -> float:
-    if not 0 <= value <= LATEST_S:
-        raise ValueError(f"{value} is no time")
-    return value
-
-
-def _nanoseconds(seconds: float) -> int:
-    nanoseconds = round(seconds * _SECOND_NS)
-    if not 0 <= nanoseconds <= MAX_STORED:
-        raise ValueError(f"{seconds} is no time")
-    return nanoseconds
-
-
-def _code_point(label: str) -> int:
-    if not (label.isdecimal() and int(label) <= _MAX_DSCP):
-        raise ValueError(f"dscp {label!r} is no code point")
-    return int(label)

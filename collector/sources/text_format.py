@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from collector.sources.samples import Sample
+from collector.sources.sample import Sample
 
 _LINE: Final = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^\s_]+)(?: -?[0-9]+)?", re.ASCII)
 _LABEL: Final = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\[\\n"])*)"'

@@ -14,16 +14,17 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 from sqlalchemy import Table, select
 
-from agent.core.outcome import Direction, Limit
+from agent.core.outcome import Direction
+from collector.sla.promise import Promise
 from collector.sla.verdict import PathKey
 from collector.store.database import Database, pieces
 from collector.store.schema import agents, paths, terms
 
-_LIMITS: Final = TypeAdapter(dict[Direction, Limit])
+_LIMITS: Final = TypeAdapter(dict[Direction, Promise])
 _INTERVAL: Final = "interval_ns"
 _PATH_COLUMNS: Final = ("source", "target", "tier", "provider", "kind", "dscp")
 
-Limits = tuple[tuple[Direction, Limit], ...]
+Limits = tuple[tuple[Direction, Promise], ...]
 
 
 class Counting(NamedTuple):
@@ -55,7 +56,7 @@ class Numbers:
         self.paths: dict[PathKey, int] = {}
         self.keys: dict[int, PathKey] = {}
         self.terms: dict[Counting, int] = {}
-        self.limits: dict[int, Mapping[Direction, Limit]] = {}
+        self.limits: dict[int, Mapping[Direction, Promise]] = {}
         self.intervals_ns: dict[int, int] = {}
         self.agents: dict[str, int] = {}
 
@@ -110,7 +111,7 @@ class Numbers:
             self.intervals_ns[number] = interval_ns
 
 
-def canonical(limits: Mapping[Direction, Limit]) -> Limits:
+def canonical(limits: Mapping[Direction, Promise]) -> Limits:
     """Limits in the order of the directions: equal where they are equal."""
     return tuple((direction, limits[direction]) for direction in Direction if direction in limits)
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 from aiohttp import web
 
 from agent import __version__
-from agent.core.outcome import Direction
 from collector.documents import (
     breach_document,
     fault_document,
@@ -21,6 +20,7 @@ from collector.documents import (
     utc_time,
 )
 from collector.sla.breach import Breach
+from collector.sla.promise import DIRECTION_LABELS, direction_label
 from collector.sla.verdict import Judgement, Verdict
 from collector.sla.verdicts import Shown, shown
 from collector.web.discovery import ROLES
@@ -71,7 +71,7 @@ class Api:
                 "tier": ANYTHING,
                 "source": ANYTHING,
                 "target": ANYTHING,
-                "direction": [direction.value for direction in Direction],
+                "direction": DIRECTION_LABELS,
                 "verdict": [verdict.name for verdict in Verdict],
                 "objective": ANYTHING,
                 "limit": ANYTHING,
@@ -118,7 +118,7 @@ class Api:
                 "tier": ANYTHING,
                 "source": ANYTHING,
                 "target": ANYTHING,
-                "direction": [direction.value for direction in Direction],
+                "direction": DIRECTION_LABELS,
                 "objective": ANYTHING,
                 "limit": ANYTHING,
             },
@@ -172,8 +172,9 @@ class Api:
                 {
                     "id": tier.id,
                     "name": tier.name.document(),
-                    "limit": limit_document(tier.limit),
+                    "limit": None if tier.limit is None else limit_document(tier.limit),
                     "direction": tier.direction,
+                    "floors": {way: limit_document(floor) for way, floor in tier.floors.items()},
                 }
                 for tier in fleet.tiers
             ],
@@ -212,7 +213,7 @@ _LABELS: Mapping[str, Callable[[Judgement | Shown], str]] = {
     "tier": lambda judgement: judgement.path.tier,
     "source": lambda judgement: judgement.path.source,
     "target": lambda judgement: judgement.path.target,
-    "direction": lambda judgement: judgement.direction.value,
+    "direction": lambda judgement: direction_label(judgement.path.kind, judgement.direction),
     "verdict": lambda judgement: judgement.verdict.name,
     "objective": lambda judgement: judgement.objective,
 }

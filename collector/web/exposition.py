@@ -24,6 +24,7 @@ from collector.sla.breach import BreachKey
 from collector.sla.budget import budget_owner
 from collector.sla.faults import FaultKind
 from collector.sla.measure import Measure
+from collector.sla.promise import direction_label
 from collector.sla.verdict import PathKey
 from collector.sla.verdicts import shown
 from collector.web.view import StateView
@@ -40,7 +41,7 @@ def judged_labels(path: PathKey, direction: Direction, objective: str) -> list[s
         path.provider,
         path.kind,
         str(path.dscp),
-        direction.value,
+        direction_label(path.kind, direction),
         objective,
     ]
 
@@ -98,7 +99,7 @@ class VerdictCollector(Collector):
         ratios = GaugeMetricFamily(
             metrics.SLA_VIOLATION_RATIO,
             "One-sided 95 % bounds of the share of packets that broke the promise: the verdict holds them "
-            "against the share that may break it.",
+            "against the share that may break it; of time or tests the shares themselves.",
             labels=[*JUDGED_LABELS, "bound"],
         )
         coverage = GaugeMetricFamily(

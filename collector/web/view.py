@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from agent.core.outcome import Limit
+from agent.core.throughput.lease import Way
+from agent.core.throughput.result import Floor
 from agent.runtime.quantities import Endpoint
 from collector.documents import Names
 from collector.fleet.names import NameSettings
 from collector.fleet.objectives import format_window
+from collector.fleet.pilots import PilotTierSettings
 from collector.fleet.settings import FleetSettings
 from collector.sla.breach import Breach
 from collector.sla.fault_watch import Standing
@@ -37,12 +40,19 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A tier of the fleet file; `direction` is one_way or round_trip."""
+    """A tier of the fleet file.
+
+    Attributes:
+        limit: of delay; None: it promises throughput.
+        direction: one_way or round_trip; of throughput none.
+        floors: of throughput, by way: down, up.
+    """
 
     id: str
     name: Name
-    limit: Limit
-    direction: str
+    limit: Limit | None
+    direction: str | None
+    floors: Mapping[str, Floor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,10 @@ def fleet_view(settings: FleetSettings) -> Fleet:
         tiers=[
             Tier(identifier, _name(tier.name), tier.limit, tier.direction)
             for identifier, tier in settings.tiers.items()
+        ]
+        + [
+            Tier(identifier, _name(tier.name), None, None, _floors(tier))
+            for identifier, tier in settings.throughput.tiers.items()
         ],
         objectives=[
             Objective(
@@ -119,6 +133,11 @@ def fleet_view(settings: FleetSettings) -> Fleet:
         address=_address(settings.listen, settings.external_url),
         page_url=page_url,
     )
+
+
+def _floors(tier: PilotTierSettings) -> Mapping[str, Floor]:
+    rates = {way.value: tier.floors.of(way) for way in Way}
+    return {way: Floor(float(rate), tier.layer) for way, rate in rates.items() if rate is not None}
 
 
 def _name(settings: NameSettings) -> Name:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from agent.core.outcome import Direction, Outcome
+from agent.core.outcome import Direction, Limit, Outcome
 from collector.sources.layout import Layout
 from collector.sources.prometheus import readings_of
 from collector.sources.query_api import answer_of
@@ -62,4 +62,8 @@ def _check(agents: Sequence[AgentReading]) -> None:
             assert 0 <= reading.epoch * 1e9 < _STORABLE
             assert 0 <= reading.taken_ns < _STORABLE
             assert 0 <= reading.sent < _STORABLE
-            assert all(-_STORABLE <= limit.limit_ns < _STORABLE for limit in reading.limits.values())
+            assert all(
+                -_STORABLE <= limit.limit_ns < _STORABLE
+                for limit in reading.limits.values()
+                if isinstance(limit, Limit)
+            )

@@ -14,6 +14,7 @@ from collector.ledger.recent import Slices
 from collector.sla.counts import NOTHING, DirectionCounts, Reading
 from collector.sla.effective import PRODUCTS
 from collector.sla.observation import NOT_MEASURED, Observation
+from collector.sla.promise import Promise
 from collector.sla.verdict import PathKey
 from collector.store.numbers import Numbers
 
@@ -34,7 +35,7 @@ class Block:
     end_ns: int
     sent: int
     directions: Mapping[Direction, DirectionCounts]
-    limits: Mapping[Direction, Limit]
+    limits: Mapping[Direction, Promise]
 
 
 def blocks_of(slices: Slices, numbers: Numbers) -> list[Block]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
+import numpy as np
 import pytest
 import yaml
 
+from agent.core.outcome import Direction
 from agent.core.throughput.lease import LeaseRequest, Way
+from agent.core.throughput.result import Floor
 from agent.runtime.exceptions import ConfigError
 from agent.runtime.line_settings import Mode
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings
 from collector.fleet.pilots import parse_every, parse_quiet
-from collector.fleet.plan import agent_config, plan_version
+from collector.fleet.plan import agent_config, compile_plan, plan_version
 from collector.fleet.settings import FleetSettings
 from collector.fleet.slots import DAY_NS, Quiet
 from tests.support.fleets import FLEET, PILOTS, fleet, pilots
@@ -196,3 +199,73 @@ def test_hours_and_periods() -> None:
     assert parse_every("8h") == 8 * HOUR_NS
     assert parse_every("7d") == 7 * DAY_NS
     assert FLEET.count("throughput") == 0
+
+
+THROUGHPUT = (
+    "objectives: [{id: pilots, measure: throughput, window: 7d, missed_ratio: 0.05, tiers: [pilot]}]\n"
+)
+
+
+def test_a_line_is_judged_in_the_ways_that_have_a_floor() -> None:
+    """Down as reverse, up as forward; other objectives ask nothing of lines, nor this one of paths."""
+    settings = pilots(PILOTS + THROUGHPUT.replace("]\n", ", {id: delay, percentile: 99, window: 5m}]\n"))
+    plan = compile_plan(settings)
+    assert [path.kind for path in plan.paths] == ["throughput", "throughput"]
+    throughput, delay = plan.questions
+    asked = [(one.path.source, one.direction, one.limit) for one in throughput.targets]
+    assert asked == [
+        ("home", Direction.REVERSE, Floor(9.7e9)),
+        ("home", Direction.FORWARD, Floor(970e6)),
+        ("flat", Direction.REVERSE, Floor(9.7e9)),
+    ]
+    assert throughput.objective.threshold == 0.05
+    assert not delay.targets
+    assert list(settings.warnings()) == ["objectives[1]: delay selects none of the paths"]
+    assert plan.leaving["home"] == {plan.paths[0]}
+
+
+def test_slots_are_expected_as_they_are_handed_out() -> None:
+    """Four a day of one line, one in two days of the other, once a turn is over and was read."""
+    plan = compile_plan(pilots())
+    week = np.array([0, 0]), np.array([14 * DAY_NS, 14 * DAY_NS])
+    assert plan.slots.count(*week, {}).tolist() == [56, 7]
+    assert plan.slots.count(week[0], week[0] + 60_000_000_000, {}).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        (PILOTS.replace("{pilot:", "{city:"), "throughput.tiers.city", "city is already a tier of delays"),
+        (
+            PILOTS + THROUGHPUT.replace("missed_ratio: 0.05", "percentile: 99"),
+            "objectives[0].percentile",
+            "measure throughput takes no percentile",
+        ),
+        (
+            PILOTS + THROUGHPUT.replace("measure: throughput", "percentile: 99"),
+            "objectives[0].missed_ratio",
+            "measure delay takes no missed_ratio",
+        ),
+        (
+            PILOTS + THROUGHPUT.replace("[pilot]", "[gold]"),
+            "objectives[0].tiers[0]",
+            "gold is no tier; tiers: city, pilot",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_of_lines_is_refused(text: str, key: str, message: str) -> None:
+    """With its place."""
+    with pytest.raises(ConfigError) as caught:
+        pilots(text)
+    assert (key, message) in [(one.key, one.message[: len(message)]) for one in caught.value.problems]
+
+
+def test_a_window_that_may_hold_no_test_is_warned_of() -> None:
+    """Tests come a little earlier or later: a window should hold two of them."""
+    (warning,) = pilots(PILOTS + THROUGHPUT.replace("window: 7d", "window: 2d")).warnings()
+    assert warning == (
+        "throughput.pilots[1]: is tested every 2d, and the window of pilots, 2d, may hold no test at times: it should "
+        "be at least twice as long"
+    )
+    (nobody,) = pilots(PILOTS + THROUGHPUT.replace("tiers: [pilot]", "tiers: [city]")).warnings()
+    assert nobody == "objectives[0]: pilots selects none of throughput.pilots"

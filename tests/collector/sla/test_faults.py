@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.metrics import LINE_KIND
 from agent.core.outcome import Direction
 from collector.sla.faults import FaultKind, Finding, Located, Topology, Witnesses, kinds_of, locate
 
@@ -50,7 +51,12 @@ class World:
         source, target, kinds = zip(*self.paths, strict=True)
         agents = [site not in self.bare for site in range(self.sites)]
         return Topology(
-            self.sites, np.array(source), np.array(target), kinds_of(kinds), np.array(agents, np.bool_)
+            self.sites,
+            np.array(source),
+            np.array(target),
+            kinds_of(kinds),
+            np.array([kind != LINE_KIND for kind in kinds], np.bool_),
+            np.array(agents, np.bool_),
         )
 
     def seen(self) -> Witnesses:
@@ -361,7 +367,9 @@ def test_a_hundred_thousand_paths_are_looked_at_at_once() -> None:
     sites, paths = 1000, 100_000
     source = rng.integers(0, sites, paths)
     target = (source + rng.integers(1, sites, paths)) % sites
-    topology = Topology(sites, source, target, np.zeros(paths, np.int64), np.ones(sites, np.bool_))
+    topology = Topology(
+        sites, source, target, np.zeros(paths, np.int64), np.ones(paths, np.bool_), np.ones(sites, np.bool_)
+    )
     cut, mute = np.arange(sites) < 10, (np.arange(sites) >= 10) & (np.arange(sites) < 110)
     dark = cut[source] | cut[target] | mute[target]
     rates = np.full(paths, RATE)

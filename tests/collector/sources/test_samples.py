@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from agent.core import metrics
 from agent.core.outcome import Direction, Limit, Operator, Outcome
-from collector.sources.samples import NEEDED, AgentReading, IncompleteError, agent_reading
+from collector.sources.sample import IncompleteError
+from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
 from tests.support.counting import HUB_LIMIT, OTHER_PATH, PATH
 from tests.support.exposition import assert_law

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector.sources.samples import NEEDED, Sample
+from collector.sources.sample import Sample
+from collector.sources.samples import NEEDED
 from collector.sources.text_format import parse
 from tests.support.simulated import SimulatedAgent, SimulatedPath
 
