@@ -38,7 +38,7 @@ from collector.sources.learning import (
     UNDER_LOAD,
     Kind,
     Learning,
-    path_of,
+    path_named,
 )
 from collector.sources.lines import Line, lines_of
 from collector.sources.octets import Floats, Octets, Texts, floats_between, numbers_before, window
@@ -133,7 +133,7 @@ class Layout:
             if match is None:
                 return None
             try:
-                labels[match[2]] = path_of(match[2])
+                labels[match[2]] = path_named(match[2])
             except (ValueError, KeyError):
                 return None
         found = set(labels.values())

@@ -15,7 +15,7 @@ from agent.core.outcome import Direction, Limit, Outcome
 from collector.ledger.minutes import DIRECTIONS, SENT, WIDTH
 from collector.sla.verdict import PathKey
 from collector.sources.lines import LINE_METRICS
-from collector.sources.sample import Sample, key_of
+from collector.sources.sample import Sample, path_of
 from collector.sources.samples import (
     BUCKET_OF,
     DELAY_BUCKET,
@@ -154,21 +154,21 @@ class Learning:
         row = self.labels.get(labels)
         if row is None:
             row = self.labels[labels] = len(self.paths)
-            self.paths.append(path_of(labels))
+            self.paths.append(path_named(labels))
             self.first.append(len(self.template))
             self.limits.append({})
             self.intervals_ns.append(None)
         return row
 
 
-def path_of(labels: bytes) -> PathKey:
+def path_named(labels: bytes) -> PathKey:
     """The path that labels name.
 
     Raises:
         ValueError, KeyError: they name none.
     """
     (sample,) = parse(f"{metrics.PROBE_SENT}{{{labels.decode()}}} 0", NEEDED)
-    return key_of(sample.labels)
+    return path_of(sample.labels)
 
 
 _CONSTANT_HEADS: Final = tuple(f"{name}{{".encode() for name in (metrics.DELAY_LIMIT, metrics.PROBE_INTERVAL))

@@ -26,7 +26,7 @@ from collector.sla.counts import NOTHING, DirectionCounts, Reading
 from collector.sla.line import LastTest, LineSaid
 from collector.sla.promise import DIRECTION_OF
 from collector.sla.verdict import PathKey
-from collector.sources.sample import IncompleteError, Sample, count_of, key_of, nanoseconds_of
+from collector.sources.sample import IncompleteError, Sample, count_of, line_of, nanoseconds_of
 
 LINE_METRICS: Final = (
     metrics.THROUGHPUT_TESTS,
@@ -37,6 +37,9 @@ LINE_METRICS: Final = (
     metrics.THROUGHPUT_ERRORS,
     metrics.THROUGHPUT_UNTESTED,
 )
+_TELLING: Final = ("direction", "layer", "result", "reason", "cause")
+"""Labels that tell the samples of a line from each other; others a Prometheus has added."""
+
 _OUTCOME_OF: Final = {
     Result.PASS: Outcome.WITHIN,
     Result.FAIL: Outcome.OVER,
@@ -89,14 +92,15 @@ def lines_of(samples: Sequence[Sample]) -> Sequence[Line]:
         IncompleteError: a count is missing, is told twice, or says what no agent says.
     """
     found: dict[PathKey, _Found] = defaultdict(_Found)
-    told: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+    told: set[tuple[object, ...]] = set()
     try:
         for sample in samples:
-            what = sample.name, frozenset(sample.labels.items())
+            path, labels = line_of(sample.labels), sample.labels
+            what = path, sample.name, *(labels.get(one, "") for one in _TELLING)
             if what in told:
-                raise ValueError("told twice")
+                raise ValueError(f"told twice of {path}")
             told.add(what)
-            _take(found[key_of(sample.labels)], sample)
+            _take(found[path], sample)
     except KeyError as error:
         raise IncompleteError(f"{sample.name} with an unknown or missing label {error}") from error
     except (ValueError, OverflowError) as error:

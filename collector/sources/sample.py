@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agent.core.metrics import LINE_KIND
 from collector.sla.verdict import PathKey
 
 _SECOND_NS: Final = 1_000_000_000
@@ -34,13 +35,28 @@ class Sample:
     value: float
 
 
-def key_of(labels: Mapping[str, str]) -> PathKey:
-    """The path that labels name.
+def path_of(labels: Mapping[str, str]) -> PathKey:
+    """The probed path that labels name.
 
     Raises:
         KeyError: one is missing.
         ValueError: one says what no agent says.
     """
+    return _of_kind(_key_of(labels), probed=True)
+
+
+def line_of(labels: Mapping[str, str]) -> PathKey:
+    """The line under test that labels name; raises as `path_of`."""
+    return _of_kind(_key_of(labels), probed=False)
+
+
+def _of_kind(key: PathKey, *, probed: bool) -> PathKey:
+    if (key.kind != LINE_KIND) is not probed:
+        raise ValueError(f"kind {key.kind!r} is none of {'a probed path' if probed else 'a line under test'}")
+    return key
+
+
+def _key_of(labels: Mapping[str, str]) -> PathKey:
     return PathKey(
         labels["source"],
         labels["target"],

@@ -25,8 +25,8 @@ from collector.sources.sample import (
     IncompleteError,
     Sample,
     count_of,
-    key_of,
     nanoseconds_of,
+    path_of,
     time_of,
 )
 
@@ -128,7 +128,7 @@ def agent_reading(site: str, samples: Sequence[Sample], taken_ns: int) -> AgentR
                 case name if name in LINE_METRICS:
                     tested.append(sample)
                 case name if name in NEEDED:
-                    key = key_of(sample.labels)
+                    key = path_of(sample.labels)
                     _note(key, sample, found[key].told)
                     _take(found[key], sample)
     except KeyError as error:

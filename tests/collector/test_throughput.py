@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
 
 from agent.core.outcome import Direction
+from agent.core.throughput.bystanders import InterfaceOctets
 from agent.core.throughput.lease import Way
-from agent.core.throughput.turn import Result
+from agent.core.throughput.turn import LineRecord, Result
 from agent.core.timestamps import SECOND_NS
 from agent.runtime.settings import parse
 from agent.settings import AgentSettings
@@ -33,7 +35,7 @@ from tests.support.throughput import TOKEN
 
 FLEET = """
 listen: 127.0.0.1:{page}
-source: {{kind: agents, interval: 200ms}}
+source: {{kind: agents, interval: 1s}}
 evaluation_interval: 200ms
 sites:
 - {{id: home, name: {{zh: 家, en: Home}}, lat: 30.59, lon: 114.31, agent: "127.0.0.1:{home}", probes_from: [{left}],
@@ -54,14 +56,22 @@ FRAME = 1514 / 1500
 class Hurried:
     """Real time, but for what is slept away; after so many turns nothing is done any more."""
 
+    record: LineRecord | None = None
     ahead_ns: int = 0
-    turns: int = 0
     allowed: int = 0
     resumed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def turns(self) -> int:
+        return 0 if self.record is None else sum(self.record.counts[Way.DOWN, result] for result in Result)
+
     def around(self) -> Surroundings:
         return Surroundings(
-            lambda: time.time_ns() + self.ahead_ns, self.monotonic, self.sleep, interface=lambda *_: None
+            lambda: time.time_ns() + self.ahead_ns,
+            self.monotonic,
+            self.sleep,
+            lambda _name: InterfaceOctets(0, 0, self.monotonic()),
+            lambda _host, _port: "eth0",
         )
 
     def monotonic(self) -> int:
@@ -86,9 +96,13 @@ async def granting(end: Namespace, fleet: FleetSettings, folder: Path) -> AsyncI
     async with running(command, log):
 
         async def up() -> bool:
-            return "plan" in log.read_text()
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"http://{end.ipv4}:9461/-/ready") as response:
+                    return response.status == 200
+            return False
 
-        await eventually(up, "the agent runs")
+        async with aiohttp.ClientSession() as session:
+            await eventually(up, "the agent runs")
         yield
 
 
@@ -115,6 +129,7 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
         rota.follow([line])
         shown.lines = list(rota.records)
         ((_, record),) = shown.lines
+        hurried.record = record
         collector, stop = Collector(fleet, tmp_path / "fleet.yaml"), asyncio.Event()
 
         def said() -> dict[Way, Judgement]:
@@ -127,7 +142,6 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
             hurried.resumed.set()
 
             async def told() -> bool:
-                hurried.turns = sum(record.counts[Way.DOWN, result] for result in Result)
                 if hurried.turns < hurried.allowed or not collector.state.judgements:
                     return False
                 return all(one.trials == hurried.turns for one in said().values())

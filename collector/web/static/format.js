@@ -15,6 +15,16 @@ export function limit({ operator, seconds }) {
   return `${operator === "<=" ? "≤" : operator} ${milliseconds(seconds)}`;
 }
 
+// A rate to four digits: "9.87 Gbit/s".
+export function rate(bitsPerSecond) {
+  const [size, unit] = [
+    [1e9, "Gbit/s"],
+    [1e6, "Mbit/s"],
+    [1e3, "kbit/s"],
+  ].find(([least]) => bitsPerSecond >= least) ?? [1e3, "kbit/s"];
+  return `${Number((bitsPerSecond / size).toPrecision(4))} ${unit}`;
+}
+
 // The histogram bucket that holds a percentile: "0.4–0.5 ms", "≤ 0.05 ms", "> 1000 ms".
 export function bucket(edges) {
   const { above_seconds: above, at_most_seconds: atMost } = edges;

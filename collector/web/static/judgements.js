@@ -5,7 +5,7 @@ import * as format from "./format.js";
 
 export const VERDICTS = ["FAIL", "INDETERMINATE", "NO_DATA", "PASS"];
 const SYMBOLS = { FAIL: "✕", INDETERMINATE: "?", NO_DATA: "○", PASS: "✓" };
-const ARROWS = { forward: "→", reverse: "←", round_trip: "⇄" };
+const ARROWS = { forward: "→", reverse: "←", round_trip: "⇄", down: "↓", up: "↑" };
 const OUTCOMES = ["within", "over", "uncertain", "lost", "unattributed"];
 const LABELS = ["source", "target", "tier", "provider", "kind", "dscp"];
 
@@ -19,7 +19,7 @@ export function symbol(verdict) {
 
 export function worstFirst(fleet) {
   const tiers = new Map(fleet.tiers.map((tier, at) => [tier.id, at]));
-  const directions = ["forward", "reverse", "round_trip"];
+  const directions = Object.keys(ARROWS);
   const rank = (one) => [
     VERDICTS.indexOf(one.verdict),
     // Only failing rows are ordered by how bad they are: the others would change places without meaning.
@@ -89,8 +89,9 @@ export class Row {
     this.promise = element("b");
     this.percentile = element("span");
     this.floor = element("span");
-    this.p50 = element("dd");
-    this.p99 = element("dd");
+    this.ofTests = judgement.measure === "throughput";
+    this.outcomes = this.ofTests ? text.testOutcome : text.outcome;
+    this.measured = (this.ofTests ? Object.keys(text.layer) : ["p50", "p99"]).map((name) => [name, element("dd")]);
     this.bar = element("div", { class: "bar", "aria-hidden": "true" });
     this.segments = OUTCOMES.map((outcome) => element("span", { class: outcome }));
     this.bar.append(...this.segments);
@@ -139,7 +140,14 @@ export class Row {
       ),
       cell(
         "columnDelay",
-        element("dl", { class: "delays" }, element("dt", {}, "P50"), this.p50, element("dt", {}, "P99"), this.p99),
+        element(
+          "dl",
+          { class: "delays" },
+          ...this.measured.flatMap(([name, node]) => [
+            element("dt", {}, this.ofTests ? text.layer[name] : name.toUpperCase()),
+            node,
+          ]),
+        ),
       ),
       cell("columnPackets", this.bar, element("ul", { class: "shares" }, ...this.shares), this.packets),
       cell("columnReason", this.reason, this.more),
@@ -165,13 +173,12 @@ export class Row {
     setText(this.promise, ofDelay ? format.limit(judgement.limit) : judgement.promise[language]);
     const window = format.duration(judgement.window.seconds * 1000, text);
     setText(this.percentile, ofDelay ? text.promise(judgement.percentile, window) : text.window(window));
-    setText(this.floor, text.floor(format.milliseconds(judgement.floor_seconds)));
-    for (const [node, edges] of [
-      [this.p50, judgement.delay.p50],
-      [this.p99, judgement.delay.p99],
-    ]) {
-      setText(node, edges ? format.bucket(edges) : text.notMeasured);
-      node.classList.toggle("absent", !edges);
+    setText(this.floor, this.ofTests ? "" : text.floor(format.milliseconds(judgement.floor_seconds)));
+    for (const [name, node] of this.measured) {
+      const known = this.ofTests ? judgement.last_test?.bits_per_second[name] : judgement.delay[name];
+      const shown = this.ofTests ? format.rate : format.bucket;
+      setText(node, known ? shown(known) : text.notMeasured);
+      node.classList.toggle("absent", !known);
     }
     this.#updateShares(judgement);
     setText(this.reason, judgement.reason[language]);
@@ -180,7 +187,7 @@ export class Row {
 
   #updateClock(judgement, agents) {
     const unsynchronised =
-      judgement.direction === "round_trip"
+      judgement.direction === "round_trip" || this.ofTests
         ? []
         : [judgement.source, judgement.target].filter((site) => isUnsynchronised(agents.get(site)));
     this.tag.hidden = unsynchronised.length === 0;
@@ -198,11 +205,12 @@ export class Row {
       this.segments[at].style.flexGrow = String(share);
       this.segments[at].hidden = counts[outcome] === 0;
       this.shares[at].hidden = counts[outcome] === 0;
-      setText(this.shares[at], `${text.outcome[outcome]} ${format.percent(share)}`);
+      setText(this.shares[at], `${this.outcomes[outcome]} ${format.percent(share)}`);
     });
     this.bar.hidden = packets === 0;
     const covered = `${Math.round(coverage * 100)}%`;
-    setText(this.packets, packets ? text.packets(format.count(packets), covered) : text.noPackets(covered));
+    const [some, none] = this.ofTests ? [text.tests, text.noTests] : [text.packets, text.noPackets];
+    setText(this.packets, packets ? some(format.count(packets), covered) : none(covered));
   }
 
   #toggleEvidence() {
@@ -236,13 +244,17 @@ export class Row {
       [text.evidenceRatio, text.evidenceRatioText(format.percent(ratio.lower), format.percent(ratio.upper))],
       [
         text.evidenceCounts,
-        OUTCOMES.map((outcome) => `${text.outcome[outcome]} ${format.count(one.counts[outcome])}`).join(text.listGlue),
+        OUTCOMES.filter((outcome) => this.outcomes[outcome])
+          .map((outcome) => `${this.outcomes[outcome]} ${format.count(one.counts[outcome])}`)
+          .join(text.listGlue),
       ],
       [
         text.evidenceWindow,
         format.timeSpan(Date.parse(one.window.start), Date.parse(one.window.end)),
       ],
-      [text.evidenceClock, [one.source, one.target].map(clock).join(text.listGlue)],
+      this.ofTests
+        ? [text.evidenceTest, this.#lastTest(one.last_test)]
+        : [text.evidenceClock, [one.source, one.target].map(clock).join(text.listGlue)],
       [text.evidenceRule, `${one.objective} / ${one.reason.code}`],
       [text.evidenceLabels, LABELS.map((label) => `${label}=${one[label]}`).join(" ")],
     ];
@@ -250,5 +262,10 @@ export class Row {
       for (const [term] of facts) this.list.append(element("dt", {}, term), element("dd"));
     }
     this.list.querySelectorAll("dd").forEach((node, at) => setText(node, facts[at][1]));
+  }
+
+  #lastTest(test) {
+    if (!test?.ended_at) return this.text.notMeasured;
+    return this.text.evidenceTestText(format.dateTime(Date.parse(test.ended_at)), test.limited_by);
   }
 }

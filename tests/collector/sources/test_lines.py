@@ -168,6 +168,9 @@ def test_a_line_is_taken_whole() -> None:
     none = [one for one in lines if "throughput_tests_total{" not in one]
     with pytest.raises(IncompleteError, match="throughput_tests_total: all missing"):
         by_lines("".join(none))
+    once = next(one for one in lines if "throughput_tests_total{" in one)
+    with pytest.raises(IncompleteError, match="told twice of wuhan"):
+        by_lines("".join([*lines, once]))
     made = agent(GOOD)
     layout = Layout.learned("wuhan", made.exposition().encode())
     assert layout is not None

@@ -186,6 +186,7 @@ async def test_the_fleet_says_how_each_clock_is_vouched_for(session: aiohttp.Cli
         "name": {"zh": "市内", "en": "In the city"},
         "limit": {"operator": "<", "seconds": 0.001},
         "direction": "one_way",
+        "floors": {},
     }
 
 
@@ -200,7 +201,10 @@ async def test_the_fleet_says_how_each_clock_is_vouched_for(session: aiohttp.Cli
             "/api/v1/verdicts?verdict=fail",
             'verdict: "fail" is not one of PASS, FAIL, INDETERMINATE, NO_DATA',
         ),
-        ("/api/v1/verdicts?direction=up", 'direction: "up" is not one of forward, reverse, round_trip'),
+        (
+            "/api/v1/verdicts?direction=left",
+            'direction: "left" is not one of forward, reverse, round_trip, down, up',
+        ),
         ("/api/v1/breaches?state=ajar", 'state: "ajar" is not one of open, closed, all'),
         ("/api/v1/breaches?limit=none", "limit: one whole number above 0 is needed"),
         ("/api/v1/breaches?limit=0", "limit: one whole number above 0 is needed"),
