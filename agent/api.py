@@ -43,10 +43,10 @@ from agent.core.metrics import PATH_LABELS
 from agent.core.outcome import Direction, Outcome
 from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
+from agent.core.throughput.lease import LEASES
 from agent.runtime.moments import parse_time
 from agent.runtime.quantities import parse_duration
 from agent.runtime.secret_files import bears
-from agent.throughput_documents import LEASES
 
 QUANTILES: Final = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99, "p99_9_ns": 0.999}
 _FORMATS: Final = {"json": "application/json", "csv": "text/csv"}

@@ -9,17 +9,45 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
 
 from agent.core.networks import subscriber_of
+from agent.runtime.exceptions import IsochroneError
+from agent.runtime.quantities import Endpoint
 
 MOST: Final = 256
 MOST_OF_ONE: Final = 32
 SILENT_S: Final = 10.0
+BACKLOG: Final = 128
 _HEAD_END: Final = b"\r\n\r\n"
+
+
+class HttpBindError(IsochroneError):
+    """The HTTP server cannot listen where it is told to."""
+
+
+async def bind(endpoint: Endpoint) -> list[socket.socket]:
+    """Listen at an endpoint, at all addresses that its name has; who connects waits until he is served.
+
+    Raises:
+        HttpBindError: one is taken or is not ours.
+    """
+    listening: list[socket.socket] = []
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, address in dict.fromkeys((one[0], one[4]) for one in found):
+            listening.append(socket.create_server(address, family=family, backlog=BACKLOG))
+    except OSError as error:
+        for one in listening:
+            one.close()
+        raise HttpBindError(f"http: cannot listen on {endpoint}: {error.strerror or error}") from error
+    return listening
 
 
 class Closed(StrEnum):

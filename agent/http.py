@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable, Container, Iterator
+import socket
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from agent.connections import Connections
+from agent.connections import BACKLOG, Connections
 from agent.runtime.exceptions import IsochroneError
-from agent.runtime.quantities import Endpoint
 from agent.runtime.secret_files import bears
 
 _LINGERING_S: Final = 1.0
 """How long is listened to the rest of a request that was answered before it was read; aiohttp's 10 s serve a flood."""
-
-_BACKLOG: Final = 128
-
-
-class HttpBindError(IsochroneError):
-    """The HTTP server cannot listen where it is told to."""
 
 
 def create_app(
@@ -92,32 +86,28 @@ class HttpServer:
         connections: that it has.
     """
 
-    def __init__(self, runner: web.AppRunner, connections: Connections, listening: asyncio.Server) -> None:
+    def __init__(
+        self, runner: web.AppRunner, connections: Connections, listening: Sequence[asyncio.Server]
+    ) -> None:
         self.connections = connections
         self._runner = runner
         self._listening = listening
 
     async def close(self) -> None:
         """Listen no more, and close all connections when what they were asked is answered."""
-        self._listening.close()
+        for server in self._listening:
+            server.close()
         await self._runner.cleanup()
 
 
-async def serve(app: web.Application, endpoint: Endpoint) -> HttpServer:
-    """Serve an application.
-
-    Raises:
-        HttpBindError: the endpoint is taken or is not ours.
+async def serve(app: web.Application, sockets: Sequence[socket.socket]) -> HttpServer:
+    """Serve an application to who connects to sockets, as `agent.connections.bind` gives them; they are closed in
+    the end.
     """
     runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=_LINGERING_S)
     await runner.setup()
     assert runner.server is not None
     connections = Connections(runner.server)
-    try:
-        listening = await asyncio.get_running_loop().create_server(
-            connections, endpoint.host, endpoint.port, backlog=_BACKLOG
-        )
-    except OSError as error:
-        await runner.cleanup()
-        raise HttpBindError(f"http: cannot listen on {endpoint}: {error.strerror or error}") from error
+    loop = asyncio.get_running_loop()
+    listening = [await loop.create_server(connections, sock=one, backlog=BACKLOG) for one in sockets]
     return HttpServer(runner, connections, listening)

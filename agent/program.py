@@ -6,22 +6,20 @@ import asyncio
 import functools
 import logging
 import random
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agent.api import add_api
 from agent.clock_choice import clock_of
-from agent.connections import Closed
+from agent.connections import bind
 from agent.core.flight import FlightRecorder
 from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
 from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
 from agent.core.throughput.turn import LineRecord
-from agent.exposition import registry, render
-from agent.http import HttpServer, create_app, serve
 from agent.net.card_stamps import least_method
 from agent.net.clocks.card import CardChoice, choose_card
 from agent.net.datagram import TimestampedSocket
@@ -33,20 +31,22 @@ from agent.probes.prober import Prober
 from agent.probes.routes import Routes
 from agent.probes.stamp import StampProbes
 from agent.probes.tcp import TcpProbes
-from agent.reflector.leases import LeaseDesk
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import on_reload
-from agent.runtime.memory import give_back
+from agent.runtime.memory import begin_collecting, give_back
 from agent.runtime.pace import MAX_PATHS
 from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings, PathSettings
 from agent.throughput.rota import Rota
-from agent.throughput.server import ThroughputServer
-from agent.throughput.trial import try_line
-from agent.throughput_api import ThroughputControl
-from agent.throughput_settings import ThroughputPathSettings, ThroughputServerSettings
+from agent.throughput_settings import ThroughputPathSettings
+
+if TYPE_CHECKING:
+    from agent.core.throughput.turn import Attempt
+    from agent.serving import Serving
+    from agent.throughput.rota import LineTest
+    from agent.throughput_api import ThroughputControl
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +138,11 @@ class Agent:
                 cpu_percent=settings.reflector.cpu,
             )
         )
-        self.throughput = None if settings.throughput is None else _control_of(settings.throughput, folder)
         self._routes = Routes(rng)
-        self._rota = Rota(settings.site, try_line, rng, folder, load=self._load)
+        self._rota = Rota(settings.site, _try_line, rng, folder, load=self._load)
         self._rota.follow(settings.throughput_paths)
         self._follow_routes()
-        self._http: HttpServer | None = None
+        self._serving: Serving | None = None
         self._ready = False
         self._reloading: set[asyncio.Task[None]] = set()
         # one after the other: of two at a time neither would be swapped at once
@@ -182,9 +181,8 @@ class Agent:
         self.clock.steps.remember_for(_longest_sample_ns(settings))
         if self.reflector is not None and reflecting is not None:
             self.reflector.update(reflecting.rules(), keys, reflecting.dscp)
-        if self.throughput is not None and granting is not None:
-            self.throughput.desk.update(granting.rules())
-            self.throughput.update(granting.admission(), token)
+        if self._serving is not None and granting is not None:
+            self._serving.update(granting, token)
         logging.getLogger().setLevel(settings.log_level.upper())
         for kind, prober in self.probers.items():
             await prober.update(_of_kind(kind, settings))
@@ -208,33 +206,21 @@ class Agent:
         forget = asyncio.create_task(self._forget(), name="forget old packets")
         follow_routes = asyncio.create_task(self._routes.run(), name="follow routes")
         test_lines = asyncio.create_task(self._rota.run(), name="test lines")
-        own = registry(self)
-        token = self.settings.token(self._folder)
-        app = create_app(
-            lambda names: render(self, own, names),
-            self._give_way,
-            self.reload,
-            lambda: "" if self._ready else "starting",
-            token,
-        )
-        add_api(app, self, token)
-        watch_leases, data = None, None
-        if self.throughput is not None:
-            self.throughput.serve(app)
-            self.throughput.desk.load = self._serve_load
-            watch_leases = asyncio.create_task(self.throughput.desk.run(), name="watch leases")
-        if self.settings.listen is not None:
-            self._http = await serve(app, self.settings.listen)
+        sockets: Sequence[socket.socket] = ()
         try:
+            if self.settings.listen is not None:
+                sockets = await bind(self.settings.listen)
             async with self._taking_over:  # a reload that is asked for meanwhile follows
                 on_reload(self._reload_soon)
-                if self.throughput is not None and self.settings.throughput is not None:
-                    data = ThroughputServer(self.throughput.desk, self.settings.throughput.listen)
-                    data.start()
                 if self.reflector is not None:
                     self.reflector.start()
                 await asyncio.gather(*(prober.start() for prober in self.probers.values()))
+                if sockets:
+                    made = await asyncio.to_thread(_imported_serving)
+                    self._serving = made(self, self.settings, self._folder)
+                    await self._serving.start(sockets)
             self._ready = True
+            begin_collecting()
             give_back()
             self._supervision.ready(self._in_short)
             log.info("%s, clock %s", self._in_short, self.clock.quality.source)
@@ -257,13 +243,10 @@ class Agent:
                 await prober.close()
             if self.reflector is not None:
                 self.reflector.close()
-            if self._http is not None:
-                await self._http.close()
-            if watch_leases is not None and self.throughput is not None:
-                watch_leases.cancel()
-                await self.throughput.desk.close()
-            if data is not None:
-                await data.close()
+            if self._serving is not None:
+                await self._serving.close()
+            for one in sockets:
+                one.close()
             if self.card.clock is not None:
                 self.card.clock.close()
 
@@ -280,13 +263,14 @@ class Agent:
             else:
                 prober.end_load(line.target, line.address.host, until_ns)
 
-    def _serve_load(self, peer: str, until_ns: int) -> None:
+    def serve_load(self, peer: str, until_ns: int) -> None:
         """A test of another agent fills the line to him until then."""
         for prober in self.probers.values():
             prober.begin_load("", peer, time.time_ns())
             prober.end_load("", peer, until_ns)
 
-    def _give_way(self) -> None:
+    def give_way(self) -> None:
+        """Let what is overdue be sent; for whoever keeps the event loop busy for long."""
         for prober in self.probers.values():
             prober.give_way()
 
@@ -422,7 +406,17 @@ class Agent:
     @property
     def http_closed(self) -> dict[str, int]:
         """Connections to the HTTP server that were not kept, by reason."""
-        return {} if self._http is None else {why.value: self._http.connections.closed[why] for why in Closed}
+        return {} if self._serving is None else self._serving.closed
+
+    @property
+    def throughput(self) -> ThroughputControl | None:
+        """Who grants throughput tests; None: nobody, or nothing is served yet."""
+        return None if self._serving is None else self._serving.throughput
+
+    @property
+    def not_ready(self) -> str:
+        """Why the agent is not ready; empty where it is."""
+        return "" if self._ready else "starting"
 
     @property
     def transmit_stamps(self) -> str:
@@ -454,14 +448,22 @@ class Agent:
         return [*(own for prober in self.probers.values() for own in prober.sockets), *reflecting]
 
 
-def _control_of(settings: ThroughputServerSettings, folder: Path) -> ThroughputControl:
-    ports = {version: settings.data_port(version) for version in (4, 6)}
-    return ThroughputControl(
-        LeaseDesk(settings.rules()),
-        settings.admission(),
-        settings.token(folder),
-        {version: port for version, port in ports.items() if port is not None},
-    )
+def _imported_serving() -> type[Serving]:
+    from agent.serving import Serving
+
+    return Serving
+
+
+async def _try_line(line: ThroughputPathSettings, token: str) -> Attempt:
+    """Test a line once; what that needs is imported when it is needed, for that is rare."""
+    test = await asyncio.to_thread(_imported_test)
+    return await test(line, token)
+
+
+def _imported_test() -> LineTest:
+    from agent.throughput.trial import try_line
+
+    return try_line
 
 
 def _changed(before: AgentSettings, after: AgentSettings) -> list[str]:

@@ -27,12 +27,11 @@ from aiohttp import web
 
 from agent.core.admission import Admission, AdmissionRules, Verdict
 from agent.core.exceptions import WireError
-from agent.core.throughput.lease import Admittance, LeaseState, Refusal, RefusalReason
+from agent.core.throughput.lease import LEASES, Admittance, LeaseState, Refusal, RefusalReason
 from agent.core.timestamps import SECOND_NS
 from agent.reflector.leases import LeaseDesk
 from agent.runtime.secret_files import bears
 from agent.throughput_documents import (
-    LEASES,
     MOST_OCTETS,
     parse_id,
     parse_request,

@@ -30,15 +30,12 @@ from agent.core.timestamps import SECOND_NS
 MOST_OCTETS: Final = 4_096
 """Of a request."""
 
-LEASES: Final = "/api/v1/throughput/leases"
-"""Where leases are asked for."""
-
 _LONGEST_S: Final = 3_600
 _REPORTS: Final = TypeAdapter(ServerReport)
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class _ShareDocument(_Document):

@@ -37,7 +37,8 @@ class Settings(BaseModel):
     (a tuple and no list, an instance and no dict).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Validators are built when first used: most models are only parts of others, which have theirs in their own.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def model_post_init(self, context: Any, /) -> None:
         """Share the names of what was written down with all who have the same: a set of ten takes 700 octets."""

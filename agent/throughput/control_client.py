@@ -12,11 +12,11 @@ from typing import Any, Final, Self
 import aiohttp
 
 from agent.core.exceptions import WireError
-from agent.core.throughput.lease import LeaseRequest, LeaseState
+from agent.core.throughput.lease import LEASES, LeaseRequest, LeaseState
 from agent.core.throughput.report import ServerReport
 from agent.core.throughput.result import ErrorReason
 from agent.runtime.quantities import Endpoint
-from agent.throughput_documents import LEASES, Grant, parse_grant, parse_state, serialise_request
+from agent.throughput_documents import Grant, parse_grant, parse_state, serialise_request
 
 _ANSWERS_S: Final = 5.0
 _MOST_OCTETS: Final = 1 << 20

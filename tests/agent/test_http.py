@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
+from agent.connections import bind
 from agent.http import create_app, serve
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
@@ -33,7 +34,7 @@ async def test_this_host_may_ask_for_a_reload(host: str) -> None:
             raise IsochroneError("no good")
 
     server = await serve(
-        create_app(lambda names: iter(()), lambda: None, reload, lambda: ""), Endpoint(host, port)
+        create_app(lambda names: iter(()), lambda: None, reload, lambda: ""), await bind(Endpoint(host, port))
     )
     try:
         local = "[::1]" if host == "::1" else "127.0.0.1"
@@ -62,7 +63,7 @@ async def test_others_need_the_token() -> None:
             app = create_app(lambda names: iter(()), lambda: None, reload, lambda: "", token)
             port = free_port()
             with left.entered():
-                server = await serve(app, Endpoint("0.0.0.0", port))
+                server = await serve(app, await bind(Endpoint("0.0.0.0", port)))
             try:
                 with right.entered():
                     assert await asked(f"http://{left.ipv4}:{port}", authorization) == expected

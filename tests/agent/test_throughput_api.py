@@ -13,6 +13,7 @@ import pytest
 
 from agent.core import metrics
 from agent.core.throughput.lease import (
+    LEASES,
     Admittance,
     LeaseRequest,
     LeaseState,
@@ -26,7 +27,7 @@ from agent.core.throughput.report import ServerReport
 from agent.program import Agent, RestartNeeded
 from agent.runtime.settings import load
 from agent.settings import AgentSettings
-from agent.throughput_documents import LEASES, Grant, parse_grant, parse_state, serialise_request
+from agent.throughput_documents import Grant, parse_grant, parse_state, serialise_request
 from agent.throughput_settings import ThroughputServerSettings
 from tests.support.exposition import value
 from tests.support.processes import agent_command, eventually, free_port, running

@@ -16,6 +16,9 @@ from typing import Final
 from agent.core.authentication import Key
 from agent.core.timestamps import SECOND_NS
 
+LEASES: Final = "/api/v1/throughput/leases"
+"""Where leases are asked for."""
+
 ID_OCTETS: Final = 8
 TOKEN_OCTETS: Final = 16
 MAX_STREAMS: Final = 8
