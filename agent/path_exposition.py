@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.core import ledger as columns
 from agent.core import metrics
@@ -25,6 +25,10 @@ from agent.core.session_report import SessionReport
 
 _SECOND_NS: Final = 1e9
 _PATHS_PER_PIECE: Final = 32
+_LEAST_PIECE: Final = 1 << 17
+"""Characters of a piece, at least: one costs a turn of the event loop and a call to the kernel, whatever its length,
+and so many take less than a millisecond to make."""
+
 _SUFFIXES: Final = ("", "_bucket", "_count", "_sum")
 """What a sample's name has after that of its family."""
 
@@ -96,9 +100,17 @@ def render_paths(
         now_ns: by which recent minima are judged.
         wanted: only families that have one of these names, or samples of one; None: all.
     """
+    gathered: list[str] = []
+    length = 0
     for name, pieces in _families(paths, now_ns):
         if wanted is None or any(f"{name}{suffix}" in wanted for suffix in _SUFFIXES):
-            yield from pieces
+            for piece in pieces:
+                gathered.append(piece)
+                length += len(piece)
+                if length >= _LEAST_PIECE:
+                    yield "".join(gathered)
+                    gathered, length = [], 0
+    yield "".join(gathered)
 
 
 def _families(paths: Sequence[PathView], now_ns: int) -> Iterator[tuple[str, Iterator[str]]]:
@@ -167,7 +179,7 @@ def _families(paths: Sequence[PathView], now_ns: int) -> Iterator[tuple[str, Ite
         metrics.INTERPACKET_DELAY_VARIATION: of_each(
             "summary",
             "By how much packets that follow each other differ in delay (IPDV, RFC 3393), without sign.",
-            functools.partial(_differences, moment.counts),
+            _differences(moment),
         ),
         metrics.DELAY_MIN: of_each(
             "gauge",
@@ -294,25 +306,32 @@ def _histograms(moment: _Moment, name: str, documentation: str, first: int) -> I
         buckets = "".join(f'{name}_bucket{{{labels},le="{le}"}} %d\n' for le in LE_LABELS)
         template = f"{buckets}{name}_count{{{labels}}} %d\n{name}_sum{{{labels}}} %r\n"
         start = column(direction, first)
-        counted = moment.counts[:, start : start + BUCKETS + 1]
-        yield from _pieces(moment, functools.partial(_histogram, template, counted))
+        cumulative = moment.counts[:, start : start + BUCKETS].cumsum(axis=1)
+        sums_s = moment.counts[:, start + BUCKETS] / _SECOND_NS
+        yield from _pieces(moment, functools.partial(_histogram, template, cumulative, sums_s))
 
 
-def _histogram(template: str, counted: Integers, index: int) -> str:
-    *buckets, sum_ns = counted[index].tolist()
-    cumulative = list(accumulate(buckets))
-    return template % (*cumulative, cumulative[-1], sum_ns / _SECOND_NS)
+def _histogram(template: str, cumulative: Integers, sums_s: NDArray[np.float64], index: int) -> str:
+    counts = cumulative[index].tolist()
+    return template % (*counts, counts[-1], float(sums_s[index]))
 
 
-def _differences(counts: Integers, index: int) -> str:
+def _differences(moment: _Moment) -> Callable[[int], str]:
+    """The text of a path of that family."""
     name = metrics.INTERPACKET_DELAY_VARIATION
-    text = ""
-    for direction in DIRECTIONS:
-        start = column(direction, columns.IPDV)
-        count, sum_ns = counts[index, start : start + 2].tolist()
-        labels = f'{_LABELS},direction="{direction.value}"'
-        text += f"{name}_count{{{labels}}} {count}\n{name}_sum{{{labels}}} {sum_ns / _SECOND_NS!r}\n"
-    return text
+    template = "".join(
+        f"{name}_count{{{labels}}} %d\n{name}_sum{{{labels}}} %r\n"
+        for labels in (f'{_LABELS},direction="{direction.value}"' for direction in DIRECTIONS)
+    )
+    which = [column(direction, columns.IPDV) + more for direction in DIRECTIONS for more in range(2)]
+    counted = moment.counts[:, which]
+
+    def text_of(index: int) -> str:
+        values = counted[index].tolist()
+        values[1::2] = [sum_ns / _SECOND_NS for sum_ns in values[1::2]]
+        return template % tuple(values)
+
+    return text_of
 
 
 def _minima(minima_ns: Sequence[int]) -> str:
