@@ -7,6 +7,7 @@ import functools
 import logging
 import random
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ _FIXED_OF_REFLECTOR: Final = ("listen", "sessions", "max_sessions", "cpu")
 
 
 _FORGET_EVERY_S: Final = 10.0
+_SHORT_TURN_S: Final = 0.00005
 _ROWS_PER_KIND: Final = 1 << 24
 """Every kind of probe has a table of rows of its own, and all share a recorder."""
 
@@ -449,8 +451,13 @@ class Agent:
 
 
 def _imported_serving() -> type[Serving]:
-    from agent.serving import Serving
-
+    """Import what serves, in a thread, while probes are sent: those wait for the interpreter's lock only shortly."""
+    turn_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SHORT_TURN_S)
+    try:
+        from agent.serving import Serving
+    finally:
+        sys.setswitchinterval(turn_s)
     return Serving
 
 
