@@ -333,3 +333,18 @@ class AgentSettings(Settings):
                     f"{format_duration(path.interval)}: the direction of a loss can rarely be proven, for the next "
                     "reply comes too late to prove it"
                 )
+        yield from self._told_apart_by_reflector()
+
+    def _told_apart_by_reflector(self) -> Iterator[str]:
+        """Sessions between the same two sockets: only identifiers tell them apart (RFC 8972, section 3)."""
+        first: dict[tuple[Endpoint, int | None], int] = {}
+        for index, path in enumerate(self.paths):
+            if path.kind != "stamp":
+                continue
+            marking = None if path.extended else path.dscp
+            other = first.setdefault((path.address, marking), index)
+            if other != index:
+                yield (
+                    f"paths[{index}]: goes to {path.address} from the same socket as paths[{other}]: of a reflector "
+                    "that returns no session identifiers (TWAMP Light, STAMP before RFC 8972) neither gets a reply"
+                )

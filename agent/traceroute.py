@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.core.route import AnswerKind, Hop, Route
+from agent.probes.exceptions import TargetOutOfReach
 from agent.probes.route import trace
 from agent.runtime.lifecycle import ExitStatus
 from agent.runtime.quantities import Endpoint, format_duration
@@ -32,14 +33,18 @@ class TraceRequest:
 
 async def run_trace(request: TraceRequest) -> int:
     """Trace, print, and give the exit status."""
-    route = await trace(
-        request.target,
-        source_port=request.source_port,
-        dscp=request.dscp,
-        count=request.count,
-        max_hops=request.max_hops,
-        timeout_ns=request.timeout_ns,
-    )
+    try:
+        route = await trace(
+            request.target,
+            source_port=request.source_port,
+            dscp=request.dscp,
+            count=request.count,
+            max_hops=request.max_hops,
+            timeout_ns=request.timeout_ns,
+        )
+    except TargetOutOfReach as error:  # a finding, as it is for all other kinds of probes
+        print(error, file=sys.stderr)
+        return ExitStatus.FAILED
     if request.as_json:
         document = {"target": str(request.target), "kind": "route", **route.document()}
         json.dump(document, sys.stdout, ensure_ascii=False, indent=2)

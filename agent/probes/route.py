@@ -37,7 +37,7 @@ from agent.net.icmp_errors import (
     plain,
 )
 from agent.net.raw import RawFlow
-from agent.probes.exceptions import TraceImpossible
+from agent.probes.exceptions import TargetOutOfReach, TraceImpossible
 from agent.runtime.quantities import Endpoint
 
 NO_SESSION: Final = 0
@@ -86,21 +86,22 @@ async def trace(
         interval_ns: from probe to probe: routers limit how fast they answer.
 
     Raises:
-        TraceImpossible: the name cannot be resolved, there is no way to the address, or a privilege is missing.
+        TargetOutOfReach: the name cannot be resolved, or there is no way to the address.
+        TraceImpossible: a privilege is missing.
     """
     family, destination = await _look_up(target)
     try:
         source = _source_address(family, destination)
         opened, flow = await _open(family, destination, source, source_port, dscp)
     except OSError as error:
-        raise TraceImpossible(f"cannot trace {target}: {os.strerror(error.errno or 0)}") from error
+        raise TargetOutOfReach(f"cannot trace {target}: {os.strerror(error.errno or 0)}") from error
     session = Trace(flow, time.time_ns(), count, max_hops, NO_SESSION)
     try:
         refusal = await _exchange(session, opened, timeout_ns / _SECOND_NS, interval_ns / _SECOND_NS)
     finally:
         opened.close()
     if refusal is not None:
-        raise TraceImpossible(f"cannot trace {target}: {os.strerror(refusal)}")
+        raise TargetOutOfReach(f"cannot trace {target}: {os.strerror(refusal)}")
     return session.route()
 
 
@@ -154,7 +155,7 @@ async def _look_up(target: Endpoint) -> tuple[socket.AddressFamily, SocketAddres
     try:
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
     except OSError as error:
-        raise TraceImpossible(f"cannot resolve {target.host}: {error.strerror}") from error
+        raise TargetOutOfReach(f"cannot resolve {target.host}: {error.strerror}") from error
     family, _, _, _, address = found[0]
     return family, address  # type: ignore[return-value]  # what UDP over IP has
 

@@ -72,6 +72,10 @@ def parse_duration(value: Any) -> int:
     Raises:
         ValueError: anything else, with what would be accepted.
     """
+    return _duration_within(value, 0, _MAX_DURATION_NS, "more than 0 and at most 400d")
+
+
+def _duration_within(value: Any, least_ns: int, most_ns: int, bounds: str) -> int:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"{quoted(value)} has no unit: {_DURATIONS}")
     match = _DURATION.match(value.strip()) if isinstance(value, str) else None
@@ -85,8 +89,9 @@ def parse_duration(value: Any) -> int:
     part = match["part"] or ""
     parts_per_unit: int = 10 ** len(part)
     duration_ns, remainder = divmod(int(match["whole"] + part) * _UNITS_NS[unit], parts_per_unit)
-    if match["sign"] == "-" or (duration_ns, remainder) == (0, 0) or duration_ns > _MAX_DURATION_NS:
-        raise ValueError(f"{quoted(value)} is out of range: more than 0 and at most 400d")
+    nothing = match["sign"] == "-" or (duration_ns, remainder) == (0, 0)
+    if nothing or not least_ns <= duration_ns <= most_ns:
+        raise ValueError(f"{quoted(value)} is out of range: {bounds}")
     if remainder:
         raise ValueError(f"{quoted(value)} is not a whole number of nanoseconds")
     return duration_ns
@@ -95,14 +100,8 @@ def parse_duration(value: Any) -> int:
 def duration_between(least: str, most: str) -> Callable[[Any], int]:
     """A `parse_duration` that accepts no less than `least` and no more than `most`."""
     least_ns, most_ns = parse_duration(least), parse_duration(most)
-
-    def parsed(value: Any) -> int:
-        duration_ns = parse_duration(value)
-        if not least_ns <= duration_ns <= most_ns:
-            raise ValueError(f"{quoted(value)} is out of range: at least {least} and at most {most}")
-        return duration_ns
-
-    return parsed
+    bounds = f"at least {least} and at most {most}"
+    return lambda value: _duration_within(value, least_ns, most_ns, bounds)
 
 
 def format_duration(duration_ns: int) -> str:

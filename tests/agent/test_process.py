@@ -316,6 +316,13 @@ def test_check_says_everything(tmp_path: Path) -> None:
     done = command("check", "--config", good)
     assert done.returncode == 0
     assert "warning: paths[0]: timeout 1s is not above interval 2s" in done.stdout
+    path = "- {target: %s, address: a, dscp: %d, limits: {forward: '< 1ms'}}\n"
+    good.write_text(
+        "site: s\npaths:\n" + "".join(path % (name, dscp) for name, dscp in (("a", 0), ("b", 46), ("c", 0)))
+    )
+    told = command("check", "--config", good).stdout
+    assert told.count("warning") == 1
+    assert "warning: paths[2]: goes to a:862 from the same socket as paths[0]: of a reflector" in told
     impossible = tmp_path / "impossible.yaml"
     impossible.write_text(
         "site: s\npaths:\n- target: b\n  address: b\n  limits: {forward: '< 1ms'}\n  floors: {forward: 2ms}\n"

@@ -423,6 +423,12 @@ def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None
     assert "is out of range: 1 to" in capsys.readouterr().err
 
 
+def test_a_name_of_nobody_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that cannot be resolved is no mistake of the command: status 1, as of all other kinds of probes."""
+    assert cli.main(["probe", "route", "no-such-host.invalid"]) == 1
+    assert capsys.readouterr().err.startswith("cannot resolve no-such-host.invalid: ")
+
+
 def test_scapy_is_not_read_in_vain() -> None:
     """Neither the command nor the module of the probe reads scapy."""
     program = "import sys, agent.cli, agent.probes.route; sys.exit('scapy' in sys.modules)"

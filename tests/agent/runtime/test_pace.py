@@ -28,7 +28,7 @@ PACES = st.builds(
 )
 
 
-@pytest.mark.parametrize("text", ["1ns", "999us", "3601s", "400d"])
+@pytest.mark.parametrize("text", ["0ms", "-1s", "1ns", "999us", "3601s", "400d", "401d"])
 def test_an_interval_is_between_a_millisecond_and_an_hour(text: str) -> None:
     """Below, timers are not good enough; above, it proves nothing."""
     with pytest.raises(ValueError, match=f'"{text}" is out of range: at least 1ms and at most 1h'):
@@ -36,7 +36,7 @@ def test_an_interval_is_between_a_millisecond_and_an_hour(text: str) -> None:
     assert (parse_interval("1ms"), parse_interval("1h")) == (MS, 3_600_000 * MS)
 
 
-@pytest.mark.parametrize("text", ["1ns", "999us", "61s", "400d"])
+@pytest.mark.parametrize("text", ["0ms", "-1s", "1ns", "999us", "61s", "400d", "401d"])
 def test_a_timeout_is_between_a_millisecond_and_a_minute(text: str) -> None:
     """An agent that ends waits so long."""
     with pytest.raises(ValueError, match=f'"{text}" is out of range: at least 1ms and at most 1m'):
