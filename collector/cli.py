@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -89,6 +90,9 @@ def _run(chosen: argparse.Namespace) -> int:
         fleet = load(chosen.config, FleetSettings)
         collector = Collector(fleet, chosen.config, supervision)
         logs.configure(fleet.log_level)
+        # a plan of very many paths stays: to look through all of it while collecting garbage takes most of a second
+        gc.collect()
+        gc.freeze()
         return collector
 
     async def run() -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from collector.sla.budget import burn, remaining, share_counted, windows_of
 from collector.sla.judge import Evidence, Flags, Question, judge
 from collector.sla.line import LineSaid
 from collector.sla.measure import SHARES, Measure
+from collector.sla.observation import Observation
 from collector.sla.reasons import AgentFacts
 from collector.sla.throughput import judge_throughput
 from collector.sla.verdict import PathKey, Verdict
@@ -28,6 +30,14 @@ from collector.windows import Windows
 
 _HISTORY: Final = Window(24 * 3600 * 1_000_000_000)
 """Tells how much packets depend on each other, of windows too short to tell it themselves."""
+
+
+class _Judged(NamedTuple):
+    """What was found, and of what beside the observation."""
+
+    history: Observation | None
+    other_limit: Flags
+    evidence: Evidence
 
 
 async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: int) -> Verdicts:
@@ -54,8 +64,11 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
         # a delay is that of available time, which other objectives ask for; so is its budget
         of = objective.budget_of if objective.measure is Measure.BUDGET else objective.measure
         available = of in (Measure.DELAY, Measure.DELAY_VARIATION)
+        # how much packets depend on each other is no matter of how fast a budget is spent
+        blocks = objective.measure is not Measure.BUDGET
         over = {
-            window: await windows.observe(window, ends_ns, now_ns, available=available) for window in spans
+            window: await windows.observe(window, ends_ns, now_ns, available=available, blocks=blocks)
+            for window in spans
         }
         observed = over[spans[-1]]
         if objective.measure is Measure.BUDGET:
@@ -75,13 +88,28 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
             # Of very many paths it takes a second: beside the event loop, so that the page need not wait.
             flagged = others if objective.measure is Measure.DELAY else {}
             otherwise = _counted_otherwise(plan, question, flagged)
-            evidence = await asyncio.to_thread(judge, question, observed, before, otherwise)
+            evidence = await asyncio.to_thread(_judged, question, observed, before, otherwise)
         if objective.measure in SHARES:
             left = remaining(evidence, question, share_counted(question, observed, now_ns))
         evidence, unread = _as_far_as_read(question, evidence, plan, state)
         return Answer(question, observed, evidence, facts, relevant, left, state.standing, unread)
 
     return Verdicts([await answer(question) for question in plan.questions])
+
+
+_JUDGED: Final[WeakKeyDictionary[Observation, dict[Question, _Judged]]] = WeakKeyDictionary()
+"""What was found of observations, which stay the same for many evaluations where their windows are long."""
+
+
+def _judged(
+    question: Question, observed: Observation, history: Observation | None, other_limit: Flags
+) -> Evidence:
+    """As of `judge`, which is asked where anything is not as it was."""
+    known = _JUDGED.setdefault(observed, {}).get(question)
+    if known is None or known.history is not history or not np.array_equal(known.other_limit, other_limit):
+        known = _Judged(history, other_limit, judge(question, observed, history, other_limit))
+        _JUDGED[observed][question] = known
+    return known.evidence
 
 
 def _ends_ns(plan: Plan, state: CollectorState, now_ns: int) -> Integers:

@@ -59,6 +59,7 @@ _SETTLE_EVERY_NS: Final = 300 * _SECOND_NS
 _SETTLE_AFTER_MINUTES: Final = 5
 """How long after its end an hour's journal is put into blocks: what comes later costs writing the block again."""
 
+_GATHER_AFTER_MINUTES: Final = 1
 _SETTLED_AT_ONCE: Final = 20
 """Of how many agents between two readings: an hour of a hundred paths takes a tenth of a second."""
 
@@ -240,7 +241,8 @@ class Collector:
                     await self._evaluate(store, windows, alerts)
                 if now >= next_settling:
                     next_settling = now if await self._settle(store.ledger) else now + _SETTLE_EVERY_NS
-                pause_s = (min(next_read, next_evaluation) - time.monotonic_ns()) / _SECOND_NS
+                next_turn = min(next_read, next_evaluation, next_settling)
+                pause_s = (next_turn - time.monotonic_ns()) / _SECOND_NS
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), max(0.0, pause_s))
         finally:
@@ -273,9 +275,11 @@ class Collector:
             )
 
     async def _settle(self, ledger: Ledger) -> bool:
-        """Settle some agents' hours; whether others wait for it."""
+        """Settle some agents' hours, or gather their minutes; whether others wait for it."""
         minute = minute_of(time.time_ns())
         if await ledger.settle(minute - _SETTLE_AFTER_MINUTES, _SETTLED_AT_ONCE):
+            return True
+        if await ledger.gather(minute - _GATHER_AFTER_MINUTES, _SETTLED_AT_ONCE):
             return True
         await ledger.forget(minute - self.fleet.minutes_kept_months * _MONTH_MINUTES)
         return False

@@ -20,10 +20,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from agent.core.outcome import Direction
-from collector.ledger.last_hour import LastHour, LeftOut, Seen
+from collector.ledger.last_hour import LastHour, LeftOut
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, begun_within, minute_of
 from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
+from collector.ledger.seen import Seen
 from collector.ledger.sums import Totals, block_products, totals
 from collector.outages import Outages
 from collector.sla.effective import block_minutes
@@ -90,10 +91,16 @@ class Windows:
         self.outages = Outages(ledger, lambda: self._numbered()[:2], self._maintained)
         self._rules = rules
         self._planned: WeakKeyDictionary[Observation, Integers] = WeakKeyDictionary()
-        self._known: dict[tuple[Window, bool], tuple[int, MaintenanceCalendar, Observation]] = {}
+        self._known: dict[tuple[Window, bool, bool], tuple[int, MaintenanceCalendar, Observation]] = {}
 
     async def observe(
-        self, window: Window, ends_ns: Integers, now_ns: int, *, available: bool = False
+        self,
+        window: Window,
+        ends_ns: Integers,
+        now_ns: int,
+        *,
+        available: bool = False,
+        blocks: bool = True,
     ) -> Observation:
         """What was counted in a window up to now.
 
@@ -102,6 +109,7 @@ class Windows:
             ends_ns: where it ends of each path (n,): with its last reading, or now where its agent is silent.
             now_ns: Unix wall time.
             available: whether unavailable time is left out, of windows that are long enough to tell it.
+            blocks: whether the products of outcomes are asked for.
         """
         span = window.span
         if not isinstance(span, Calendar) and span < SHORTEST_OF_MINUTES_NS:
@@ -109,15 +117,16 @@ class Windows:
         begin_ns = window.begin_ns(now_ns)
         kept_ns = min(_LONGEST_LAG_NS, (now_ns - begin_ns) // _PARTS)
         rules = {rule for rule in self._rules if rule is not None and rule.told_by(window.longest_ns)}
-        key = window, available and bool(rules)
-        known = self._known.get(key)
+        left_out = available and bool(rules)
         calendar = self._calendar()
-        if known is not None and 0 <= now_ns - known[0] < kept_ns and known[1] is calendar:
-            return known[2]
+        for more in {blocks, True}:
+            known = self._known.get((window, left_out, more))
+            if known is not None and 0 <= now_ns - known[0] < kept_ns and known[1] is calendar:
+                return known[2]
         minutes = minute_of(begin_ns) + 1, minute_of(now_ns) + 1
-        spent = await self._unavailable(*minutes, rules) if key[1] else {}
-        observed = await self._of_minutes(*minutes, ends_ns, spent)
-        self._known[key] = now_ns, calendar, observed
+        spent = await self._unavailable(*minutes, rules) if left_out else {}
+        observed = await self._of_minutes(*minutes, ends_ns, spent, blocks)
+        self._known[window, left_out, blocks] = now_ns, calendar, observed
         return observed
 
     def planned(self, slots: SlotTable, observed: Observation) -> Integers:
@@ -154,7 +163,12 @@ class Windows:
         }
 
     async def _of_minutes(
-        self, first: int, stop: int, ends_ns: Integers, spent: Mapping[int, Sequence[tuple[int, int]]]
+        self,
+        first: int,
+        stop: int,
+        ends_ns: Integers,
+        spent: Mapping[int, Sequence[tuple[int, int]]],
+        blocks: bool,
     ) -> Observation:
         rows, numbers, promised = self._numbered()
         out = self._maintained(first * MINUTE_NS, stop * MINUTE_NS)
@@ -164,7 +178,7 @@ class Windows:
             for some in (out, spent)
         )
         lately = await self._ledger.recall(stop)
-        of_window = _OfWindow(first, stop, numbers, promised, without, unavailable)
+        of_window = _OfWindow(first, stop, numbers, promised, without, unavailable, blocks)
         if first >= lately.since:
             seen = await asyncio.to_thread(self._seen_lately, lately, of_window)
         else:
@@ -176,7 +190,7 @@ class Windows:
         return replace(observed, unavailable_ms=_overlap_ms(spent, begins_ns, ends_ns))
 
     def _seen_lately(self, lately: LastHour, asked: _OfWindow) -> Seen:
-        lengths = block_minutes(asked.stop - asked.first)
+        lengths = block_minutes(asked.stop - asked.first) if asked.blocks else ()
         counted = asked.first, asked.stop, asked.numbers, self._numbers.limits, asked.promised
         return lately.window(*counted, lengths, asked.without, asked.unavailable)
 
@@ -200,6 +214,8 @@ class Windows:
             left_out = await self._ledger.left_out(*window, asked.without)
         found = totals(parts.starting(asked.first).merged(), numbers, limits, promised)
         lost = totals(left_out.starting(asked.first).merged(), numbers, limits, promised)
+        if not asked.blocks:
+            return Seen(found, lost.outcomes, [])
         products = [block_products(parts, numbers, limits, promised, minutes) for minutes in longer]
         return Seen(found, lost.outcomes, [found.products, *products])
 
@@ -261,6 +277,7 @@ class _OfWindow:
         first, stop: minutes since the Unix epoch.
         numbers, promised: paths, and what is held against them.
         without, unavailable: maintenance, and what else is left out.
+        blocks: whether products are asked for.
     """
 
     first: int
@@ -269,6 +286,7 @@ class _OfWindow:
     promised: Promises
     without: Sequence[LeftOut]
     unavailable: Sequence[LeftOut]
+    blocks: bool
 
     def pieces(self) -> Iterator[_OfWindow]:
         """The same of some paths at a time."""

@@ -4,23 +4,26 @@ once, where the ledger's journal would be read row by row.
 It is a copy of what the database holds, kept up by whoever takes readings in, and says of each agent up to which
 revision: what somebody else has written meanwhile is seen by that, and read again (`collector.store.reader`).
 
-Most counts of a minute are zero. Those that are not stand in a list of places and one of values, six octets each or
-seven: about 200 octets for a path and minute with some ten delay buckets in use, and 15 kB for a path altogether.
+A window that is asked for again and again is not summed up anew: its sums move on with it
+(`collector.ledger.running`). Where not all paths are alike, for minutes that are left out or may have begun before the
+window, the sums of such paths are worked out anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.core.histogram import BUCKETS
 from agent.core.outcome import Outcome
+from collector.ledger.minute_table import DELAYS, TOLD, MinuteTable
 from collector.ledger.minutes import (
     DIRECTIONS,
     NO_MINIMUM,
+    SENT,
     WIDTH,
     Integers,
     Minutes,
@@ -28,8 +31,18 @@ from collector.ledger.minutes import (
     by_direction,
 )
 from collector.ledger.promises import Promises, Terms
-from collector.ledger.sums import PRODUCT_WIDTH, Sums, Totals, add_rows
-from collector.sla.effective import PRODUCTS
+from collector.ledger.running import RunningWindow
+from collector.ledger.seen import (
+    BlockProducts,
+    ByPath,
+    Flags,
+    Seen,
+    outcomes_of,
+    places_of,
+    replaced,
+    summed_twice,
+)
+from collector.ledger.sums import PACES, PRODUCT_WIDTH, ROUND_TRIP, Sums, Totals, add_rows
 
 LONGEST: Final = 62
 """Minutes: an hour, and what of it is not whole."""
@@ -38,11 +51,14 @@ _SETTLED: Final = 25
 """How many minutes after its end an hour is in blocks, and need not be here for the sake of longer windows."""
 
 _HOUR: Final = 60
-_MOST_CHUNKS: Final = 64
+_OPEN: Final = 1
+"""To how many minutes before the latest one counts still come often."""
+
+_MOST_RUNNING: Final = 6
+"""Windows whose sums move on: each takes as much memory as some ten minutes of all paths."""
+
 _TERMS: Final = 1 << 20
 """More than there are numbers of terms."""
-
-_Flags = NDArray[np.bool_]
 
 
 class LeftOut(NamedTuple):
@@ -63,90 +79,26 @@ def needed_since(stop: int) -> int:
     return min(stop - LONGEST, whole_hours_end(stop))
 
 
-@dataclass(slots=True)
-class _Minute:
-    """A minute; rows as of `LastHour`, and perhaps not as many."""
-
-    covered_ms: Integers
-    reach_s: Integers
-    minima_us: Integers
-    chunks: list[tuple[NDArray[np.uint32], NDArray[Any]]] = field(default_factory=list)
-
-    @classmethod
-    def empty(cls, rows: int) -> _Minute:
-        return cls(
-            np.zeros(rows, np.int64),
-            np.zeros(rows, np.int64),
-            np.full((rows, len(DIRECTIONS)), NO_MINIMUM, np.int64),
-        )
-
-    def grow(self, rows: int) -> None:
-        """Have as many rows."""
-        more = rows - len(self.covered_ms)
-        if more:
-            other = _Minute.empty(more)
-            self.covered_ms = np.concatenate([self.covered_ms, other.covered_ms])
-            self.reach_s = np.concatenate([self.reach_s, other.reach_s])
-            self.minima_us = np.concatenate([self.minima_us, other.minima_us])
-
-    def add(self, row: Integers, minutes: Minutes) -> None:
-        """Add what rows have counted, none of them twice."""
-        self.covered_ms[row] += minutes.covered_ms
-        self.reach_s[row] = np.maximum(self.reach_s[row], minutes.reach_s)
-        self.minima_us[row] = np.minimum(self.minima_us[row], minutes.minima_us)
-        which, place = np.nonzero(minutes.counts)
-        self._append(row[which] * WIDTH + place, minutes.counts[which, place])
-        if len(self.chunks) > _MOST_CHUNKS:
-            self._pack(self.counts())
-
-    def drop(self, row: Integers) -> None:
-        """Let go of what rows have counted."""
-        row = row[row < len(self.covered_ms)]
-        self.covered_ms[row], self.reach_s[row], self.minima_us[row] = 0, 0, NO_MINIMUM
-        counts = self.counts()
-        counts[row] = 0
-        self._pack(counts)
-
-    def counts(self) -> NDArray[np.int32]:
-        """(rows, WIDTH)."""
-        counts = np.zeros(len(self.covered_ms) * WIDTH, np.int32)
-        for places, values in self.chunks:
-            counts[places] += values
-        return counts.reshape(-1, WIDTH)
-
-    def _pack(self, counts: NDArray[Any]) -> None:
-        flat = counts.ravel()
-        places = np.flatnonzero(flat)
-        self.chunks.clear()
-        self._append(places, flat[places])
-
-    def _append(self, places: Integers, values: NDArray[Any]) -> None:
-        if len(places):
-            narrow = np.min_scalar_type(int(values.max()))
-            self.chunks.append((places.astype(np.uint32), values.astype(narrow)))
-
-
-class Seen(NamedTuple):
-    """What paths counted in a window.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What is asked of some paths.
 
     Attributes:
-        totals: as of `collector.ledger.sums.totals`.
-        left_out: packets that were left out (n, directions, outcomes).
-        products: of outcomes (n, directions, `PRODUCTS`), summed over blocks of each length asked for.
+        rows: of theirs (n,).
+        places: of the path of each row, among the paths (n,).
+        fitting: whether it was counted against what is promised (n, directions).
+        intervals_ns: from probe to probe when it was counted, in the mean (n,).
+        paths: how many.
+        without, hidden: minutes that are left out.
     """
 
-    totals: Totals
-    left_out: Integers
-    products: Sequence[Integers]
-
-    @classmethod
-    def joined(cls, parts: Sequence[Seen]) -> Seen:
-        """Paths one after the other."""
-        return cls(
-            Totals.joined([one.totals for one in parts]),
-            np.concatenate([one.left_out for one in parts]),
-            [np.concatenate(some) for some in zip(*(one.products for one in parts), strict=True)],
-        )
+    rows: Integers
+    places: Integers
+    fitting: Flags
+    intervals_ns: Integers
+    paths: int
+    without: Sequence[LeftOut]
+    hidden: Sequence[LeftOut]
 
 
 class LastHour:
@@ -163,8 +115,9 @@ class LastHour:
         self._agent, self._path, self._terms = (np.empty(0, np.int64) for _ in range(3))
         self._sorted = np.empty(0, np.int64)
         self._order = np.empty(0, np.intp)
-        self._minutes: dict[int, _Minute] = {}
+        self._minutes: dict[int, MinuteTable] = {}
         self._summed: tuple[tuple[int, int, int], Sums] | None = None
+        self._running: dict[tuple[int, Sequence[int]], RunningWindow] = {}
 
     def take(self, added: Iterable[tuple[int, int, Minutes]]) -> None:
         """Add what changes of heads have added, where nothing is missing before.
@@ -175,10 +128,14 @@ class LastHour:
         mine = [
             (agent, revision, minutes) for agent, revision, minutes in added if self._next(agent, revision)
         ]
-        self.add(
-            np.repeat([agent for agent, _, _ in mine], [len(minutes) for _, _, minutes in mine]),
-            Minutes.joined(minutes for _, _, minutes in mine),
-        )
+        agents = np.repeat([agent for agent, _, _ in mine], [len(minutes) for _, _, minutes in mine])
+        minutes = Minutes.joined(minutes for _, _, minutes in mine)
+        newest = int(minutes.minute.max(initial=self.since))
+        if newest > max(self._minutes, default=0):
+            self.close(newest - _OPEN)
+            self._minutes[newest] = MinuteTable(len(self._path))
+            self._minutes[newest].open()
+        self.add(agents, minutes)
         self.revisions |= {agent: revision for agent, revision, _ in mine}
 
     def add(self, agent: Integers, minutes: Minutes) -> None:
@@ -189,13 +146,21 @@ class LastHour:
             return
         self._summed = None
         row = self._rows(agent, minutes.path, minutes.terms)
-        for minute in np.unique(minutes.minute).tolist():
+        for minute in sorted(set(minutes.minute.tolist())):
             mine = minutes.minute == minute
             if minute not in self._minutes:
-                self._minutes[minute] = _Minute.empty(len(self._path))
-            into = self._minutes[minute]
+                self._minutes[minute] = MinuteTable(len(self._path))
+            into, part = self._minutes[minute], minutes.take(mine)
             into.grow(len(self._path))
-            into.add(row[mine], minutes.take(mine))
+            for window in self._running.values():
+                window.added(minute, row[mine], part, self._minutes)
+            into.add(row[mine], part)
+
+    def close(self, before: int) -> None:
+        """Keep minutes before this one in as few octets as they need."""
+        for minute, table in self._minutes.items():
+            if minute < before:
+                table.close()
 
     def drop(self, agents: Collection[int]) -> None:
         """Let go of what these agents have counted."""
@@ -204,6 +169,7 @@ class LastHour:
             self.revisions.pop(agent, None)
         if len(row):
             self._summed = None
+            self._running.clear()
             for minute in self._minutes.values():
                 minute.drop(row)
 
@@ -211,6 +177,8 @@ class LastHour:
         """Let go of minutes before this one."""
         self.since = max(self.since, before)
         for minute in [one for one in self._minutes if one < self.since]:
+            for window in self._running.values():
+                window.leave(minute, self._minutes)
             del self._minutes[minute]
 
     def sums(self, first: int, stop: int, span: int) -> Sums:
@@ -242,41 +210,133 @@ class LastHour:
             without: minutes of paths that are left out.
             hidden: others, of which nothing is said either.
         """
-        asked, row = _places(self._path, paths)
+        asked, row = places_of(self._path, paths)
         fitting = (
             promised.fitting(terms, self._terms[asked], row) if len(asked) else np.ones((0, 3), np.bool_)
         )
-        found, left_out = (
-            Totals.empty(len(paths)),
-            np.zeros((len(paths), len(DIRECTIONS), len(Outcome)), np.int64),
-        )
-        counts, covered_ms = np.zeros((len(asked), WIDTH), np.int64), np.zeros(len(asked), np.int64)
-        products = [_Products(len(paths), length) for length in lengths]
+        intervals_ns = promised.intervals_ns(self._terms[asked], row)
+        counted, apart = self._begun(first, stop, asked)
+        running = self._moved((stop - first, tuple(lengths)), counted)
+        seen = self._of_running(running, asked, row, fitting, intervals_ns, len(paths))
+        special = summed_twice(row, fitting, len(paths))
+        special[row[apart]] = True
+        special |= np.isin(paths, [one.path for one in (*without, *hidden)])
+        if special.any():
+            places = np.flatnonzero(special)
+            mine = np.flatnonzero(special[row])
+            some = _Asked(
+                asked[mine],
+                np.searchsorted(places, row[mine]),
+                fitting[mine],
+                intervals_ns[mine],
+                len(places),
+                without,
+                hidden,
+            )
+            return replaced(seen, places, self._anew(first, stop, some, lengths))
+        return seen
+
+    def _begun(self, first: int, stop: int, asked: Integers) -> tuple[set[int], Integers]:
+        """The minutes of a window of which the counts have begun in it, and of which of the rows asked for that is not
+        so, or is so of others too: places (m,)."""
+        counted: set[int] = set()
+        apart = np.zeros(len(asked), np.bool_)
         for minute in self._within(first, stop):
-            one = self._minutes[minute]
-            one.grow(len(self._path))
-            now, now_ms, least = one.counts(), one.covered_ms, one.minima_us
-            if len(asked) != len(self._path) or (asked != np.arange(len(asked))).any():
-                now = now[asked]
-            now_ms, least = now_ms[asked], least[asked]
-            gone = self._spoken_of(without, minute, asked), self._spoken_of(hidden, minute, asked)
-            if gone[0].any():
-                add_rows(left_out, row[gone[0]], _outcomes(now[gone[0]]) * fitting[gone[0]][:, :, None])
-            beyond = ~begun_within(np.full(len(asked), minute), one.reach_s[asked], first)
-            if (either := gone[0] | gone[1] | beyond).any():
-                now[either], now_ms[either], least[either] = 0, 0, NO_MINIMUM
-            counts += now
-            covered_ms += now_ms
-            np.minimum.at(found.minima_us, row, least)
-            np.maximum.at(found.reach_s, row, np.where(either, 0, one.reach_s[asked]))
-            outcomes = _outcomes(now) if fitting.all() else _outcomes(now) * fitting[:, :, None]
+            table = self._minutes[minute]
+            table.grow(len(self._path))
+            reach_s = table.reach_s[asked].astype(np.int64)
+            if begun_within(np.array([minute]), reach_s.max(initial=0, keepdims=True), first).all():
+                counted.add(minute)
+                continue
+            begun = begun_within(np.full(len(asked), minute), reach_s, first)
+            told = table.told[:, asked].any(axis=0) | (table.covered_ms[asked] > 0)
+            # Where nobody read for a while it is so of most: such a minute is none of the window.
+            most = np.count_nonzero(begun & told) > np.count_nonzero(~begun)
+            if most:
+                counted.add(minute)
+            apart |= ~begun if most else begun
+        return counted, np.flatnonzero(apart)
+
+    def _moved(self, key: tuple[int, Sequence[int]], minutes: set[int]) -> RunningWindow:
+        """The sums of these minutes, those of a window that has moved on if there is one."""
+        window = self._running.pop(key, None) or RunningWindow(key[1])
+        window.move(minutes, self._minutes, len(self._path))
+        self._running[key] = window
+        if len(self._running) > _MOST_RUNNING:
+            del self._running[next(iter(self._running))]
+        return window
+
+    def _of_running(
+        self,
+        running: RunningWindow,
+        asked: Integers,
+        row: Integers,
+        fitting: Flags,
+        intervals_ns: Integers,
+        paths: int,
+    ) -> Seen:
+        """Sums of rows as those of paths, of which no two rows fit in one direction."""
+        of = ByPath(asked, row, fitting, paths)
+        outcomes = of(running.outcomes(), 0)
+        delays = of(running.delays.reshape(-1, len(DIRECTIONS), BUCKETS), 1, axis=0)
+        covered_ms = of(np.broadcast_to(running.covered_ms, (len(DIRECTIONS), len(running.covered_ms))), 0)
+        sent, reach_s = np.zeros((2, paths), np.int64)
+        minima_us = np.full((paths, len(DIRECTIONS)), NO_MINIMUM)
+        np.add.at(sent, row, running.told[SENT, asked])
+        np.maximum.at(reach_s, row, running.reach_s(self._minutes)[asked])
+        np.minimum.at(minima_us, row, running.minima_us(self._minutes)[asked])
+        found = Totals(
+            np.ascontiguousarray(covered_ms.T),
+            reach_s,
+            sent,
+            np.ascontiguousarray(np.moveaxis(outcomes, 2, 0)),
+            delays,
+            minima_us,
+            np.zeros((paths, 0), np.int64),
+            np.zeros((paths, PACES)),
+        )
+        found.add_pace(row, running.outcomes()[ROUND_TRIP].sum(axis=0)[asked], intervals_ns)
+        nothing = np.zeros((paths, len(DIRECTIONS), len(Outcome)), np.int64)
+        return Seen(found, nothing, [np.moveaxis(one, (0, 1), (2, 1)) for one in running.products(of)])
+
+    def _anew(self, first: int, stop: int, of: _Asked, lengths: Sequence[int]) -> Seen:
+        """What some paths counted in a window, minute by minute."""
+        found = Totals.empty(of.paths)
+        left_out = np.zeros_like(found.outcomes)
+        told, delays = np.zeros((len(of.rows), TOLD), np.int64), np.zeros((len(of.rows), DELAYS), np.int64)
+        covered_ms = np.zeros(len(of.rows), np.int64)
+        products = [BlockProducts(of.paths, length) for length in lengths]
+        for minute in self._within(first, stop):
+            table = self._minutes[minute]
+            table.grow(len(self._path))
+            now, reach_s = table.told[:, of.rows].T.astype(np.int64), table.reach_s[of.rows].astype(np.int64)
+            out = self._spoken_of(of.without, minute, of.rows), self._spoken_of(of.hidden, minute, of.rows)
+            if out[0].any():
+                spent = outcomes_of(now[out[0]]) * of.fitting[out[0]][:, :, None]
+                add_rows(left_out, of.places[out[0]], spent)
+            kept = ~out[0] & ~out[1] & begun_within(np.full(len(of.rows), minute), reach_s, first)
+            now[~kept] = 0
+            told += now
+            delays += table.delays(of.rows) * kept[:, None]
+            covered_ms += table.covered_ms[of.rows] * kept
+            least = np.where(kept[:, None], table.minima_us()[of.rows], NO_MINIMUM)
+            np.minimum.at(found.minima_us, of.places, least)
+            np.maximum.at(found.reach_s, of.places, reach_s * kept)
             by_path = np.zeros_like(left_out)
-            add_rows(by_path, row, outcomes)
+            add_rows(by_path, of.places, outcomes_of(now) * of.fitting[:, :, None])
             for block in products:
                 block.add(minute, by_path)
-        nothing = np.zeros(len(asked), np.int64)
-        intervals_ns = promised.intervals_ns(self._terms[asked], row)
-        found.add(row, fitting, by_direction(counts), covered_ms, nothing, counts[:, 0], intervals_ns)
+        counted = [outcomes_of(told), delays.reshape(-1, len(DIRECTIONS), BUCKETS)]
+        nothing = np.zeros(len(of.rows), np.int64)
+        found.add(
+            of.places,
+            of.fitting,
+            np.concatenate(counted, axis=2),
+            covered_ms,
+            nothing,
+            told[:, SENT],
+            of.intervals_ns,
+        )
         return Seen(found, left_out, [one.result() for one in products])
 
     def _next(self, agent: int, revision: int) -> bool:
@@ -288,32 +348,27 @@ class LastHour:
     def _part(self, first: int, stop: int, start: int) -> Sums:
         """The sums of minutes, as of a span that begins with `start`."""
         rows = len(self._path)
-        counts, whole = np.zeros((rows, WIDTH), np.int64), _Minute.empty(rows)
-        products = _Products(rows, 1)
-        for minute in self._within(first, stop):
-            one = self._minutes[minute]
-            one.grow(rows)
-            now = one.counts()
-            counts += now
-            whole.covered_ms += one.covered_ms
-            np.maximum(whole.reach_s, one.reach_s, out=whole.reach_s)
-            np.minimum(whole.minima_us, one.minima_us, out=whole.minima_us)
-            products.add(minute, _outcomes(now))
-        known = (
-            (counts != 0).any(axis=1) | (whole.covered_ms > 0) | (whole.minima_us != NO_MINIMUM).any(axis=1)
-        )
+        whole = RunningWindow([1])
+        whole.move(self._within(first, stop), self._minutes, rows)
+        counts = np.zeros((rows, WIDTH), np.int64)
+        counts[:, SENT] = whole.told[SENT]
+        (products,) = whole.products(lambda values, _: values.copy())
+        by_direction(counts)[:, :, : len(Outcome)] = np.moveaxis(whole.outcomes(), 2, 0)
+        by_direction(counts)[:, :, len(Outcome) :] = whole.delays.reshape(rows, len(DIRECTIONS), BUCKETS)
+        minima_us = whole.minima_us(self._minutes)
+        known = (counts != 0).any(axis=1) | (whole.covered_ms > 0) | (minima_us != NO_MINIMUM).any(axis=1)
         return Sums(
             self._path,
             self._terms,
             np.full(rows, start),
             whole.covered_ms,
-            whole.reach_s,
-            whole.minima_us,
+            whole.reach_s(self._minutes),
+            minima_us,
             counts,
-            products.result().reshape(rows, PRODUCT_WIDTH),
+            np.moveaxis(products, (0, 1), (2, 1)).reshape(rows, PRODUCT_WIDTH),
         ).take(known)
 
-    def _spoken_of(self, left_out: Sequence[LeftOut], minute: int, asked: Integers) -> _Flags:
+    def _spoken_of(self, left_out: Sequence[LeftOut], minute: int, asked: Integers) -> Flags:
         """Which of the rows asked for are left out in this minute."""
         paths = [one.path for one in left_out if one.from_minute <= minute < one.to_minute]
         if not paths:
@@ -336,50 +391,3 @@ class LastHour:
             self._sorted = known[self._order]
         rows: Integers = self._order[np.searchsorted(self._sorted, keys)]
         return rows
-
-
-class _Products:
-    """Sums over blocks of the products of outcomes; minutes come in their order."""
-
-    def __init__(self, rows: int, length: int) -> None:
-        self._rows = rows
-        self._length = length
-        self._block: int | None = None
-        self._outcomes = np.zeros((len(Outcome), rows * len(DIRECTIONS)), np.int64)
-        self._sums = np.zeros((len(PRODUCTS), rows * len(DIRECTIONS)), np.int64)
-
-    def add(self, minute: int, outcomes: Integers) -> None:
-        """Add what was counted in a minute (rows, directions, outcomes)."""
-        block = minute // self._length
-        if block != self._block:
-            self._close()
-            self._block = block
-        self._outcomes += outcomes.reshape(-1, len(Outcome)).T
-
-    def result(self) -> Integers:
-        """(rows, directions, `PRODUCTS`)."""
-        self._close()
-        by_product = self._sums.reshape(len(PRODUCTS), self._rows, len(DIRECTIONS))
-        return np.ascontiguousarray(np.moveaxis(by_product, 0, -1))
-
-    def _close(self) -> None:
-        happened = [bool(one.any()) for one in self._outcomes]
-        for place, (one, other) in enumerate(PRODUCTS):
-            if happened[one] and happened[other]:
-                self._sums[place] += self._outcomes[one] * self._outcomes[other]
-        self._outcomes[:] = 0
-
-
-def _outcomes(counts: NDArray[Any]) -> NDArray[Any]:
-    """(n, WIDTH) counts to (n, directions, outcomes); a view."""
-    return by_direction(counts)[:, :, : len(Outcome)]
-
-
-def _places(known: Integers, paths: Integers) -> tuple[Integers, Integers]:
-    """Which of the known ones are asked for, and the place of each of those among the paths."""
-    if not len(paths):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    order = np.argsort(paths)
-    row = order[np.minimum(np.searchsorted(paths, known, sorter=order), len(paths) - 1)]
-    asked = np.flatnonzero(paths[row] == known)
-    return asked, row[asked]

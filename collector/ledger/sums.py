@@ -27,7 +27,7 @@ PRODUCT_WIDTH: Final = len(DIRECTIONS) * len(PRODUCTS)
 PACES: Final = 3
 """With n packets at an interval of so many ms: Σ n · interval, Σ n · interval², and the longest interval."""
 
-_ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
+ROUND_TRIP: Final = DIRECTIONS.index(Direction.ROUND_TRIP)
 """Every packet has one, and perhaps no known fate in one direction."""
 
 _MS_NS: Final = 1_000_000
@@ -105,6 +105,8 @@ class Sums:
 
     def take(self, rows: Any) -> Sums:
         """Some of the rows: a mask, a slice or their places."""
+        if isinstance(rows, np.ndarray) and rows.dtype == np.bool_ and rows.all():
+            return self
         return Sums(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     def starting(self, minute: int) -> Sums:
@@ -244,7 +246,7 @@ class Totals:
             intervals_ns: from probe to probe when it was counted, in the mean (n,).
             minima_us: (n, directions); None: none is known.
         """
-        self._add_pace(row, counted[:, _ROUND_TRIP, : len(Outcome)].sum(axis=1), intervals_ns)
+        self.add_pace(row, counted[:, ROUND_TRIP, : len(Outcome)].sum(axis=1), intervals_ns)
         counted = _where(counted, fitting)
         add_rows(self.outcomes, row, counted[:, :, : len(Outcome)])
         add_rows(self.delays, row, counted[:, :, len(Outcome) :])
@@ -263,7 +265,8 @@ class Totals:
         most: Integers = (self.pace[:, 0] + 3 * np.sqrt(self.pace[:, 1]) + self.pace[:, 2]).astype(np.int64)
         return most
 
-    def _add_pace(self, row: Integers, packets: Integers, intervals_ns: Integers) -> None:
+    def add_pace(self, row: Integers, packets: Integers, intervals_ns: Integers) -> None:
+        """Add for how much time packets stand, of which path and from one to the next (n,)."""
         intervals_ms = intervals_ns / _MS_NS
         for place, more in enumerate((packets * intervals_ms, packets * np.square(intervals_ms))):
             self.pace[:, place] += np.bincount(row, more, minlength=len(self.pace))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,10 @@ class Watch:
     run: int = 0
 
 
+_NOTHING: Final = Watch()
+_VERDICTS: Final = tuple(Verdict)
+
+
 def breach_id(key: BreachKey, opened_ns: int) -> str:
     """A short identifier that is the same for whoever computes it."""
     text = "|".join((*map(str, astuple(key.path)), key.direction, key.objective, str(opened_ns)))
@@ -135,25 +139,28 @@ def advance(
     after: dict[BreachKey, Watch] = {}
     events: list[BreachEvent] = []
     failed = np.flatnonzero((judged.codes == Verdict.FAIL) & ~judged.unread).tolist()
-    watched = []
+    watched: dict[int, Watch] = {}
+    unjudged: list[Breach] = []
     for key, watch in watches.items():
-        if key in places and judged.unread[places[key]]:
+        place = places.get(key)
+        if place is None:
+            unjudged += [] if watch.open is None else [watch.open]
+        elif judged.unread[place]:
             after[key] = watch
-        elif key in places:
-            watched.append(places[key])
+        else:
+            watched[place] = watch
+    codes = judged.codes.tolist()
     for place in sorted({*failed, *watched}):
         key = keys[place]
-        verdict = Verdict(int(judged.codes[place]))
-        watch, changes = _step(watches.get(key, Watch()), verdict, hysteresis[key.objective])
+        verdict = _VERDICTS[codes[place]]
+        watch, changes = _step(watched.get(place, _NOTHING), verdict, hysteresis[key.objective])
         if changes:
             # The judgement is put together for these alone: many paths may fail at once, for long.
             watch, event = _changed(watch, key, judged[place], now_ns)
             events.append(event)
-        if watch != Watch():
+        if watch != _NOTHING:
             after[key] = watch
-    for key, watch in watches.items():
-        if key not in places and watch.open is not None:
-            events.append(BreachClosed(replace(watch.open, closed_ns=now_ns)))
+    events += [BreachClosed(replace(breach, closed_ns=now_ns)) for breach in unjudged]
     return after, events
 
 

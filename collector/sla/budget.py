@@ -24,6 +24,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -155,6 +156,17 @@ class _Spent:
         return cls(judged, broken, share, seen * share, seen, most)
 
 
+_SPENT: Final[WeakKeyDictionary[Observation, dict[Question, _Spent]]] = WeakKeyDictionary()
+"""What observations have told: those of long windows stay the same for many evaluations."""
+
+
+def _spent(question: Question, observed: Observation) -> _Spent:
+    known = _SPENT.setdefault(observed, {})
+    if question not in known:
+        known[question] = _Spent.of(question, observed)
+    return known[question]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Burning(Evidence):
     """How fast budgets are being spent; the other figures are of the longest window.
@@ -183,7 +195,7 @@ def burn(question: Question, observed: Mapping[Window, Observation]) -> Burning:
     """
     objective = question.objective
     rules, windows = rules_of(objective.window), windows_of(objective.window)
-    spent = {window: _Spent.of(question, observed[window]) for window in windows}
+    spent = {window: _spent(question, observed[window]) for window in windows}
     rule = np.full(len(question.targets), len(rules))
     unseen, possible = (np.zeros(len(question.targets), np.bool_) for _ in range(2))
     for number, one in reversed(list(enumerate(rules))):

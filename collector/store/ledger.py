@@ -6,7 +6,8 @@ collector has moved since it was last seen is read again first, and what is left
 read the same. So a crash at any moment leaves both or neither, and a replay adds nothing. Were two writers ever to
 claim the same revision, the journal's key would refuse the second.
 
-Once an hour is over its part of the journal is put into blocks of a path and an hour each.
+Once an hour is over its part of the journal is put into blocks of a path and an hour each. Until then what the journal
+has of some minutes is put together once they are over: a start has so many fewer rows to read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.ledger.codec import QUICKLY, decode, decode_heads, encode, encode_heads
@@ -37,6 +38,8 @@ from collector.store.schema import heads, journal
 log = logging.getLogger(__name__)
 
 _US_NS: Final = 1_000
+_GATHERED: Final = 5
+"""Minutes whose rows are put into one: a twelfth of what is settled at once, so that each minute is moved twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Ledger(LedgerReader):
         super().__init__(database, numbers)
         self._known: dict[int, _Known] = {}
         self._due: list[int] = []
+        self._scattered: list[int] = []
         self._numbered_before: dict[str, _Numbered] = {}
         self._planned_ns: Mapping[PathKey, int] = {}
 
@@ -201,15 +205,7 @@ class Ledger(LedgerReader):
         done.known[agent] = _Known(known.revision + 1, taken_ns, now)
         done.slices += told
         done.minutes.append((agent, known.revision + 1, minutes))
-        done.rows.append(
-            {
-                "agent": agent,
-                "revision": known.revision + 1,
-                "first_minute": int(minutes.minute.min()),
-                "last_minute": int(minutes.minute.max()),
-                "body": encode(minutes, QUICKLY),
-            }
-        )
+        done.rows.append(_row(agent, known.revision + 1, minutes))
 
     async def _held(self, connection: AsyncConnection, agents: Sequence[int]) -> dict[int, _Known]:
         """The heads of agents as they are, which nobody else changes before the transaction ends."""
@@ -280,10 +276,68 @@ class Ledger(LedgerReader):
                     await connection.execute(delete(journal).where(mine))
         return bool(self._due)
 
+    async def gather(self, before_minute: int, at_most: int | None = None) -> bool:
+        """Put what the journal has of five minutes that end by `before_minute` into one row of an agent each.
+
+        Args:
+            before_minute: since the Unix epoch.
+            at_most: of how many agents; None: of all.
+
+        Returns:
+            Whether more agents wait for it: the next call goes on with them.
+        """
+        before_minute -= before_minute % _GATHERED
+        if not self._scattered:
+            part = journal.c.last_minute // _GATHERED
+            scattered = (
+                select(journal.c.agent)
+                .where(journal.c.last_minute < before_minute)
+                .group_by(journal.c.agent, part)
+                .having(func.count() > 1)
+                .distinct()
+            )
+            async with self._database.reading() as connection:
+                self._scattered = [*(await connection.execute(scattered)).scalars()]
+        some = len(self._scattered) if at_most is None else at_most
+        agents, self._scattered = self._scattered[:some], self._scattered[some:]
+        for agent in agents:
+            async with self._database.writing() as connection:
+                await self._gather(connection, agent, before_minute)
+        return bool(self._scattered)
+
+    @staticmethod
+    async def _gather(connection: AsyncConnection, agent: int, before_minute: int) -> None:
+        # Who holds the row of the head is the only one who changes the agent's ledger, on either database.
+        await connection.execute(select(heads.c.agent).where(heads.c.agent == agent).with_for_update())
+        mine = (journal.c.agent == agent) & (journal.c.last_minute < before_minute)
+        parts: dict[int, list[int]] = defaultdict(list)
+        for row in await connection.execute(select(journal.c.revision, journal.c.last_minute).where(mine)):
+            parts[row.last_minute // _GATHERED].append(row.revision)
+        gathered: list[dict[str, Any]] = []
+        for revisions in [some for some in parts.values() if len(some) > 1]:
+            these = (journal.c.agent == agent) & journal.c.revision.in_(revisions)
+            bodies = (await connection.execute(select(journal.c.body).where(these))).scalars()
+            minutes = Minutes.joined(map(decode, bodies)).merged()
+            await connection.execute(delete(journal).where(these))
+            gathered.append(_row(agent, max(revisions), minutes))
+        if gathered:
+            await connection.execute(journal.insert(), gathered)
+
     async def forget(self, before_minute: int) -> None:
         """Let go of the minutes and hourly sums of hours that ended by `before_minute`; sums of days stay."""
         async with self._database.writing() as connection:
             await blocks.forget(connection, before_minute)
+
+
+def _row(agent: int, revision: int, minutes: Minutes) -> dict[str, Any]:
+    """A row of the journal; some minutes."""
+    return {
+        "agent": agent,
+        "revision": revision,
+        "first_minute": int(minutes.minute.min()),
+        "last_minute": int(minutes.minute.max()),
+        "body": encode(minutes, QUICKLY),
+    }
 
 
 def _by_agent(readings: Readings) -> Iterable[Readings]:

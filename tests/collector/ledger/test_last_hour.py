@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from agent.core.outcome import Direction, Limit, Outcome
 from collector.ledger.last_hour import LastHour, LeftOut, needed_since
 from collector.ledger.minutes import NO_MINIMUM, WIDTH, Integers, Minutes, begun_within, by_direction
 from collector.ledger.promises import Promises
-from collector.ledger.sums import Sums, block_products, totals
+from collector.ledger.sums import Sums, Totals, block_products, totals
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT
 
 FIRST, STOP = 1000, 1030
@@ -84,6 +86,86 @@ def test_a_window_is_what_its_minutes_sum_to(promised: list[dict[Direction, Limi
     for length, products in zip((3, 12), seen.products, strict=True):
         expected_products = block_products(Sums.of(within, 1), paths, TERMS, held, length)
         np.testing.assert_array_equal(products, expected_products)
+
+
+@dataclass
+class Life:
+    """The latest minutes as time goes on, and beside them all minutes that there were."""
+
+    rng: np.random.Generator
+    now: int = FIRST
+    lately: LastHour = field(default_factory=lambda: LastHour(FIRST - 60))
+    known: Minutes = field(default_factory=Minutes.empty)
+    revision: int = 0
+
+    def go_on(self) -> None:
+        """Counts come, most of them of this minute, some late; now and then nobody reads, or another has written."""
+        chance = self.rng.random()
+        self.now += 20 if chance < 0.05 else int(chance < 0.4)
+        some = drawn(self.rng, int(self.rng.integers(0, 30)))
+        late = self.rng.integers(0, 70, len(some)) * (self.rng.random(len(some)) < 0.1)
+        most = self.rng.choice([100, 100, 4000], len(some))
+        some = replace(
+            some,
+            minute=self.now - late,
+            reach_s=self.rng.integers(0, most),
+            counts=some.counts * (1 << 20 if chance > 0.97 else 1),
+        ).merged()
+        if chance > 0.9:
+            self.lately.drop([9])
+            self.lately.add(np.full(len(self.known), 9), self.known)
+        self.revision = self.lately.revisions.get(9, 0) + 1
+        self.lately.take([(9, self.revision, some)])
+        self.known = Minutes.joined([self.known, some]).merged()
+        self.lately.forget(self.now - 62)
+
+    def left_out(self) -> list[LeftOut]:
+        """Something, seldom."""
+        if self.rng.random() < 0.7:
+            return []
+        return [
+            LeftOut(int(self.rng.integers(1, PATHS)), self.now - 20, self.now - int(self.rng.integers(20)))
+        ]
+
+    def expected(
+        self, length: int, paths: Integers, promised: Promises, without: list[LeftOut], hidden: list[LeftOut]
+    ) -> tuple[Totals, Sums]:
+        """What a window that ends with this minute is, of all minutes at once, and its minutes."""
+        first = self.now + 1 - length
+        within = self.known.take((self.known.minute >= first) & (self.known.minute <= self.now))
+        within = within.take(begun_within(within.minute, within.reach_s, first))
+        out = np.zeros(len(within), np.bool_)
+        for path, begun, stop in (*without, *hidden):
+            out |= (within.path == path) & (within.minute >= begun) & (within.minute < stop)
+        within = within.take(~out)
+        return totals(Sums.of(within), paths, TERMS, promised), Sums.of(within, 1)
+
+
+PROMISED: list[list[dict[Direction, Limit]]] = [
+    [{}] * PATHS,
+    [dict.fromkeys(Direction, HUB_LIMIT)] * PATHS,
+    [{Direction.FORWARD: HUB_LIMIT, Direction.REVERSE: CITY_LIMIT}] * PATHS,
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_window_that_moves_on_is_what_it_is_anew(seed: int) -> None:
+    """Whatever comes late, is left out, was counted while nobody read, or is read again; to the packet."""
+    rng = np.random.default_rng(seed)
+    life, paths = Life(rng), rng.permutation(np.arange(1, PATHS + 2))
+    promised = Promises([*PROMISED[seed % 3], {}])
+    for _ in range(60):
+        life.go_on()
+        for length, blocks in ((5, (1,)), (30, ()), (60, (1, 3, 12))):
+            without, hidden = life.left_out(), life.left_out()
+            asked = life.now + 1 - length, life.now + 1, paths, TERMS, promised, blocks, without, hidden
+            seen = life.lately.window(*asked)
+            expected, minutes = life.expected(length, paths, promised, without, hidden)
+            for name in ("covered_ms", "reach_s", "sent", "outcomes", "delays", "minima_us"):
+                np.testing.assert_array_equal(getattr(seen.totals, name), getattr(expected, name), name)
+            for block, products in zip(blocks, seen.products, strict=True):
+                told = block_products(minutes, paths, TERMS, promised, block)
+                np.testing.assert_array_equal(products, told, f"{length} {block}")
 
 
 def test_what_is_left_out_of_a_window_is_told_beside_it() -> None:

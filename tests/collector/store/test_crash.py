@@ -53,6 +53,7 @@ async def live(store: Store, first: int, last: int) -> None:
         watches, events = advanced(watches, [judgement(VERDICTS[turn])], NEEDED, now_ns)
         rows = announcements(events, CHANNELS, NAMES, "http://page", now_ns)
         await store.record([happened.breach for happened in events], watches, rows)
+        await store.ledger.gather(FOREVER)
     await store.ledger.settle(FOREVER)
 
 

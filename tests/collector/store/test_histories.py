@@ -71,6 +71,11 @@ class Collectors:
             await self._stores[self._rng.randrange(2)].ledger.settle(
                 minute_of(int((BEGIN_S + self._rng.uniform(0, 20_000)) * SECOND_NS))
             )
+        if 0.2 < chance < 0.4:
+            self.faults["minutes gathered"] += 1
+            await self._stores[self._rng.randrange(2)].ledger.gather(
+                minute_of(int((BEGIN_S + self._rng.uniform(0, 20_000)) * SECOND_NS))
+            )
         await asyncio.gather(
             *(store.ledger.ingest(readings) for store, readings in zip(self._stores, given, strict=True))
         )
@@ -126,6 +131,7 @@ async def test_memory_holds_what_the_database_has(where: Path | URL) -> None:
             await collectors.assert_remembered()
     assert collectors.faults["killed"]
     assert collectors.faults["hour settled"]
+    assert collectors.faults["minutes gathered"]
     await collectors.close()
 
 

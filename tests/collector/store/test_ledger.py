@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import URL, func, select
 
 from agent.core.outcome import Direction, Limit, Outcome
-from collector.ledger.minutes import NO_MINIMUM, by_direction
+from collector.ledger.minutes import NO_MINIMUM, Minutes, by_direction
 from collector.ledger.promises import Promises
 from collector.ledger.sums import Sums, block_products, totals
 from collector.sla.counts import Reading
@@ -23,6 +23,8 @@ from collector.store.blocks import DAY, HOUR, Tiles, day_of
 from collector.store.database import Database
 from collector.store.store import Store
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT, OTHER_PATH, PATH, reading
+from tests.support.ledgers import FOREVER
+from tests.support.traffic import readings
 
 BEGIN = day_of(29_800_000)
 """A minute with which a day begins in Shanghai."""
@@ -236,3 +238,24 @@ async def test_a_path_takes_one_block_an_hour(where: Path | URL) -> None:
     assert sizes["heads"] == 1
     assert 2 * 24 <= sizes["hours"] <= 2 * 26 + 1
     assert 25 <= sizes["sums"] <= 28
+
+
+async def test_what_is_gathered_is_the_same_in_fewer_rows(where: Path | URL) -> None:
+    """One for each five minutes of an agent that are over; some agents at a time; what comes late is gathered later."""
+    store = await Store.open(where)
+    for site in ("a", "b", "c"):
+        for taken in readings(site, 3, 17, 600, 60 * BEGIN):
+            await store.ledger.ingest(taken)
+    before = await store.ledger.minutes(0, FOREVER)
+    assert await store.ledger.gather(BEGIN + 16, 2)
+    assert not await store.ledger.gather(BEGIN + 16, 2)
+    after = await store.ledger.minutes(0, FOREVER)
+    await store.close()
+    for one in fields(Minutes):
+        np.testing.assert_array_equal(getattr(after, one.name), getattr(before, one.name))
+    database = await Database.open(where)
+    async with database.reading() as connection:
+        rows = (await connection.execute(select(schema.journal.c.last_minute))).scalars().all()
+    await database.close()
+    ends = [BEGIN + 4, BEGIN + 9, BEGIN + 14, BEGIN + 15, BEGIN + 16]
+    assert sorted(rows) == sorted(3 * ends)
