@@ -153,7 +153,8 @@ def test_a_window_that_moves_on_is_what_it_is_anew(seed: int) -> None:
     """Whatever comes late, is left out, was counted while nobody read, or is read again; to the packet."""
     rng = np.random.default_rng(seed)
     life, paths = Life(rng), rng.permutation(np.arange(1, PATHS + 2))
-    promised = Promises([*PROMISED[seed % 3], {}])
+    intervals_ns = np.arange(len(paths)) * 20_000_000
+    promised = Promises([*PROMISED[seed % 3], {}], intervals_ns, {2: 100_000_000})
     for _ in range(60):
         life.go_on()
         for length, blocks in ((5, (1,)), (30, ()), (60, (1, 3, 12))):
@@ -163,6 +164,7 @@ def test_a_window_that_moves_on_is_what_it_is_anew(seed: int) -> None:
             expected, minutes = life.expected(length, paths, promised, without, hidden)
             for name in ("covered_ms", "reach_s", "sent", "outcomes", "delays", "minima_us"):
                 np.testing.assert_array_equal(getattr(seen.totals, name), getattr(expected, name), name)
+            np.testing.assert_allclose(seen.totals.pace, expected.pace)
             for block, products in zip(blocks, seen.products, strict=True):
                 told = block_products(minutes, paths, TERMS, promised, block)
                 np.testing.assert_array_equal(products, told, f"{length} {block}")
