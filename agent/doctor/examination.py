@@ -16,7 +16,8 @@ from agent.doctor.privileges import gather_privileges, judge_privileges
 from agent.doctor.stamps import StampFacts, gather_loopback, judge_all_stamps
 from agent.doctor.targets import TargetFacts, gather_targets, judge_targets, promised_limits
 from agent.net.local_clock import LocalClock
-from agent.runtime.doctor.bounded import TOTAL_S, Shared, Step, apart, examine
+from agent.runtime.apart import apart
+from agent.runtime.doctor.bounded import TOTAL_S, Shared, Step, examine
 from agent.runtime.doctor.diagnosis import Diagnosis
 from agent.runtime.doctor.files import SecretFacts, gather_secret, judge_secrets
 from agent.runtime.doctor.host import gather_host, judge_host

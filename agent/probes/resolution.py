@@ -1,4 +1,9 @@
-"""Names of targets, looked up again and again in the background: a bad one harms nobody, a changed one is followed."""
+"""Names of targets, looked up again and again in the background: a bad one harms nobody, a changed one is followed.
+
+A resolver may take half a minute to say that it knows nothing. So each name is asked for in a thread of its own, which
+neither a reload nor the end of the program waits for; and those that are known have places of their own, where they do
+not wait for those that are not.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,14 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from agent.runtime.apart import apart
+from agent.runtime.hosts import addresses_of, is_address
 from agent.runtime.logs import RateLimited
 from agent.runtime.quantities import Endpoint
 
 _AGAIN_S: Final = 30.0
+_AT_ONCE: Final = 16
+"""Names that are asked for at a time, of those that are looked up together."""
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +39,9 @@ class Resolver:
         self._complain = RateLimited(log.warning)
         self._endpoints: dict[int, Endpoint] = {}
         self._addresses: dict[int, str] = {}
+        # the rows that wait for what a name turns out to be
+        self._asking: dict[str, set[int]] = {}
+        self._failing: set[str] = set()
 
     def look_up(self, row: int, endpoint: Endpoint) -> None:
         """Look for an endpoint from now on; what is known of it is told again, of another one of the row forgotten."""
@@ -45,39 +57,50 @@ class Resolver:
 
     async def resolve(self, rows: Iterable[int]) -> None:
         """Look these up once; a failure is said where it begins and leaves what was known before."""
-        names = []
+        names: list[str] = []
         for row in rows:
             host = self._endpoints[row].host
-            if _is_address(host):
+            if is_address(host):
                 self._take(row, [host])  # a thousand of them need no thread each
+            elif host in self._asking:
+                self._asking[host].add(row)
             else:
-                names.append(row)
-        await asyncio.gather(*(self._resolve(row) for row in names))
+                self._asking[host] = {row}
+                names.append(host)
+        places = asyncio.Semaphore(_AT_ONCE)
+        await asyncio.gather(*(self._resolve(host, places) for host in names))
 
     async def keep_resolving(self) -> None:
         """Look up the names among the endpoints, and what is not known, again and again."""
+        await asyncio.gather(self._keep_resolving(known=True), self._keep_resolving(known=False))
+
+    async def _keep_resolving(self, *, known: bool) -> None:
         while True:
             await asyncio.sleep(_AGAIN_S)
-            again = [
-                row
-                for row, endpoint in self._endpoints.items()
-                if row not in self._addresses or not _is_address(endpoint.host)
-            ]
-            for row in again:
-                await self._resolve(row)
+            await self.resolve(
+                [
+                    row
+                    for row, endpoint in self._endpoints.items()
+                    if (row in self._addresses) is known and not (known and is_address(endpoint.host))
+                ]
+            )
 
-    async def _resolve(self, row: int) -> None:
-        endpoint = self._endpoints.get(row)
-        if endpoint is None:
-            return
+    async def _resolve(self, host: str, places: asyncio.Semaphore) -> None:
         try:
-            answers = await _look_up(endpoint.host)
+            async with places:
+                answers = await apart(addresses_of, host)
         except OSError as error:
-            if row not in self._addresses:
-                log.warning("cannot resolve %s, trying again: %s", endpoint.host, error)
+            if host not in self._failing and not self._asking[host] <= self._addresses.keys():
+                log.warning("cannot resolve %s, trying again: %s", host, error)
+            self._failing.add(host)
         else:
-            if self._endpoints.get(row) == endpoint:
-                self._take(row, answers)
+            self._failing.discard(host)
+            for row in self._asking[host]:
+                endpoint = self._endpoints.get(row)
+                if endpoint is not None and endpoint.host == host:
+                    self._take(row, answers)
+        finally:
+            del self._asking[host]
 
     def _take(self, row: int, answers: Sequence[str]) -> None:
         """Stay with what is known where that is among the answers, else take the first."""
@@ -98,25 +121,3 @@ class Resolver:
 def family_of(address: str) -> socket.AddressFamily:
     """The address family of an address."""
     return socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-async def _look_up(host: str) -> list[str]:
-    """The addresses of a name, best first; an address is its own.
-
-    Raises:
-        OSError: there is none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    addresses = []
-    for _, _, _, _, name in found:
-        address, scope = str(name[0]), name[3] if len(name) == 4 else 0
-        addresses.append(f"{address}%{scope}" if scope and "%" not in address else address)
-    return addresses

@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from agent.core.networks import Network
 from agent.core.outcome import Limit, Operator
+from agent.runtime.hosts import is_name
 from agent.runtime.wording import Accepts, quoted
 
 _UNITS_NS: Final = {
@@ -283,6 +284,8 @@ class Endpoint:
         host = match["ipv6"] or match["host"]
         if len(host) > _MAX_HOST_LENGTH:
             raise ValueError(f"{quoted(text)} has a host of more than {_MAX_HOST_LENGTH} characters")
+        if not (match["ipv6"] or is_name(host)):
+            raise ValueError(f"{quoted(text)} has a host that is no name: 1 to 63 octets between its dots")
         port = int(match["port"][1:]) if match["port"] else default_port
         if port is None:
             raise ValueError(f"{quoted(text)} has no port: {_ENDPOINTS}")

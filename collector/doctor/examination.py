@@ -10,7 +10,8 @@ from typing import Final
 
 from sqlalchemy import URL
 
-from agent.runtime.doctor.bounded import TOTAL_S, Shared, Step, apart, examine
+from agent.runtime.apart import apart
+from agent.runtime.doctor.bounded import TOTAL_S, Shared, Step, examine
 from agent.runtime.doctor.diagnosis import Diagnosis
 from agent.runtime.doctor.files import SecretFacts, gather_secret, judge_secrets
 from agent.runtime.doctor.host import gather_host, judge_host

@@ -326,15 +326,17 @@ def test_an_upgrade_can_be_taken_back(machine: Machine) -> None:
     """The new release runs under its own unit, the one before is kept, and `rollback` returns to both."""
     before = machine.run("readlink", "/opt/isochrone/current")
     unit = machine.root / HERE[1:] / "deploy/systemd" / AGENT
-    unit.write_text(unit.read_text(encoding="utf-8").replace("TasksMax=64", "TasksMax=65"), encoding="utf-8")
+    unit.write_text(
+        unit.read_text(encoding="utf-8").replace("TasksMax=128", "TasksMax=129"), encoding="utf-8"
+    )
     machine.run(INSTALL, "agent", *WHEELS)
     after = machine.run("readlink", "/opt/isochrone/current")
     assert after != before
-    assert machine.property(AGENT, "TasksMax") == "65"
+    assert machine.property(AGENT, "TasksMax") == "129"
     assert_runs(machine, after)
     machine.run(INSTALL, "rollback")
     assert machine.run("readlink", "/opt/isochrone/current") == before
-    assert machine.property(AGENT, "TasksMax") == "64"
+    assert machine.property(AGENT, "TasksMax") == "128"
     assert_runs(machine, before)
 
 

@@ -1,14 +1,8 @@
-"""Looking at many things at once, none of them for longer than all of it may take.
-
-What blocks (a lookup of a name, a file system that has gone) runs in threads that nobody waits for at the end: an
-executor's would be waited for, however long the resolver's own timeouts are.
-"""
+"""Looking at many things at once, none of them for longer than all of it may take."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -99,36 +93,6 @@ class Shared:
             one.cancel()
         if unfinished:
             await asyncio.wait(unfinished, timeout=_WIND_UP_S)
-
-
-async def apart(function: Callable[..., T], *arguments: Any) -> T:
-    """What a function that blocks gives; it runs in a thread of its own that nobody waits for at the end.
-
-    Raises:
-        Exception: what the function raises.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = function(*arguments)
-        except Exception as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it was given up
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="doctor", daemon=True).start()
-    return await future
 
 
 async def each(

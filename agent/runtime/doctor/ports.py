@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from agent.core.names import Name
-from agent.runtime.doctor.bounded import apart
+from agent.runtime.apart import apart
 from agent.runtime.doctor.diagnosis import Check, Diagnosis, Numbers
 from agent.runtime.quantities import Endpoint
 

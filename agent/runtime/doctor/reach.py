@@ -6,9 +6,7 @@ A connection is opened, its certificate looked at where it is TLS, and closed; n
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
-import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +15,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from agent.core.names import Name
-from agent.runtime.doctor.bounded import apart, each
+from agent.runtime.apart import apart
+from agent.runtime.doctor.bounded import each
 from agent.runtime.doctor.diagnosis import Check, Diagnosis
+from agent.runtime.hosts import addresses_of, is_address
 
 NAMES: Final = Check(
     "name.resolution",
@@ -120,32 +120,13 @@ async def _look_up(host: str, end: float) -> NameAnswer:
         return NameAnswer(failure=f"not asked: the names before it took {_LOOKUPS_S:g} s")
     try:
         async with asyncio.timeout(min(_LOOKUP_S, end - begun)):
-            found = await apart(_addresses_of, host)
+            found = await apart(addresses_of, host)
     except TimeoutError:
         took_s = time.monotonic() - begun
         return NameAnswer(failure=f"no answer within {took_s:.0f} s", seconds=took_s)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a name"
-        return NameAnswer(failure=str(reason or error), seconds=time.monotonic() - begun)
+    except OSError as error:
+        return NameAnswer(failure=str(error.strerror or error), seconds=time.monotonic() - begun)
     return NameAnswer(found, seconds=time.monotonic() - begun)
-
-
-def _addresses_of(host: str) -> tuple[str, ...]:
-    """As the agent itself looks up targets (`agent.probes.resolution`): any family, in the system's order."""
-    addresses = []
-    for _, _, _, _, name in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM):
-        address, scope = str(name[0]), name[3] if len(name) == 4 else 0
-        addresses.append(f"{address}%{scope}" if scope and "%" not in address else address)
-    return tuple(addresses)
-
-
-def is_address(host: str) -> bool:
-    """Whether this is an address, not a name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pytest
 
 from agent.core.names import Name
-from agent.runtime.doctor.bounded import UNFINISHED, Shared, apart, each, examine
+from agent.runtime.apart import apart
+from agent.runtime.doctor.bounded import UNFINISHED, Shared, each, examine
 from agent.runtime.doctor.diagnosis import Check, Diagnosis
 
 WELL = Check("well", Name("", "")).ok(Name("", ""))
@@ -65,13 +66,6 @@ def test_a_thread_that_blocks_is_not_waited_for() -> None:
     assert time.monotonic() - begun < 5
     assert [one.subject for one in found] == ["stuck"]
     stuck.set()
-
-
-async def test_what_a_thread_raises_comes_back() -> None:
-    """As if it had been called here."""
-    with pytest.raises(ZeroDivisionError):
-        await apart(divmod, 1, 0)
-    assert await apart(divmod, 7, 2) == (3, 1)
 
 
 async def test_no_more_than_so_many_are_asked_at_once() -> None:
