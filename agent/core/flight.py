@@ -34,7 +34,7 @@ RECORD: Final = np.dtype(
 """One packet. Times are Unix wall time, delays without a reply in time `NO_DELAY`, an uncertainty that is not known (or
 exceeds 4 s) `NO_UNCERTAINTY`, the sender's and the reflector's numbers modulo 2^32, the latter `NO_REFLECTED` without a
 reply in time, outcomes four bits each: forward, reverse and round trip from the lowest, `NO_OUTCOME` as 15; above them
-the bit of what was sent while a throughput test filled the line."""
+the bits of what was sent while a throughput test filled the line, and of what was answered with T2 as T3."""
 
 NO_DELAY: Final = int(np.iinfo(np.int64).min)
 NO_UNCERTAINTY: Final = int(np.iinfo(np.uint32).max)
@@ -44,6 +44,7 @@ _LOW_32: Final = 0xFFFF_FFFF
 _OUTCOME_BITS: Final = 4
 _OUTCOME_MASK: Final = 0xF
 _LOADED_BIT: Final = 3 * _OUTCOME_BITS
+_COPIED_BIT: Final = _LOADED_BIT + 1
 
 Records = NDArray[np.void]
 
@@ -98,6 +99,8 @@ class FlightRecorder:
         records["outcomes"] = forward | reverse << _OUTCOME_BITS | round_trip << 2 * _OUTCOME_BITS
         if measured.under_load is not None:
             records["outcomes"] |= measured.under_load.astype(np.uint16) << _LOADED_BIT
+        if measured.copied is not None:
+            records["outcomes"] |= measured.copied.astype(np.uint16) << _COPIED_BIT
         start = 0
         while start < len(records):
             if self._used == _BLOCK:
@@ -171,15 +174,18 @@ def outcomes_of(records: Records) -> Integers:
 
 def under_load(records: Records) -> Flags:
     """(n,), whether each was sent while a throughput test filled the line."""
-    found: Flags = records["outcomes"] >> _LOADED_BIT != 0
+    found: Flags = records["outcomes"] >> _LOADED_BIT & 1 != 0
     return found
 
 
-def delays_of(records: Records) -> Integers:
-    """(3, n), the delays forward, reverse and round trip of the packets among these that were answered in time."""
+def delays_of(records: Records) -> tuple[Integers, Integers, Integers]:
+    """The delays forward, reverse and round trip of the packets among these that were answered in time.
+
+    One-way delays are those between clocks that vouched for themselves: in others is an offset that nobody knows.
+    """
     answered = records[records["forward_ns"] != NO_DELAY]
-    forward, reverse = answered["forward_ns"], answered["reverse_ns"]
-    return np.stack((forward, reverse, forward + reverse))
+    trusted = answered[answered["uncertainty_ns"] != NO_UNCERTAINTY]
+    return trusted["forward_ns"], trusted["reverse_ns"], answered["forward_ns"] + answered["reverse_ns"]
 
 
 def bounds_of(records: Records, floors_ns: tuple[int, int]) -> tuple[Integers, Integers, Flags]:
@@ -197,7 +203,8 @@ def bounds_of(records: Records, floors_ns: tuple[int, int]) -> tuple[Integers, I
     recorded = records["uncertainty_ns"].astype(np.int64)
     uncertainty = np.where(recorded == NO_UNCERTAINTY, UNKNOWN_NS, recorded)
     floors = np.repeat(np.array(floors_ns, np.int64)[:, None], len(records), axis=1)
-    bounds = one_way_bounds(delays, uncertainty, floors, delays[0] + delays[1])
+    copied: Flags = records["outcomes"] >> _COPIED_BIT & 1 != 0
+    bounds = one_way_bounds(delays, uncertainty, floors, delays[0] + delays[1], copied)
     return bounds.lower_ns, bounds.upper_ns, answered
 
 

@@ -53,7 +53,11 @@ def sum_of_uncertainties(*parts_ns: Integers) -> Integers:
 
 
 def one_way_bounds(
-    delays_ns: Integers, uncertainty_ns: Integers, floors_ns: Integers, round_trip_ns: Integers
+    delays_ns: Integers,
+    uncertainty_ns: Integers,
+    floors_ns: Integers,
+    round_trip_ns: Integers,
+    copied: Flags | None = None,
 ) -> Bounds:
     """Bound the one-way delays of n packets.
 
@@ -62,6 +66,7 @@ def one_way_bounds(
         uncertainty_ns: (n,), how far the two clocks and their stamps may be off in sum; `UNKNOWN_NS`: not known.
         floors_ns: (2, n), the least physically possible delays.
         round_trip_ns: (n,), upper bound of the round trip without the reflector's residence time.
+        copied: (n,), T2 came as T3 too: how long answering took is not known, and all of the reverse delay may be that.
 
     Returns:
         The bounds. Where the floors exceed the round trip they are wrong, and the bounds fall back to zero and the
@@ -77,6 +82,8 @@ def one_way_bounds(
     if impossible.any():
         lower = np.where(impossible, 0, lower)
         upper = np.where(impossible, np.maximum(round_trip_ns, 0), upper)
+    if copied is not None and copied.any():
+        lower[1] = np.where(copied, np.minimum(lower[1], floors_ns[1]), lower[1])
     return Bounds(lower, upper, lying[0] | lying[1], impossible)
 
 

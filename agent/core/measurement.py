@@ -41,6 +41,7 @@ class Measurements(NamedTuple):
         outcomes: (3, n), each an `Outcome`; reverse is `NO_OUTCOME` for a probe that was lost on the way there.
         reflected: the number under which the reflector answered it; `NO_NUMBER` where it did not, or not in time.
         under_load: whether it was sent while a throughput test filled the line; None: none was.
+        copied: whether the reflector gave T2 as T3; None: none did.
     """
 
     probes: Probes
@@ -53,6 +54,7 @@ class Measurements(NamedTuple):
     outcomes: Integers
     reflected: Integers
     under_load: Flags | None = None
+    copied: Flags | None = None
 
     def each(self) -> Iterator[Measurement]:
         """The probes one by one."""

@@ -103,7 +103,9 @@ class PeerTraits:
         if not self._vouched:
             found.append("does not vouch for its clock (S=0 or multiplier 0): one-way delays are bounds only")
         if self._same_times == self.replies:
-            found.append("copies T2 into T3: the time it takes to answer counts as reverse delay")
+            found.append(
+                "copies T2 into T3: the time it takes to answer counts as reverse delay, which is never proven over"
+            )
         if not self._telling:
             found.append(
                 "does not tell when replies left (RFC 8972, section 4.7): reverse delays are a bit too long"

@@ -395,7 +395,10 @@ class SenderSessions:
         np.add(delays[0], delays[1], out=delays[2])
 
         floors = ledgers.floors_ns[:, rows]
-        bounds = one_way_bounds(delays[:2], uncertainty, floors[:2], delays[2])
+        copied = (residence == 0) & self._one_way
+        bounds = one_way_bounds(delays[:2], uncertainty, floors[:2], delays[2], copied)
+        if copied.any():
+            stamping = np.where(copied, UNKNOWN_NS, stamping)
         for found, counted in (
             (bounds.clock, columns.CLOCK_CONTRADICTIONS),
             (bounds.floor, columns.FLOOR_CONTRADICTIONS),
@@ -430,6 +433,7 @@ class SenderSessions:
                 outcomes,
                 replies.reflected,
                 loaded,
+                copied,
             )
         )
 

@@ -88,6 +88,29 @@ def test_what_was_sent_under_load_is_marked() -> None:
     assert (outcomes_of(found) == Outcome.WITHIN).all()
 
 
+def test_a_copied_time_is_remembered_with_what_it_proves() -> None:
+    """Beside what was sent under load: the reverse delay is bounded from above alone, as it was judged."""
+    recorder = FlightRecorder(1000, BLOCK_OCTETS)
+    flags = np.array([False, True])
+    recorder.add(measured([300, 300], [1, 2])._replace(under_load=~flags, copied=flags))
+    found = recorder.between(0, 9)
+    assert under_load(found).tolist() == [True, False]
+    assert (outcomes_of(found) == Outcome.WITHIN).all()
+    lower_ns, upper_ns, _ = bounds_of(found, (100, 100))
+    assert lower_ns.tolist() == [[250, 250], [251, 100]]
+    assert upper_ns.tolist() == [[350, 350], [351, 351]]
+
+
+def test_one_way_delays_between_clocks_that_vouch_for_nothing_are_none() -> None:
+    """Their round trip is as good as any."""
+    recorder = FlightRecorder(1000, BLOCK_OCTETS)
+    recorder.add(measured([300], [1], uncertainty=UNKNOWN_NS))
+    recorder.add(measured([400], [2]))
+    recorder.add(measured([500], [3], answered=False))
+    forward, reverse, round_trip = delays_of(recorder.between(0, 9))
+    assert (forward.tolist(), reverse.tolist(), round_trip.tolist()) == ([400], [401], [601, 801])
+
+
 def test_numbers_and_bounds_are_those_of_the_measurement() -> None:
     """The reflector's number is kept, or that there is none; the bounds follow from what is recorded and the floors."""
     recorder = FlightRecorder(1000, 1 << 30)
@@ -149,7 +172,7 @@ def test_what_a_record_says_of_a_lost_packet() -> None:
     recorder.add(measured([3, 4], [7, 8], answered=False))
     recorder.add(measured([5], [9]))
     records = recorder.between(0, 100)
-    assert delays_of(records).tolist() == [[5], [6], [11]]
+    assert [delays.tolist() for delays in delays_of(records)] == [[5], [6], [11]]
     assert outcomes_of(records).T.tolist() == [[3, NO_OUTCOME, 3], [3, NO_OUTCOME, 3], [0, 0, 0]]
     assert counted(records)[Outcome.LOST] == (2, 0, 2)
     assert counted(records)[Outcome.WITHIN] == (1, 1, 1)

@@ -417,9 +417,9 @@ def test_law_is_checked() -> None:
 
 
 def reply(session: Session, sequence: int, wire: int, reflected: int = 0) -> ReplyFate:
-    """A reply after one millisecond each way."""
+    """A reply after one millisecond each way, and one nanosecond at the reflector."""
     t1_ns = WALL_EPOCH_NS
-    arrived = Reply(sequence % 2**32, wire, reflected, t1_ns + MS, t1_ns + MS, t1_ns + 2 * MS)
+    arrived = Reply(sequence % 2**32, wire, reflected, t1_ns + MS, t1_ns + MS + 1, t1_ns + 2 * MS)
     (fate,) = session.replied(arrived, stamping_ns=0, now_ns=0)
     return fate
 
@@ -578,6 +578,24 @@ def test_a_round_trip_alone_proves_both_directions() -> None:
         assert ledger.round_trip.outcomes[Outcome.OVER if round_trip_ms > 20 else Outcome.WITHIN] == 1
         assert ledger.forward.delay.total == ledger.forward.variation.total == 0
         assert ledger.round_trip.delay.total == ledger.round_trip.variation.total == 1
+
+
+@pytest.mark.parametrize(
+    ("residence_ns", "reverse", "round_trip"),
+    [(0, Outcome.UNCERTAIN, Outcome.UNCERTAIN), (1, Outcome.OVER, Outcome.OVER)],
+)
+def test_a_copied_time_proves_no_delay(residence_ns: int, reverse: Outcome, round_trip: Outcome) -> None:
+    """A reflector that gives T2 as T3 may have taken all the time itself: the way back is not proven to be long."""
+    session = Session(path_ledger(limit_ms=10, floor_ms=1), 100 * MS, 16)
+    sequence, wire = session.send(WALL_EPOCH_NS)
+    assert session.transmitted(sequence, WALL_EPOCH_NS) == 0
+    there_ns = WALL_EPOCH_NS + 2 * MS
+    arrived = Reply(sequence, wire, 0, there_ns, there_ns + residence_ns, there_ns + 30 * MS)
+    assert session.replied(arrived, stamping_ns=0, now_ns=0) == [ReplyFate.COUNTED]
+    ledger = session.ledger
+    assert ledger.forward.outcomes[Outcome.WITHIN] == 1
+    assert ledger.reverse.outcomes[reverse] == ledger.round_trip.outcomes[round_trip] == 1
+    assert ledger.clock_contradictions == 0
 
 
 def test_differences_are_of_neighbours_only() -> None:
