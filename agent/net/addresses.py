@@ -35,6 +35,21 @@ def encode_address(address: str, port: int) -> bytes:
     )
 
 
+def bindable(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """The same for `socket.bind`, which without the fourth forgets the interface of a link-local address.
+
+    Args:
+        address, port: as of `encode_address`; or no address, for all.
+
+    Raises:
+        OSError: no such interface.
+    """
+    host, _, scope = address.partition("%")
+    if not scope:
+        return address, port
+    return host, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+
+
 def decode_address(encoded: bytes) -> tuple[str, int]:
     """Address and port of an encoded socket address."""
     (port,) = struct.unpack_from(">H", encoded, 2)

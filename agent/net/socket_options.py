@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
+from agent.net.addresses import bindable
 from agent.net.protocols import IPV4, IPV6, Protocol
 
 _SO_RCVBUFFORCE: Final = 33
@@ -66,4 +67,4 @@ def bind(socket_: socket.socket, protocol: Protocol, address: tuple[str, int]) -
     """
     if protocol is IPV6:
         socket_.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    socket_.bind(address)
+    socket_.bind(bindable(*address))

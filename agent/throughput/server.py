@@ -25,6 +25,7 @@ from agent.core.throughput.lease import TOKEN_OCTETS, Lease, Protocol, Way
 from agent.core.throughput.preamble import NONCE_OCTETS, PREAMBLE_OCTETS, Cookies, Preamble
 from agent.core.throughput.report import ServerReport
 from agent.core.timestamps import SECOND_NS
+from agent.net.addresses import bindable
 from agent.reflector.leases import LeaseDesk
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
@@ -355,7 +356,7 @@ def _bound(endpoint: Endpoint, kind: socket.SocketKind) -> socket.socket:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         reuse = socket.SO_REUSEADDR if kind is socket.SOCK_STREAM else socket.SO_REUSEPORT
         one.setsockopt(socket.SOL_SOCKET, reuse, 1)
-        one.bind((endpoint.host, endpoint.port))
+        one.bind(bindable(endpoint.host, endpoint.port))
     except OSError:
         one.close()
         raise
