@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import secrets
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,8 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
+from agent.core.timestamps import SECOND_NS
+from agent.runtime.quantities import parse_duration
 from agent.runtime.settings import load
 from collector.fleet.plan import agent_config
 from collector.fleet.settings import FleetSettings
@@ -23,6 +26,9 @@ from deploy.quickstart.processes import Processes, RelayControl
 HERE: Final = Path(__file__).parent
 SOURCE: Final = "wuhan"
 _PROMETHEUS_ADDRESS: Final = "127.0.0.1:9466"
+_TESTED_AFTER_S: Final = 6
+"""After the agent was started; all others are by then, and the story has not begun."""
+
 _ANSWER_WITHIN: Final = aiohttp.ClientTimeout(total=1)
 
 
@@ -47,9 +53,12 @@ class Stage:
         self.agents: dict[str, str] = {site["id"]: site["agent"] for site in fleet["sites"]}
         self.page = f"http://{fleet['listen']}/"
         self.webhook_key = secrets.token_bytes(24)
-        secret = folder / "webhook.secret"
-        secret.touch(mode=0o600)
-        secret.write_text(f"whsec_{base64.b64encode(self.webhook_key).decode()}\n")
+        for name, secret in (
+            ("webhook.secret", f"whsec_{base64.b64encode(self.webhook_key).decode()}"),
+            ("throughput.token", secrets.token_hex(16)),
+        ):
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(f"{secret}\n")
         self.fleet_file = folder / "fleet.yaml"
         self.fleet_file.write_text(
             yaml.safe_dump(fleet, allow_unicode=True, sort_keys=False), encoding="utf-8"
@@ -116,7 +125,10 @@ class Stage:
                 targets = (address for target, address in self.agents.items() if target != SOURCE)
                 await _answering([f"http://{address}/-/ready" for address in targets], children, stop)
             config = self.folder / f"{site.id}.yaml"
-            config.write_text(yaml.safe_dump(agent_config(fleet, site)), encoding="utf-8")
+            work = agent_config(fleet, site)
+            for line in work.get("throughput_paths", ()):
+                line["slot"] = _slot(line["slot"]["every"])
+            config.write_text(yaml.safe_dump(work), encoding="utf-8")
             await children.start_python(f"agent-{site.id}", "agent", "run", "--config", config)
         await children.start_python("collector", "collector", "run", "--config", self.fleet_file)
         last = [f"http://{self.agents[SOURCE]}/-/ready", f"{self.page}-/healthy"]
@@ -133,6 +145,13 @@ class Stage:
         control = RelayControl(relay)
         await control.order()
         return control
+
+
+def _slot(every: str) -> dict[str, Any]:
+    """A slot that comes in a moment, and then as often as planned: nobody waits for the planned one."""
+    every_s = parse_duration(every) // SECOND_NS
+    offset_s = (int(time.time()) + _TESTED_AFTER_S) % every_s
+    return {"every": every, "offsets": [f"{offset_s or every_s}s"], "jitter": "1s"}
 
 
 async def _answering(urls: Iterable[str], children: Processes, stop: asyncio.Event) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from collector.sla.promise import rate_text
 from deploy.quickstart.story import Chapter, Story
 from deploy.quickstart.tally import Tally
 
@@ -32,6 +33,7 @@ class Ending:
         breaches: the API's breaches.
         delivered, refused: webhooks received, and those badly signed.
         accuracy: the emulator's account of itself.
+        tested: the API's verdicts on the pilot line.
         by_hand: whether somebody ended it; then the story need not have been told.
     """
 
@@ -42,6 +44,7 @@ class Ending:
     delivered: int
     refused: int
     accuracy: Mapping[str, Any]
+    tested: Sequence[Mapping[str, Any]]
     by_hand: bool
 
     @property
@@ -55,7 +58,7 @@ class Ending:
 
     def lines(self, lang: str) -> list[tuple[str, str]]:
         """Headings and values, in Chinese (zh) or English (en)."""
-        both = [*self._counted(), *self._happened()]
+        both = [*self._counted(), *self._happened(), *self._tested()]
         if not self.by_hand:
             story = ("故事", "story")
             both += [(story, fault) for fault in self._faults()] or [(story, ("成立", "held"))]
@@ -110,6 +113,28 @@ class Ending:
                 ),
             ),
         ]
+
+    def _tested(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+        """What the pilot line carries, each way; at the end what that is worth."""
+        for line in self.tested:
+            way, last, verdict = line["direction"], line["last_test"], line["verdict"]
+            zh, en = ("没有测得速率", "no rate measured")
+            if last is not None:
+                zh = en = rate_text(last["bits_per_second"]["ip"])
+            promise = line["promise"]
+            heading = (f"试点线路{'下行' if way == 'down' else '上行'}", f"pilot line {way}")
+            yield (
+                heading,
+                (f"{zh}，承诺 {promise['zh']}：{verdict}", f"{en}, promised {promise['en']}: {verdict}"),
+            )
+        if self.tested:
+            yield (
+                ("", ""),
+                (
+                    "演示速率，任何机器的回环接口都能承载：不是对真实万兆线路的证明",
+                    "demonstration rates, which the loopback of any machine carries: no proof of a real 10 Gbit/s line",
+                ),
+            )
 
     def _faults(self) -> list[tuple[str, str]]:
         """What was not as it should be."""

@@ -18,8 +18,8 @@ _HEADINGS: Final = {
     "en": ("path", "direction", "P50", "P99", "limit", "floor", "verdict", "loss", "reason"),
 }
 _DIRECTIONS: Final = {
-    "zh": {"forward": "去程", "reverse": "回程", "round_trip": "往返"},
-    "en": {"forward": "forward", "reverse": "reverse", "round_trip": "round trip"},
+    "zh": {"forward": "去程", "reverse": "回程", "down": "下行", "up": "上行"},
+    "en": {"forward": "forward", "reverse": "reverse", "down": "down", "up": "up"},
 }
 _VERDICTS: Final = {
     "PASS": ("✔ 达标 PASS", "✔ PASS", "32"),
@@ -74,15 +74,18 @@ class Terminal:
         lost = counts["lost"] + counts["unattributed"]
         total = verdict["packets"]
         source, target = (self._names[verdict[end]][self.lang] for end in ("source", "target"))
+        limit, of_delay = verdict["limit"], verdict["measure"] == "delay"
         return (
             f"{source} → {target}",
             _DIRECTIONS[self.lang][verdict["direction"]],
             bucket_text(verdict["delay"]["p50"]),
             bucket_text(verdict["delay"]["p99"]),
-            f"{verdict['limit']['operator']} {verdict['limit']['seconds'] * 1e3:g} ms",
-            f"{verdict['floor_seconds'] * 1e3:.2f} ms",
+            f"{limit['operator']} {limit['seconds'] * 1e3:g} ms"
+            if of_delay
+            else verdict["promise"][self.lang],
+            f"{verdict['floor_seconds'] * 1e3:.2f} ms" if of_delay else "–",
             _VERDICTS[verdict["verdict"]][LANGUAGES.index(self.lang)],
-            f"{lost / total:.1%}" if total else "–",
+            f"{lost / total:.1%}" if total and of_delay else "–",
             verdict["reason"][self.lang],
         )
 
