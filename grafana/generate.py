@@ -10,11 +10,12 @@ from grafana.city import city
 from grafana.fleet import fleet
 from grafana.matrix import matrix
 from grafana.path import one_path
+from grafana.pilots import pilots
 from grafana.sheet import Sheet
 from grafana.words import LANGUAGES, Language
 
 FOLDER: Final = Path(__file__).parent / "dashboards"
-DASHBOARDS: Final[tuple[Callable[[Language], Sheet], ...]] = (city, one_path, matrix, fleet)
+DASHBOARDS: Final[tuple[Callable[[Language], Sheet], ...]] = (city, one_path, matrix, pilots, fleet)
 
 
 def documents() -> Iterator[tuple[Path, str]]:

@@ -16,15 +16,25 @@ TARGET: Final = Words("目标站点", "Target site")
 
 def choose_judged(sheet: Sheet) -> None:
     """Paths and objectives, any number of each; every choice narrows those after it."""
-    known = metrics.PROBE_IN_FLIGHT
+    chosen = _choose_many(sheet, metrics.PROBE_IN_FLIGHT)
+    sheet.choose(
+        "objective", Words("目标", "Objective"), f"label_values({metrics.SLA_VERDICT}{{{chosen}}}, objective)"
+    )
+
+
+def choose_lines(sheet: Sheet) -> None:
+    """Lines that are tested, any number of each; every choice narrows those after it."""
+    _choose_many(sheet, metrics.THROUGHPUT_FLOOR)
+
+
+def _choose_many(sheet: Sheet, known: str) -> str:
+    """Tier, provider and both sites among these series; what narrows by the first two."""
     sheet.choose("tier", TIER, f"label_values({known}, tier)")
     sheet.choose("provider", PROVIDER, f'label_values({known}{{tier=~"$tier"}}, provider)')
     chosen = 'tier=~"$tier",provider=~"$provider"'
     sheet.choose("source", SOURCE, f"label_values({known}{{{chosen}}}, source)")
     sheet.choose("target", TARGET, f'label_values({known}{{{chosen},source=~"$source"}}, target)')
-    sheet.choose(
-        "objective", Words("目标", "Objective"), f"label_values({metrics.SLA_VERDICT}{{{chosen}}}, objective)"
-    )
+    return chosen
 
 
 def choose_path(sheet: Sheet) -> None:

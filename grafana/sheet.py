@@ -45,6 +45,7 @@ TITLES: Final = {
     "city": Words("时延圈 · 全市概览", "Isochrone · City overview"),
     "path": Words("时延圈 · 单条路径", "Isochrone · Path"),
     "matrix": Words("时延圈 · 站点矩阵", "Isochrone · Site matrix"),
+    "pilots": Words("时延圈 · 试点线路", "Isochrone · Pilot lines"),
     "fleet": Words("时延圈 · 探针健康", "Isochrone · Fleet health"),
 }
 """Of all dashboards, by name, in the order in which they link to each other."""

@@ -62,6 +62,8 @@ DIRECTIONS: Final = {
     "forward": Words("去程", "forward"),
     "reverse": Words("回程", "reverse"),
     "round_trip": Words("往返", "round trip"),
+    "down": Words("下行", "down"),
+    "up": Words("上行", "up"),
 }
 """By the `direction` label; the words are those of the collector's page."""
 
@@ -75,6 +77,16 @@ FAULTS: Final = {
     "clock_bad": State(Words("代理时钟失效", "agent's clock bad"), "blue"),
 }
 """By the `kind` label of `isochrone_faults`."""
+
+RESULTS: Final = {
+    "pass": State(Words("达到", "floor met"), "green"),
+    "fail": State(Words("未达到（已确认）", "floor missed, confirmed"), "red"),
+    "unconfirmed": State(Words("未达到（未确认）", "floor missed, unconfirmed"), "orange"),
+    "inconclusive": State(Words("无结论", "inconclusive"), "yellow"),
+    "error": State(Words("测试失败", "no test"), "purple"),
+    "measured": State(Words("只测速率", "measured only"), "blue"),
+}
+"""By the `result` label of `isochrone_throughput_tests_total`."""
 
 OUTCOMES: Final = {
     "within": State(Words("限内", "within"), "green"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core.outcome import Direction, Limit, Operator
+from collector.alerts.alertmanager import alert
 from collector.documents import (
     breach_document,
     breach_summary,
@@ -17,10 +18,11 @@ from collector.documents import (
     promise_name,
     utc_time,
 )
+from collector.sla.breach import Breach, BreachKey
 from collector.sla.measure import Measure
 from collector.sla.names import duration_name, percent
 from collector.sla.verdict import Verdict
-from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed, judgement
+from tests.support.verdicts import NAMES, NOW_NS, SECOND_NS, breach, closed, judgement, line_judgement
 
 
 def test_times_are_utc_for_machines_and_local_with_their_offset_for_people() -> None:
@@ -150,3 +152,25 @@ def test_a_promise_is_called_by_what_is_measured(measure: Measure, zh: str, en: 
     variation = Limit(500_000, Operator.AT_MOST) if measure is Measure.DELAY_VARIATION else None
     name = promise_name(replace(judgement(), measure=measure, variation=variation))
     assert (name.zh, name.en) == (zh, en)
+
+
+def test_a_line_is_told_in_rates_and_ways() -> None:
+    """Down, a floor at its layer, the last test; never a delay."""
+    document = judgement_document(line_judgement(), NAMES)
+    assert (document["direction"], document["measure"]) == ("down", "throughput")
+    assert document["limit"] == {"operator": ">=", "bits_per_second": 1e9, "layer": "ip"}
+    assert document["last_test"] == {
+        "bits_per_second": {"ip": 620e6, "goodput": 590e6},
+        "limited_by": "path_rate",
+        "ended_at": "2026-11-23T04:14:59.123Z",
+    }
+    assert document["delay"] == {"p50": None, "p99": None}
+    assert judgement_document(judgement(), NAMES)["last_test"] is None
+    opening = line_judgement()
+    key = BreachKey(opening.path, opening.direction, opening.objective)
+    broken = Breach("b1", key, NOW_NS, opening)
+    assert breach_document(broken, NAMES)["direction"] == "down"
+    assert breach_summary(broken, NAMES).zh.startswith(
+        "吞吐量违约：武汉 → optics 下行（承诺 ≥ 1 Gbit/s（IP 层）），始于"
+    )
+    assert alert(broken, NAMES, "http://page/", NOW_NS)["labels"]["direction"] == "down"

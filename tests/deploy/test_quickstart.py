@@ -69,7 +69,9 @@ def test_the_story_holds() -> None:
     assert "2 delivered, 0 badly signed" in done.stdout
     for way, floor in (("down", 200), ("up", 20)):
         # a machine that is too busy to test a line proves nothing of it, and says so
-        said = rf"^pilot line {way} +.*, promised ≥ {floor} Mbit/s \(IP layer\): (PASS|INDETERMINATE|NO_DATA)$"
+        said = (
+            rf"^pilot line {way} +.*, promised ≥ {floor} Mbit/s \(IP layer\): (PASS|INDETERMINATE|NO_DATA)$"
+        )
         assert re.search(said, done.stdout, re.MULTILINE), done.stdout
     assert "no proof of a real 10 Gbit/s line" in done.stdout
 

@@ -9,11 +9,17 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.metrics import LINE_KIND
 from agent.core.outcome import Direction, Limit, Operator, Outcome
+from agent.core.throughput.cause import Cause
+from agent.core.throughput.rates import Layer
+from agent.core.throughput.result import Floor
 from collector.documents import Names
 from collector.sla.breach import Breach, BreachEvent, BreachKey, Hysteresis, Watch, advance
 from collector.sla.fault_watch import Standing
 from collector.sla.faults import FaultKind
+from collector.sla.line import LastTest
+from collector.sla.measure import Measure
 from collector.sla.names import Name
 from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
 from collector.web.view import Fleet, Objective, Site, Tier
@@ -102,6 +108,29 @@ def judgement(
         coverage=1.0 if packets else 0.2,
         delay_p50_ns=bucket,
         delay_p99_ns=bucket,
+    )
+
+
+LINE_PATH = PathKey("wuhan", "optics", "pilot", "mobile", LINE_KIND, 0)
+
+
+def line_judgement(verdict: Verdict = Verdict.FAIL) -> Judgement:
+    """A judgement on what comes down a line, of four tests."""
+    counts = {Outcome.WITHIN: 2, Outcome.OVER: 2} if verdict is Verdict.FAIL else {Outcome.WITHIN: 4}
+    return replace(
+        judgement(
+            verdict, LINE_PATH, Direction.REVERSE, reason=Reason("floor_missed", "未达到下限", "floor missed")
+        ),
+        limit=Floor(1e9),
+        floor_ns=0,
+        percentile=None,
+        counts=counts,
+        trials=4,
+        threshold=0.0,
+        delay_p50_ns=None,
+        delay_p99_ns=None,
+        measure=Measure.THROUGHPUT,
+        last_test=LastTest({Layer.IP: 620e6, Layer.GOODPUT: 590e6}, Cause.PATH_RATE, NOW_NS - 60 * SECOND_NS),
     )
 
 

@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy import URL
 
 from agent.core.outcome import Direction
+from agent.core.throughput.result import Floor
 from collector.alerts.outbox import Notification
-from collector.sla.breach import BreachKey, Watch
-from collector.sla.counts import NOTHING, Reading
+from collector.sla.breach import Breach, BreachKey, Watch
+from collector.sla.counts import NOTHING, DirectionCounts, Reading
 from collector.store.exceptions import StoreError
 from collector.store.store import Store
 from tests.support.counting import CITY_LIMIT, OTHER_PATH, PATH, SECOND_NS, Block, blocks_of, reading
 from tests.support.ledgers import totals
-from tests.support.verdicts import HUB_PATH, NOW_NS, breach, closed
+from tests.support.verdicts import HUB_PATH, LINE_PATH, NOW_NS, breach, closed, line_judgement
 
 KEY = BreachKey(HUB_PATH, Direction.FORWARD, "detection")
 
@@ -198,3 +199,18 @@ async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """Rather than made: the operator has mistyped it."""
     with pytest.raises(StoreError, match="nowhere"):
         await Store.open(tmp_path / "nowhere" / "state.sqlite")
+
+
+async def test_a_line_is_stored_with_its_floor_and_its_evidence(store: Store) -> None:
+    """Turns counted against a floor are those of that floor after a restart too, and a breach keeps its last test."""
+    floors = {Direction.REVERSE: Floor(1e9), Direction.FORWARD: Floor(1e8)}
+    turns = {**dict.fromkeys(Direction, NOTHING), Direction.REVERSE: DirectionCounts((1, 2, 0, 0, 0))}
+    await store.ledger.ingest([Reading(LINE_PATH, 100.0, 110 * SECOND_NS, 3, 0, turns, floors)])
+    opening = line_judgement()
+    broken = Breach("b1", BreachKey(LINE_PATH, opening.direction, opening.objective), NOW_NS, opening)
+    await store.record([broken], {}, [])
+    assert await store.recent_breaches(0, 10) == [broken]
+    await store.numbers.learn()
+    (minute,) = await recalled(store)
+    assert minute.limits == floors
+    assert minute.directions == turns

@@ -31,6 +31,7 @@ from tests.support.verdicts import (
     closed,
     fleet,
     judgement,
+    line_judgement,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -538,3 +539,32 @@ async def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Br
             assert outline != "none", stops[-1]
         assert stops[0] == "language"
         assert {"choice", "tier-filter", "search", "more"} <= {stop.split()[0] for stop in stops}
+
+
+async def test_a_line_shows_its_rates_and_its_tests(browser: Browser) -> None:
+    """Down or up, the floor, the rate at both layers, tests instead of packets, and the last test as evidence."""
+    state = State(judgements=[line_judgement()], evaluated_ns=time_ns(), sources={"wuhan": Source()})
+    async with shown(browser, state, "/?lang=en") as page:
+        await expect(page.locator("#rows tr")).to_have_count(1)
+        (row,) = await texts(page, "#rows tr")
+        for part in (
+            "↓ down",
+            "≥ 1 Gbit/s (IP layer)",
+            "IP layer 620 Mbit/s",
+            "goodput 590 Mbit/s",
+            "4 tests",
+        ):
+            assert part in row
+        for part in ("packets", "P50", "physical floor", "undefined", "NaN"):
+            assert part not in row
+        assert "floor met 50% missed 50%" in row
+        await page.locator("#rows button.more").click()
+        (evidence,) = await texts(page, "#rows tr.evidence")
+        assert "Last test 2026-11-23 12:14:59 +08:00, bounded by path_rate" in evidence
+    untested = replace(line_judgement(Verdict.NO_DATA), counts={}, last_test=None)
+    async with shown(browser, replace(state, judgements=[untested])) as page:
+        await expect(page.locator("#rows tr")).to_have_count(1)
+        (row,) = await texts(page, "#rows tr")
+        assert "↓ 下行" in row
+        assert "IP 层 未测得 净荷 未测得" in row
+        assert "没有测试" in row
