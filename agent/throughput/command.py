@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from agent.core.throughput.cause import HostLoad
+from agent.core.throughput.cause import HostLoad, Pressure
 from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import Layer, Rate
 from agent.core.throughput.result import Outcome, Verdict
@@ -171,10 +171,18 @@ def _effort(trial: Trial, way: Way) -> dict[str, Any]:
         "octets": (trial.octets or {}).get(way),
         "seconds": lasted,
         "datagrams": None if counts is None else {**asdict(counts), "lost": counts.lost},
+        "pressures": [_pressure(one) for one in (trial.pressures or {}).get(way, ())],
         "cpu_seconds": trial.cpu_ns / 1e9,
         "hosts": {"client": _load(trial.host), "server": _load(trial.server_host)},
         "window_goodputs_bits_per_second": [window.goodput for window in (trial.windows or {}).get(way, ())],
     }
+
+
+def _pressure(pressure: Pressure) -> dict[str, Any]:
+    """What stood in a TCP stream's way: shares, but for its goodput and how long it has queued."""
+    shares = asdict(pressure)
+    rate, queueing_ns = shares.pop("rate"), shares.pop("queueing_ns")
+    return {"goodput_bits_per_second": rate, **shares, "queueing_seconds": queueing_ns / 1e9}
 
 
 def _load(host: HostLoad | None) -> dict[str, Any] | None:

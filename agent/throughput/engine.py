@@ -26,7 +26,8 @@ from agent.throughput.flow import Flow
 from agent.throughput.host import HostReading
 from agent.throughput.plan import RECORD_OCTETS, Ended, EnginePlan, EngineReport, WayReport
 from agent.throughput.tcp import TcpReceiving, TcpSending
-from agent.throughput.udp import UdpReceiving, UdpSending
+from agent.throughput.udp_receiving import UdpReceiving
+from agent.throughput.udp_sending import UdpSending
 
 _PR_SET_PDEATHSIG: Final = 1
 _NICE: Final = 5

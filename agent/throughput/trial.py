@@ -18,6 +18,7 @@ from agent.core.throughput.cause import (
     Cause,
     DatagramCounts,
     HostLoad,
+    Pressure,
     cause_of_datagrams,
     cause_of_streams,
 )
@@ -62,6 +63,7 @@ class Trial:
         host, server_host: what both ends went through; None: not known.
         cpu_ns: CPU of this end's child.
         datagrams: over UDP, of each way, what became of them at both ends.
+        pressures: over TCP, of each way, what stood in the way of each stream at its sender.
         retry_after_s: when it may be worth asking again, where the lease was refused.
     """
 
@@ -74,6 +76,7 @@ class Trial:
     server_host: HostLoad | None = None
     cpu_ns: int = 0
     datagrams: Mapping[Way, DatagramCounts] | None = None
+    pressures: Mapping[Way, Sequence[Pressure]] | None = None
     retry_after_s: float | None = None
 
 
@@ -175,6 +178,7 @@ class _Test:
                 for way in self._ways
                 if (counts := _datagrams(way, report.ways[way], server)) is not None
             },
+            {way: _pressures(way, report.ways[way], server) for way in self._ways},
         )
 
     def _look(self, report: EngineReport) -> None:
@@ -255,9 +259,8 @@ class _Test:
         sender, receiver = (server.host, host) if down else (host, server.host)
         sender = sender or _NOWHERE
         if self._line.protocol is Protocol.TCP:
-            pressures = server.pressures if down else told.pressures
             pace = packets.goodput(self._shares[way].rate)
-            return cause_of_streams(pressures, sender, receiver, pace)
+            return cause_of_streams(_pressures(way, told, server), sender, receiver, pace)
         counts = _datagrams(way, told, server)
         if counts is None:
             return None
@@ -271,6 +274,11 @@ def _acknowledgements(way: Way, report: EngineReport) -> float:
     """
     other = report.ways.get(Way.DOWN)
     return other.acknowledgements if way is Way.UP and other is not None else 0.0
+
+
+def _pressures(way: Way, told: WayReport, server: ServerReport) -> Sequence[Pressure]:
+    """What stood in the way of a way's streams: their sender knows."""
+    return server.pressures if way is Way.DOWN else told.pressures
 
 
 def _datagrams(way: Way, told: WayReport, server: ServerReport) -> DatagramCounts | None:

@@ -6,6 +6,7 @@ Everything runs on loopback or in namespaces of its own, is bounded, and stops b
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -69,17 +70,36 @@ def machine() -> dict[str, object]:
     }
 
 
+def _numbers(text: str) -> slice:
+    """A range of things that are counted from 1, both ends included."""
+    first, _, last = text.partition("-")
+    found = slice(int(first) - 1, int(last or first))
+    if not 0 <= found.start < found.stop:
+        raise ValueError(text)
+    return found
+
+
 def main() -> int:
     """Run the chosen benches."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("bench", nargs="*", choices=[[], *BENCHES], default=[], help="default: all")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement (default 10)")
+    parser.add_argument(
+        "--set-ups",
+        type=_numbers,
+        metavar="FIRST-LAST",
+        help=f"of throughput-causes, which has {len(throughput_causes.SCENARIOS)}: only these (default all)",
+    )
     chosen = parser.parse_args()
+    benches = dict(BENCHES)
+    if chosen.set_ups is not None:
+        scenarios = throughput_causes.SCENARIOS[chosen.set_ups]
+        benches["throughput-causes"] = functools.partial(throughput_causes.run, scenarios=scenarios)
     rows: list[Row] = []
     for name in chosen.bench or BENCHES:
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
-            rows += BENCHES[name](chosen.seconds)
+            rows += benches[name](chosen.seconds)
         except NotPermitted as error:
             print(f"{name} left out: {error}", file=sys.stderr, flush=True)
     where = machine()

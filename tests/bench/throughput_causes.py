@@ -7,6 +7,7 @@ buffers, with a sender or a receiver that has too little CPU, or one that is sto
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from agent.core.throughput.cause import Cause
 from tests.bench.capture import NotPermitted
@@ -172,19 +173,21 @@ def run(seconds: float, runs: int = RUNS, scenarios: tuple[Scenario, ...] = SCEN
     right, total = 0, 0
     wrong: Counter[str] = Counter()
     for scenario in scenarios:
-        for said in causes(scenario, max(3, min(6, int(seconds))), runs):
+        for said, outcome in causes(scenario, max(3, min(6, int(seconds))), runs):
             total += 1
             if said == scenario.cause:
                 right += 1
             else:
                 wrong[f"{scenario.name}: {said}"] += 1
+                why = json.dumps(outcome["attempts"][0])
+                print(f"{scenario.name}: {said}, not {scenario.cause}: {why}", file=sys.stderr, flush=True)
     missed = ", ".join(f"{count} × {what}" for what, count in wrong.items()) or "none missed"
     note = f"{right} of {total} runs of {len(scenarios)} set-ups; {missed}"
     return [Row("throughput: cause named rightly", right / total, "of runs", BAR, note=note, at_least=True)]
 
 
-def causes(scenario: Scenario, seconds: int, runs: int) -> Iterator[str]:
-    """What each run says; of one without an outcome, its error."""
+def causes(scenario: Scenario, seconds: int, runs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each run says, and all that it tells; of one without a cause, its error."""
     way = "up" if scenario.up else "down"
     *options, floor = scenario.options.split()
     pinned = [
@@ -205,4 +208,4 @@ def causes(scenario: Scenario, seconds: int, runs: int) -> Iterator[str]:
                 *("--no-latency", "--no-retest", *options),
             )
             outcome = found["ways"][way]
-            yield outcome["cause"] or outcome["error"] or "unknown"
+            yield outcome["cause"] or outcome["error"] or "unknown", outcome
