@@ -171,6 +171,7 @@ def _effort(trial: Trial, way: Way) -> dict[str, Any]:
         "octets": (trial.octets or {}).get(way),
         "seconds": lasted,
         "datagrams": None if counts is None else {**asdict(counts), "lost": counts.lost},
+        "congestion_control": (trial.congestion_control or {}).get(way) or None,
         "pressures": [_pressure(one) for one in (trial.pressures or {}).get(way, ())],
         "cpu_seconds": trial.cpu_ns / 1e9,
         "hosts": {"client": _load(trial.host), "server": _load(trial.server_host)},

@@ -96,6 +96,7 @@ class WayReport:
         packets: how the payload is packed; None: nothing has flowed.
         min_rtt_ns: the least round trip; None: not known.
         pressures: what stood in the way of each TCP stream that is sent, after the ramp.
+        congestion_control: of the TCP streams that are sent; empty: of none.
         datagrams: over UDP, of what this end knows; what it cannot is 0.
         queueing_ns: over UDP, how much later than the fastest datagram most of them came; None: not known.
         acknowledgements: that this end sends for what it receives over TCP, bit/s at the IP layer: the other way
@@ -108,6 +109,7 @@ class WayReport:
     packets: Packets | None = None
     min_rtt_ns: int | None = None
     pressures: tuple[Pressure, ...] = ()
+    congestion_control: str = ""
     datagrams: DatagramCounts | None = None
     queueing_ns: float | None = None
     acknowledgements: float = 0.0

@@ -314,6 +314,7 @@ def server_report(report: EngineReport, error: str = "") -> ServerReport:
         min_rtt_ns=min(rtts, default=None),
         pressures=() if down is None else down.pressures,
         sent_packets=None if down is None else down.packets,
+        congestion_control="" if down is None else down.congestion_control,
         sent_octets=0 if down is None else down.octets,
         datagrams_down=None if down is None else down.datagrams,
         datagrams_up=None if up is None else up.datagrams,

@@ -1,11 +1,15 @@
 """TCP streams: sent in large pieces from one buffer, received by having the kernel throw the octets away.
 
-`recv` with MSG_TRUNC takes octets out of the socket without copying them (tcp(7)): that, and pieces of 128 KiB, is what
+`recv` with MSG_TRUNC takes octets out of the socket without copying them (tcp(7)): that, and pieces of 1 MiB, is what
 makes a thread of this interpreter as fast as a program in C, at less CPU.
 
 A pace is kept twice. The thread sends what is due by the clock, to the octet; and the kernel spreads that out
 (SO_MAX_PACING_RATE, which TCP keeps to by itself without any queueing discipline), a little faster than the pace, for
 by itself it falls short of what it is told by some percent.
+
+Streams are controlled by CUBIC (RFC 9438), whatever the host's own choice: what a line carries is not to depend on
+that, and what is lost is to be seen. A host that does not let this process choose
+(net.ipv4.tcp_allowed_congestion_control) keeps its own, and the result says which that was.
 """
 
 from __future__ import annotations
@@ -28,13 +32,14 @@ from agent.core.timestamps import SECOND_NS
 from agent.throughput.flow import FEEDBACK_NS, Receiving, Sending, ip_version_of, pause
 from agent.throughput.plan import Ended, EnginePlan, WayReport
 
-_PIECE_OCTETS: Final = 128 << 10
-_GRANT_OCTETS: Final = 1 << 20
+_PIECE_OCTETS: Final = 1 << 20
 _ROOM_OCTETS: Final = 1 << 20
 _SIOCOUTQ: Final = 0x5411
 _SO_MAX_PACING_RATE: Final = 47
 _TCP_USER_TIMEOUT: Final = 18
 _GIVE_UP_MS: Final = 4_000
+_CONGESTION_CONTROL: Final = b"cubic"
+_NAME_OCTETS: Final = 16
 _FASTER: Final = 1.06
 """How much faster than the pace the kernel may send a stream that is alone."""
 _FASTER_OF_MANY: Final = 1.5
@@ -60,7 +65,9 @@ class TcpSending(Sending):
         self._samples: list[list[StreamSample]] = [[] for _ in sockets]
         self._next_sample_ns = 0
         self._min_rtt_us: int | None = None
+        self._congestion_control = ""
         for one in sockets:
+            self._congestion_control = _control_congestion(one)
             one.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, _GIVE_UP_MS)
             if self._plan.paced:
                 faster = _FASTER if len(sockets) == 1 else _FASTER_OF_MANY
@@ -76,6 +83,7 @@ class TcpSending(Sending):
             packets=self._packets if self.total else None,
             min_rtt_ns=None if self._min_rtt_us is None else self._min_rtt_us * 1_000,
             pressures=tuple(pressure for pressure in pressures if pressure is not None),
+            congestion_control=self._congestion_control,
             ended=self.ended,
         )
 
@@ -88,11 +96,11 @@ class TcpSending(Sending):
         while not self.ended:
             if not granted:
                 now_ns = time.monotonic_ns()
-                wanted = _GRANT_OCTETS
+                wanted = _PIECE_OCTETS
                 if paced:
                     due = self._due(now_ns, octets_per_ns)
                     # what is due in bits is sent in pieces that are worth a call
-                    wanted = min(_GRANT_OCTETS, due) if due >= least else 0
+                    wanted = min(_PIECE_OCTETS, due) if due >= least else 0
                 granted = self.reserve(wanted, now_ns) if wanted else 0
                 if not granted:
                     if self.has_sent_all(now_ns):
@@ -112,7 +120,7 @@ class TcpSending(Sending):
         """Octets that all streams together are behind the pace; what is too far behind is not made up for."""
         with self._reserving:
             due = int((now_ns - self._paced_from_ns) * octets_per_ns) - self._reserved
-            most = int(_CATCH_UP_NS * octets_per_ns) + _GRANT_OCTETS
+            most = int(_CATCH_UP_NS * octets_per_ns) + _PIECE_OCTETS
             if due > most:
                 self._paced_from_ns += int((due - most) / octets_per_ns)
                 due = most
@@ -227,6 +235,14 @@ def packets_of(one: socket.socket) -> Packets:
     info = tcp_info(one)
     mss, timestamps = (1_448, True) if info is None else (info.mss, info.timestamps)
     return Packets.of(Protocol.TCP, ip_version_of(one), mss, timestamps=timestamps)
+
+
+def _control_congestion(one: socket.socket) -> str:
+    """Have a connection controlled as a test's is to be, where this process may; how it is."""
+    with contextlib.suppress(OSError):
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _CONGESTION_CONTROL)
+    told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME_OCTETS)
+    return told.rstrip(b"\0").decode(errors="replace")
 
 
 def _unacknowledged(one: socket.socket) -> int:

@@ -64,6 +64,7 @@ class Trial:
         cpu_ns: CPU of this end's child.
         datagrams: over UDP, of each way, what became of them at both ends.
         pressures: over TCP, of each way, what stood in the way of each stream at its sender.
+        congestion_control: over TCP, of each way, that of its streams.
         retry_after_s: when it may be worth asking again, where the lease was refused.
     """
 
@@ -77,6 +78,7 @@ class Trial:
     cpu_ns: int = 0
     datagrams: Mapping[Way, DatagramCounts] | None = None
     pressures: Mapping[Way, Sequence[Pressure]] | None = None
+    congestion_control: Mapping[Way, str] | None = None
     retry_after_s: float | None = None
 
 
@@ -179,6 +181,10 @@ class _Test:
                 if (counts := _datagrams(way, report.ways[way], server)) is not None
             },
             {way: _pressures(way, report.ways[way], server) for way in self._ways},
+            {
+                way: server.congestion_control if way is Way.DOWN else report.ways[way].congestion_control
+                for way in self._ways
+            },
         )
 
     def _look(self, report: EngineReport) -> None:

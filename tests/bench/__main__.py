@@ -70,11 +70,11 @@ def machine() -> dict[str, object]:
     }
 
 
-def _numbers(text: str) -> slice:
-    """A range of things that are counted from 1, both ends included."""
+def _set_ups(text: str) -> range:
+    """Some of the set-ups of causes, which are counted from 1: a number, or a first and a last one."""
     first, _, last = text.partition("-")
-    found = slice(int(first) - 1, int(last or first))
-    if not 0 <= found.start < found.stop:
+    found = range(int(first), int(last or first) + 1)
+    if not 1 <= found.start < found.stop <= len(throughput_causes.SCENARIOS) + 1:
         raise ValueError(text)
     return found
 
@@ -86,14 +86,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement (default 10)")
     parser.add_argument(
         "--set-ups",
-        type=_numbers,
+        type=_set_ups,
         metavar="FIRST-LAST",
         help=f"of throughput-causes, which has {len(throughput_causes.SCENARIOS)}: only these (default all)",
     )
     chosen = parser.parse_args()
     benches = dict(BENCHES)
     if chosen.set_ups is not None:
-        scenarios = throughput_causes.SCENARIOS[chosen.set_ups]
+        scenarios = tuple(throughput_causes.SCENARIOS[number - 1] for number in chosen.set_ups)
         benches["throughput-causes"] = functools.partial(throughput_causes.run, scenarios=scenarios)
     rows: list[Row] = []
     for name in chosen.bench or BENCHES:

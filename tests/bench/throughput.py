@@ -1,5 +1,6 @@
 """Throughput tests over veth, beside iperf3 in the same run: rate and CPU of TCP, UDP at 10 Gbit/s, both ways at once,
-and what a test does to the latency of others (as root).
+what a test does to the latency of others, whether 9.9 Gbit/s are told from 10, and how far off the capacity of a line is
+that a shaper bounds (as root).
 
 CPU is that of both ends' processes, after the ramp; iperf3 tells its own (`cpu_utilization_percent`). Rates and CPU of
 TCP are medians of three, ours and the peer's in turn, for a machine that has other work is not the same twice.
@@ -28,9 +29,14 @@ _GIGABYTE: Final = 1e9
 _IPERF3_PORT: Final = 5_201
 _STARTS_S: Final = 5.0
 _UDP_RATE: Final = 10
-_CEILING: Final = "100G"
+_CEILING: Final = "200G"
+_CONGESTION_CONTROL: Final = "cubic"
+"""That of our streams; iperf3 left to itself would take the host's."""
 _DOWN, _UP = 10.5, 1.05
 _QUIETER: Final = 2.0
+_FLOOR: Final = 10
+_LINE: Final = 1
+_FRAME: Final = 1514 / 1500
 
 
 class Transfer(NamedTuple):
@@ -61,6 +67,8 @@ def run(seconds: float) -> list[Row]:
         rows += _udp_rows(ours, client, server, whole_s)
         rows += _both_ways(ours, max(4, whole_s))
         rows += _latency_rows(ours, max(4, whole_s))
+        rows += _deficit_rows(ours, max(4, whole_s))
+        rows += _capacity_rows(ours, max(4, whole_s))
     return rows
 
 
@@ -70,7 +78,8 @@ def _tcp_rows(ours: Line, client: Namespace, server: Namespace, streams: int, se
         return transfer_of(_tested(ours, "down", seconds, *options))
 
     def peer() -> Transfer:
-        return iperf3_transfer(_iperf3(client, server, seconds, "-P", str(streams)))
+        options = ("-P", str(streams), "-C", _CONGESTION_CONTROL)
+        return iperf3_transfer(_iperf3(client, server, seconds, *options))
 
     mine, theirs = _in_turn(own, peer)
     name = "1 stream" if streams == 1 else f"{streams} streams"
@@ -146,6 +155,39 @@ def _latency_rows(ours: Line, seconds: int) -> list[Row]:
         f"under load {loaded['p50_seconds'] * 1e6:.1f} µs; the bar is twice the idle p99"
     )
     return [Row("throughput: latency p99 meanwhile", p99, "µs", _QUIETER * quiet, "idle", quiet, note)]
+
+
+def _deficit_rows(ours: Line, seconds: int) -> list[Row]:
+    told = []
+    for share, verdict in ((1.0, "pass"), (0.99, "fail")):
+        _shape(ours.server, share * _FLOOR * _GIGABIT)
+        for _ in range(_TURNS):
+            outcome = _tested(ours, "down", seconds, "--floor-down", f"{_FLOOR}G")["ways"]["down"]
+            rate = (outcome["ip_layer"] or {"bits_per_second": 0.0})["bits_per_second"] / _GIGABIT
+            told.append((outcome["verdict"] == verdict, f"{rate:.3f} {outcome['verdict']}"))
+    right = sum(each for each, _ in told) / len(told)
+    note = f"a shaper at {_FLOOR}, and at {0.99 * _FLOOR:g}, Gbit/s: {', '.join(said for _, said in told)}"
+    return [Row(f"throughput: 1 % less than {_FLOOR} told", right, "of runs", 1.0, note=note, at_least=True)]
+
+
+def _capacity_rows(ours: Line, seconds: int) -> list[Row]:
+    _shape(ours.server, _LINE * _GIGABIT)
+    rows = []
+    for protocol in ("tcp", "udp"):
+        options = ("--mode", "capacity", "--protocol", protocol, "--streams", "1")
+        found = _tested(ours, "down", seconds, *options, "--ceiling-down", f"{2 * _LINE}G")
+        rate = found["ways"]["down"]["ip_layer"]["bits_per_second"] / _GIGABIT
+        off = 100 * abs(rate / _LINE - 1)
+        note = f"{rate:.3f} Gbit/s at the IP layer, of a shaper's {_LINE}, {found['ways']['down']['cause']}"
+        rows.append(Row(f"throughput: capacity, {protocol.upper()}, off by", off, "%", 2.0, note=note))
+    return rows
+
+
+def _shape(end: Namespace, rate: float) -> None:
+    """Let no more leave an end than a rate at the IP layer, bit/s; a qdisc counts the Ethernet header too."""
+    bucket = ("burst", "1mb", "limit", "4mb")
+    shaper = ("tbf", "rate", f"{round(rate * _FRAME / 1e3)}kbit", *bucket)
+    end.run("tc", "qdisc", "replace", "dev", end.interface, "root", *shaper)
 
 
 def transfer_of(document: dict[str, Any]) -> Transfer:

@@ -35,9 +35,9 @@ clock: {{source: declared, error_bound: 50us}}
 {reflecting}
 throughput:
   listen: ["{data}"]
-  allow: [0.0.0.0/0]
+  allow: [0.0.0.0/0, "::/0"]
   token_file: token
-  rates: {{down: 100G, up: 100G}}
+  rates: {{down: 400G, up: 400G}}
   per_day: 900TB
 """,
         encoding="utf-8",
@@ -75,10 +75,10 @@ class Granting:
 
 
 @contextlib.asynccontextmanager
-async def granting(folder: Path) -> AsyncIterator[Granting]:
+async def granting(folder: Path, host: str = "127.0.0.1") -> AsyncIterator[Granting]:
     """An agent that runs in this process, on loopback."""
     http, data = free_port(), _free_port_of_both()
-    file = written(folder, Endpoint("127.0.0.1", http), Endpoint("127.0.0.1", data))
+    file = written(folder, Endpoint(host, http), Endpoint(host, data))
     agent = Agent(load(file, AgentSettings), folder=folder)
     stop = asyncio.Event()
     serving = asyncio.create_task(agent.run(stop))

@@ -43,6 +43,7 @@ _BUSY: Final = 0.85
 _IDLE: Final = 0.1
 _SEEN: Final = 0.05
 _LOST: Final = 0.0005
+_FAR_MORE: Final = 2
 _QUEUED: Final = 1.5
 _QUEUED_NS: Final = 500_000
 
@@ -298,7 +299,9 @@ def cause_of_datagrams(
         return Cause.HOST_STARVED
     if receiver is not None and receiver.starved:
         return Cause.HOST_STARVED
-    if counts.sent < _PACED * counts.meant:
+    never_left = _share(max(0, counts.meant - counts.sent), counts.meant)
+    # a path that loses far more than never left would not have carried that either
+    if never_left > 1 - _PACED and _share(counts.lost, counts.sent) <= _FAR_MORE * never_left:
         if sender.waited:
             return Cause.HOST_STARVED
         return Cause.SENDER_CPU if sender.busy >= _BUSY else Cause.APPLICATION

@@ -22,6 +22,7 @@ class ServerReport:
         min_rtt_ns: the least round trip that the server's sockets saw; None: not known.
         pressures: what stood in the way of each TCP stream that it sent down, after the ramp.
         sent_packets: how those were packed.
+        congestion_control: of the TCP streams that it sent down; empty: of none.
         sent_octets: of payload, down.
         datagrams_down: what it meant to send and sent over UDP; what was received is the peer's to tell, and 0 here.
         datagrams_up: what it received over UDP; what was meant and sent is the peer's to tell, and 0 here.
@@ -34,6 +35,7 @@ class ServerReport:
     min_rtt_ns: int | None = None
     pressures: tuple[Pressure, ...] = ()
     sent_packets: Packets | None = None
+    congestion_control: str = ""
     sent_octets: int = 0
     datagrams_down: DatagramCounts | None = None
     datagrams_up: DatagramCounts | None = None

@@ -10,7 +10,8 @@ import pytest
 from agent.core.throughput.lease import Way
 from agent.runtime.quantities import Endpoint
 from agent.throughput.iperf3 import Iperf3Result, cross_check
-from tests.support.processes import free_port
+from tests.support.processes import eventually, free_port, running
+from tests.support.requirements import require_binary
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,39 @@ async def test_one_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     result = await cross_check(Endpoint("192.0.2.1", 5201), Way.DOWN, 3, 4)
     assert result.error == "-J -c 192.0.2.1 -p 5201 -t 3 -P 4 -R"
+
+
+async def test_a_real_server(tmp_path: Path) -> None:
+    """Asked each way it tells a rate; while it serves another it says that it is busy, and there is no rate."""
+    iperf3, log = require_binary("iperf3"), tmp_path / "serving.log"
+    server = Endpoint("127.0.0.1", free_port())
+    where = ("-p", str(server.port))
+
+    async def said(words: str) -> None:
+        async def found() -> bool:
+            return words in log.read_text()
+
+        await eventually(found, f"it says {words}")
+
+    async with running([iperf3, "-s", "--forceflush", "-B", server.host, *where], log):
+        await said("listening")
+        other = [iperf3, "-c", server.host, *where, "-t", "30", "-b", "1M"]
+        async with running(other, tmp_path / "other.log"):
+            await said("connected to")
+            refused = await cross_check(server, Way.DOWN, 1, 1)
+        assert refused.goodput is None
+        assert "busy" in refused.error
+        await said("terminated")
+        for way in Way:
+            result = await cross_check(server, way, 1, 2)
+            assert result.error == ""
+            assert result.goodput is not None
+            assert result.goodput > 1e6
+
+
+async def test_no_server() -> None:
+    """Where none listens the error is iperf3's own, in words, and there is no rate."""
+    require_binary("iperf3")
+    result = await cross_check(Endpoint("127.0.0.1", free_port()), Way.DOWN, 1, 1)
+    assert result.goodput is None
+    assert "Connection refused" in result.error

@@ -15,6 +15,7 @@ from agent.core.throughput.result import ErrorReason, Verdict
 from agent.throughput.child import EngineProcess
 from agent.throughput.trial import Trial, try_line
 from tests.support.processes import eventually, free_port
+from tests.support.requirements import require_ipv6
 from tests.support.throughput import TOKEN, Granting, engines, granting, is_there, line_to
 
 QUIET = 0.01
@@ -67,6 +68,23 @@ async def test_both_ways_at_once(there: Granting, protocol: str) -> None:
     assert trial.began_ns is not None
     assert trial.ended_ns is not None
     assert trial.ended_ns - trial.began_ns > 1.5e9
+
+
+@pytest.mark.parametrize(("protocol", "headers"), [("tcp", 40 + 20 + 12), ("udp", 40 + 8)])
+async def test_over_ipv6(tmp_path: Path, protocol: str, headers: int) -> None:
+    """A line over IPv6 is tested as one over IPv4, and its headers are counted as long as they are."""
+    require_ipv6()
+    async with granting(tmp_path, "::1") as there:
+        line = line_to(there.http, address=f"[::1]:{there.http}", protocol=protocol, longest="3s")
+        trial = await try_line(line, TOKEN)
+        await there.until_free()
+    assert errors(trial) == {None}
+    down = trial.outcomes[Way.DOWN]
+    assert down.goodput is not None
+    assert down.ip_layer is not None
+    payload = headers / (down.ip_layer.mean / down.goodput.mean - 1)
+    assert payload == pytest.approx(round(payload), abs=1e-3)
+    assert round(payload) % 8 == 0 if protocol == "udp" else payload > 1_000
 
 
 async def test_capacity(there: Granting) -> None:

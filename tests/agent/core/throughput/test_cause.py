@@ -210,10 +210,14 @@ COUNTS = DatagramCounts(1_000_000, 1_000_000, 1_000_000)
         (replace(COUNTS, sent=900_000, received=900_000), WAITING, None, Cause.HOST_STARVED),
         (replace(COUNTS, sent=900_000, received=900_000), HARD_AT_WORK, None, Cause.SENDER_CPU),
         (replace(COUNTS, sent=900_000, received=900_000), IDLE, None, Cause.APPLICATION),
+        (replace(COUNTS, sent=900_000, received=730_000), WAITING, None, Cause.HOST_STARVED),
+        (replace(COUNTS, sent=900_000, received=715_000), WAITING, None, Cause.PATH_RATE),
+        (replace(COUNTS, sent=900_000, received=715_000), HARD_AT_WORK, 1e4, Cause.PATH_LOSS),
     ],
 )
 def test_datagrams(counts: DatagramCounts, sender: HostLoad, queueing_ns: float | None, cause: Cause) -> None:
-    """Loss by sequence is the path's, overflow the receiver's, what never left the sender's."""
+    """Loss by sequence is the path's, overflow the receiver's, what never left the sender's, unless the path has lost
+    far more than that."""
     assert cause_of_datagrams(counts, sender, None, queueing_ns) is cause
     assert cause_of_datagrams(counts, sender, IDLE, queueing_ns) is cause
     starved = replace(IDLE, steal_ns=5 * SECOND_NS)
