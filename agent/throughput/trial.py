@@ -294,7 +294,7 @@ def _datagrams(way: Way, told: WayReport, server: ServerReport) -> DatagramCount
         sent, received = server.datagrams_down, told.datagrams
     if sent is None or received is None:
         return None
-    return DatagramCounts(sent.meant, sent.sent, received.received, received.overflowed)
+    return DatagramCounts(sent.meant, sent.sent, received.received, received.overflowed, received.expected)
 
 
 _BROKEN_OFF: Final = {

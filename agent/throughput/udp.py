@@ -14,7 +14,7 @@ What is missing between sequence numbers was lost: by this host where the socket
 each of as many datagrams as the kernel had put together), else by the path.
 
 Nothing paces UDP but the sender: SO_MAX_PACING_RATE is ignored without the fq queueing discipline. Bursts are of a
-quarter of a millisecond, up to what one call can send.
+quarter of a millisecond, up to what two calls can send.
 """
 
 from __future__ import annotations

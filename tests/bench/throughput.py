@@ -1,6 +1,6 @@
 """Throughput tests over veth, beside iperf3 in the same run: rate and CPU of TCP, UDP at 10 Gbit/s, both ways at once,
-what a test does to the latency of others, whether 9.9 Gbit/s are told from 10, and how far off the capacity of a line is
-that a shaper bounds (as root).
+what a test does to the latency of others, whether 9.9 Gbit/s are told from 10, and how far off the capacity is that is
+told of a shaped line (as root).
 
 CPU is that of both ends' processes, after the ramp; iperf3 tells its own (`cpu_utilization_percent`). Rates and CPU of
 TCP are medians of three, ours and the peer's in turn, for a machine that has other work is not the same twice.

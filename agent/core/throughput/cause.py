@@ -269,17 +269,21 @@ class DatagramCounts:
         sent: that the sender's kernel took.
         received: that came out of the receiver's sockets.
         overflowed: that reached the receiver's host and were lost there (SO_RXQ_OVFL, times the segments of a burst).
+        expected: that the receiver knows to have been sent: up to the last that has come, or that the sender has told
+            of at its end. What is sent after a receiver has had enough is not lost. None: it tells nothing.
     """
 
     meant: int
     sent: int
     received: int
     overflowed: int = 0
+    expected: int | None = None
 
     @property
     def lost(self) -> int:
         """On the path."""
-        return max(0, self.sent - self.received - self.overflowed)
+        expected = self.sent if self.expected is None else self.expected
+        return max(0, expected - self.received - self.overflowed)
 
 
 def cause_of_datagrams(

@@ -224,6 +224,13 @@ def test_datagrams(counts: DatagramCounts, sender: HostLoad, queueing_ns: float 
     assert cause_of_datagrams(counts, sender, starved, queueing_ns) is Cause.HOST_STARVED
 
 
+def test_what_is_sent_too_late_is_not_lost() -> None:
+    """A receiver that has had enough does not miss what was sent until the sender heard of that."""
+    early = replace(COUNTS, received=900_000, expected=900_100)
+    assert early.lost == 100
+    assert cause_of_datagrams(early, IDLE) is Cause.PACING_CAP
+
+
 def test_datagrams_that_came_more_often_than_they_left() -> None:
     """Duplicates are no negative loss."""
     assert replace(COUNTS, received=1_000_001).lost == 0
