@@ -185,7 +185,7 @@ def _capacity_rows(ours: Line, seconds: int) -> list[Row]:
 
 def _shape(end: Namespace, rate: float) -> None:
     """Let no more leave an end than a rate at the IP layer, bit/s; a qdisc counts the Ethernet header too."""
-    bucket = ("burst", "1mb", "limit", "4mb")
+    bucket = ("burst", "4mb", "limit", "16mb")
     shaper = ("tbf", "rate", f"{round(rate * _FRAME / 1e3)}kbit", *bucket)
     end.run("tc", "qdisc", "replace", "dev", end.interface, "root", *shaper)
 
