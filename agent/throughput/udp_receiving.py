@@ -66,8 +66,7 @@ class UdpReceiving(Receiving):
         self._batches = [0] * count
         self._expected = [0] * count
         self._least_ns: list[int | None] = [None] * count
-        self._later_ns = [0] * count
-        self._later_batches = [0] * count
+        self._lately_ns: list[int | None] = [None] * count
         self._drops_before: list[int] = []
         self._drops = [0] * count
         self._came_ns = 0
@@ -153,9 +152,10 @@ class UdpReceiving(Receiving):
             later_ns = time.monotonic_ns() - sent_ns
             least_ns = self._least_ns[stream]
             if least_ns is None or later_ns < least_ns:
-                self._least_ns[stream] = least_ns = later_ns
-            self._later_ns[stream] += later_ns - least_ns
-            self._later_batches[stream] += 1
+                self._least_ns[stream] = later_ns
+            lately_ns = self._lately_ns[stream]
+            if lately_ns is None or later_ns < lately_ns:
+                self._lately_ns[stream] = later_ns
             self._batches[stream] += 1
             self._datagrams[stream] += count
             if first + count > self._expected[stream]:
@@ -185,10 +185,15 @@ class UdpReceiving(Receiving):
         return super()._look(now_ns)
 
     def _tell(self, message: bytes) -> None:
-        batches, self._later_batches = self._later_batches, [0] * len(self._sockets)
-        later, self._later_ns = self._later_ns, [0] * len(self._sockets)
-        if sum(batches):
-            self._last_queueing_ns = sum(later) // sum(batches)
+        # of the fastest since the last message: all wait in a queue of the path, only some for this thread
+        lately, self._lately_ns = self._lately_ns, [None] * len(self._sockets)
+        queued = [
+            now - least
+            for now, least in zip(lately, self._least_ns, strict=True)
+            if now is not None and least is not None
+        ]
+        if queued:
+            self._last_queueing_ns = min(queued)
             if self._windows is not None and self._windows.closed:
                 self._queueing.append(self._last_queueing_ns)
         for one in self._sockets:

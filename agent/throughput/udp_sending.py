@@ -39,6 +39,8 @@ _SEGMENTS: Final = 44
 _PIECES: Final = 2
 """How many calls may follow each other at once: each sleep between them costs as much as sending a dozen datagrams."""
 _BURST_NS: Final = 250_000
+_MOST_NS: Final = 4_000_000
+"""How much is made up for at once: on a busy host each sleep may end late by some milliseconds."""
 _FASTER: Final = 1.25
 _AT_ONCE_NS: Final = 300_000
 """So late a sleep may end by itself."""
@@ -114,9 +116,11 @@ class UdpSending(Sending):
                 # what is late is made up for, but not by bursts that no queue has room for
                 pause(spaced_ns)
                 continue
-            due_ns = max(due_ns, now_ns - _LATE_NS)
+            behind_ns = min(now_ns - due_ns, _LATE_NS)
+            due_ns = now_ns - behind_ns
             octets_per_ns = self._packets.goodput(self._rate) / 8 / SECOND_NS / streams
-            segments = min(_PIECES * _SEGMENTS, max(1, int(octets_per_ns * _BURST_NS / payload)))
+            worth_ns = min(_BURST_NS + behind_ns, _MOST_NS)
+            segments = min(_PIECES * _SEGMENTS, max(1, int(octets_per_ns * worth_ns / payload)))
             granted = self.reserve(segments * payload, now_ns)
             segments = granted // payload
             self.give_back(granted - segments * payload)
