@@ -15,8 +15,10 @@ connection as limited by one thing at a time. So these are asked, in this order:
  4. SEND_BUFFER      our buffer was in the way: with nothing unsent in it, it was about what was under way
  5. SENDER_CPU,      nothing was left unsent or nothing was under way at all: the sender came too late, because its core
     APPLICATION      was busy, or for reasons of its own
- 6. PATH_LOSS        segments were lost, and not for a queue that grew before it spilled
- 7. PATH_RATE        all else: the congestion window was full of what the path had to carry
+ 6. PATH_LOSS        segments were lost, and not for a queue that grew before it spilled; what was sent again and had
+                     come was reordered, not lost
+ 7. PATH_RATE        a queue grew: the path was given more than it carried
+ 8. none             neither a queue nor a loss: the path has shown no bound, and is not to blame
 """
 
 from __future__ import annotations
@@ -109,8 +111,8 @@ class HostLoad:
 
     @property
     def busy(self) -> float:
-        """How much of its time a thread was on a core."""
-        return self.cpu_ns / (self.elapsed_ns * self.threads)
+        """How much of the time for which it had not to wait for a core a thread was on one."""
+        return self.cpu_ns / max(1, self.elapsed_ns * self.threads - self.run_delay_ns)
 
     @property
     def waited(self) -> bool:
@@ -137,7 +139,7 @@ class Pressure:
         app_limited: share of moments at which the kernel said so.
         idle: share of the time for which there was nothing to send and nothing under way.
         buffered: octets in the socket, or under way by rate × round trip where that is more, by its buffer.
-        lost: share of octets that were sent again.
+        lost: share of octets that were sent again and had not come.
         queueing: how many times the least round trip the usual one was.
         queueing_ns: the difference.
     """
@@ -187,9 +189,7 @@ class Pressure:
             app_limited=fmean(info.app_limited for info in infos),
             idle=0.0 if busy is None else max(0.0, (elapsed_ns - busy * 1e3) / elapsed_ns),
             buffered=median(_share(max(one.queued, under_way), one.send_buffer) for one in samples),
-            lost=_share(
-                _grown(samples, lambda info: info.sent_again), _grown(samples, lambda info: info.sent)
-            ),
+            lost=_share(_lost(samples), _grown(samples, lambda info: info.sent)),
             queueing=1.0 if least_us is None else rtt_us / max(least_us, 1),
             queueing_ns=0.0 if least_us is None else (rtt_us - least_us) * 1e3,
         )
@@ -197,8 +197,8 @@ class Pressure:
 
 def cause_of_stream(
     pressure: Pressure, sender: HostLoad, receiver: HostLoad | None = None, pace: float | None = None
-) -> Cause:
-    """What bounded one TCP stream.
+) -> Cause | None:
+    """What bounded one TCP stream; None: nothing that has shown.
 
     Args:
         pressure: what stood in its way.
@@ -222,8 +222,10 @@ def cause_of_stream(
     late = emptied or pressure.app_limited >= _OFTEN
     if pressure.idle >= _IDLE or (cwnd_open and (late or sender.busy >= _BUSY)):
         return Cause.SENDER_CPU if sender.busy >= _BUSY else Cause.APPLICATION
-    grown = pressure.queueing >= _QUEUED and pressure.queueing_ns >= _QUEUED_NS
-    return Cause.PATH_LOSS if pressure.lost >= _LOST and not grown else Cause.PATH_RATE
+    queued = pressure.queueing_ns >= _QUEUED_NS
+    if pressure.lost >= _LOST and not (queued and pressure.queueing >= _QUEUED):
+        return Cause.PATH_LOSS
+    return Cause.PATH_RATE if queued else None
 
 
 def _is_starved(pressure: Pressure, sender: HostLoad, receiver: HostLoad | None) -> bool:
@@ -249,11 +251,11 @@ def cause_of_streams(
         pace: goodput that all together were not to exceed, bit/s; None: none.
 
     Returns:
-        None where nothing is known of any stream.
+        None where nothing is known of any stream, or of most of them nothing has shown.
     """
     if pace is not None and pressures and sum(pressure.rate for pressure in pressures) >= _PACED * pace:
         return Cause.PACING_CAP
-    votes: dict[Cause, float] = defaultdict(float)
+    votes: dict[Cause | None, float] = defaultdict(float)
     for pressure in pressures:
         own = None if pace is None else pace / len(pressures)
         votes[cause_of_stream(pressure, sender, receiver, own)] += pressure.rate
@@ -313,6 +315,13 @@ def cause_of_datagrams(
         return Cause.PACING_CAP
     grown = queueing_ns is None or queueing_ns >= _QUEUED_NS
     return Cause.PATH_RATE if grown else Cause.PATH_LOSS
+
+
+def _lost(samples: Sequence[StreamSample]) -> int | None:
+    """Octets that were sent again, less those that had come."""
+    again = _grown(samples, lambda info: info.sent_again)
+    needless = _grown(samples, lambda info: info.needless)
+    return None if again is None else max(0, again - (needless or 0) * samples[-1].info.mss)
 
 
 def _grown(samples: Sequence[StreamSample], field: Callable[[TcpInfo], int | None]) -> int | None:

@@ -8,7 +8,7 @@ An older kernel returns fewer octets: a field that they do not cover is not know
        144   notsent (octets)                           148  min_rtt (µs)  220  reord_seen       228  snd_wnd (octets)
  u64 at 104  pacing_rate (octets/s)    120  bytes_acked  128  bytes_received   160  delivery_rate (octets/s)
        168   busy_time (µs)  176  rwnd_limited (µs)     184  sndbuf_limited (µs)
-       200   bytes_sent      208  bytes_retrans
+       200   bytes_sent      208  bytes_retrans         u32 at 216  dsack_dups (segments)
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class TcpInfo:
         retransmitted: segments sent again, ever.
         pacing_rate, delivery_rate: octets/s.
         acked, received, sent, sent_again: octets.
+        needless: segments of which the peer says that they came twice (DSACK, RFC 2883): what was sent again for
+            reordering alone had not been lost.
         notsent: octets that wait in the socket.
         busy_us, rwnd_limited_us, sndbuf_limited_us: how long there was something to send, and of that how long the
             peer's window or our own send buffer was in its way.
@@ -69,6 +71,7 @@ class TcpInfo:
     sndbuf_limited_us: int | None = None
     sent: int | None = None
     sent_again: int | None = None
+    needless: int | None = None
     reordered: int | None = None
     peer_window: int | None = None
     segments: int | None = None
@@ -111,6 +114,7 @@ class TcpInfo:
             sndbuf_limited_us=told(184, 8),
             sent=told(200, 8),
             sent_again=told(208, 8),
+            needless=told(216, 4),
             reordered=told(220, 4),
             peer_window=told(228, 4),
             segments=told(136, 4),

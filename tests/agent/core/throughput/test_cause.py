@@ -46,7 +46,9 @@ OPEN = replace(PATH, cwnd_fill=0.4, queueing=1.0, queueing_ns=0.0)
         (replace(OPEN, emptied=0.9, buffered=0.05), HARD_AT_WORK, Cause.SENDER_CPU),
         (OPEN, HARD_AT_WORK, Cause.SENDER_CPU),
         (PATH, HARD_AT_WORK, Cause.PATH_RATE),
-        (OPEN, IDLE, Cause.PATH_RATE),
+        (OPEN, IDLE, None),
+        (replace(OPEN, lost=0.01), IDLE, Cause.PATH_LOSS),
+        (replace(OPEN, queueing=1.1, queueing_ns=5e5), IDLE, Cause.PATH_RATE),
         (replace(PATH, idle=0.2), IDLE, Cause.APPLICATION),
         (replace(PATH, idle=0.2), HARD_AT_WORK, Cause.SENDER_CPU),
         (PATH, WAITING, Cause.PATH_RATE),
@@ -60,8 +62,9 @@ OPEN = replace(PATH, cwnd_fill=0.4, queueing=1.0, queueing_ns=0.0)
         (PATH, replace(IDLE, dropped=500), Cause.PATH_RATE),
     ],
 )
-def test_causes(pressure: Pressure, sender: HostLoad, cause: Cause) -> None:
-    """Each rule names its cause and leaves the others theirs; a starved receiver is a starved host too."""
+def test_causes(pressure: Pressure, sender: HostLoad, cause: Cause | None) -> None:
+    """Each rule names its cause and leaves the others theirs, where nothing has shown none is named; a starved receiver
+    is a starved host too."""
     assert cause_of_stream(pressure, sender) is cause
     assert cause_of_stream(pressure, sender, IDLE) is cause
     assert cause_of_stream(pressure, IDLE, replace(IDLE, steal_ns=5 * SECOND_NS)) is Cause.HOST_STARVED
@@ -161,6 +164,26 @@ def test_a_buffer_too_small_for_the_delay() -> None:
     found = Pressure.of([sample(0, INFO, 0), sample(SECOND_NS, later, 0)])
     assert found is not None
     assert found.buffered == pytest.approx(0.5)
+
+
+def test_what_had_come_was_not_lost() -> None:
+    """Segments that were sent again because others had overtaken them are no loss; who tells of none lost them all."""
+    later = replace(INFO, acked=1_000_000, sent=1_000_000, sent_again=10_000)
+    for needless, lost in ((None, 0.01), (0, 0.01), (7, 0.003), (10, 0.0), (11, 0.0)):
+        first, last = (
+            replace(INFO, needless=None if needless is None else 0),
+            replace(later, needless=needless),
+        )
+        found = Pressure.of([sample(0, first), sample(SECOND_NS, last)])
+        assert found is not None
+        assert found.lost == pytest.approx(lost)
+
+
+def test_a_thread_that_waited_was_not_idle() -> None:
+    """What it waits for a core is no time in which it had nothing to do."""
+    load = replace(IDLE, cpu_ns=8 * SECOND_NS, run_delay_ns=SECOND_NS)
+    assert load.busy == pytest.approx(8 / 9)
+    assert cause_of_stream(OPEN, load) is Cause.SENDER_CPU
 
 
 def test_what_tells_nothing() -> None:

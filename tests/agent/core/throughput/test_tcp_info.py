@@ -19,7 +19,7 @@ OCTETS_SENT = 100_000
 def filled() -> bytearray:
     """A structure in which every field that is read holds its own offset."""
     data = bytearray(TCP_INFO_OCTETS)
-    for at in (16, 24, 60, 68, 80, 100, 136, 144, 148, 156, 220, 228):
+    for at in (16, 24, 60, 68, 80, 100, 136, 144, 148, 156, 216, 220, 228):
         pack_into("=I", data, at, at)
     for at in (104, 120, 128, 160, 168, 176, 184, 200, 208):
         pack_into("=Q", data, at, at)
@@ -50,6 +50,7 @@ def test_fields_stand_where_the_kernel_has_them() -> None:
         sndbuf_limited_us=184,
         sent=200,
         sent_again=208,
+        needless=216,
         reordered=220,
         peer_window=228,
         segments=136,
