@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import random
 import socket
@@ -11,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from agent.clock_choice import clock_of
 from agent.connections import bind
@@ -19,27 +18,22 @@ from agent.core.flight import FlightRecorder
 from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
 from agent.core.route_history import RouteHistory
-from agent.core.session_report import SessionReport
 from agent.core.throughput.turn import LineRecord
 from agent.net.card_stamps import least_method
 from agent.net.clocks.card import CardChoice, choose_card
 from agent.net.datagram import TimestampedSocket
 from agent.net.local_clock import LocalClock
 from agent.net.timer import sharpen_timers
-from agent.probes.icmp import IcmpProbes
-from agent.probes.probed import OutletKind, ProbedPath
-from agent.probes.prober import Prober
+from agent.probes.probed import ProbedPath
 from agent.probes.routes import Routes
-from agent.probes.stamp import StampProbes
-from agent.probes.tcp import TcpProbes
+from agent.probing import Probing, Recorded
 from agent.reflector.stamp import StampReflector
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.lifecycle import on_reload
 from agent.runtime.memory import begin_collecting, give_back
 from agent.runtime.pace import MAX_PATHS
-from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.runtime.supervision import Supervision
-from agent.settings import AgentSettings, PathSettings
+from agent.settings import AgentSettings
 from agent.throughput.rota import Rota
 from agent.throughput_settings import ThroughputPathSettings
 
@@ -51,25 +45,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 _FIXED: Final = ("site", "listen", "clock", "hardware_timestamps", "recorder", "api")
 _FIXED_OF_REFLECTOR: Final = ("listen", "sessions", "max_sessions", "cpu")
 
-
 _FORGET_EVERY_S: Final = 10.0
 _SHORT_TURN_S: Final = 0.00005
-_ROWS_PER_KIND: Final = 1 << 24
-"""Every kind of probe has a table of rows of its own, and all share a recorder."""
-
-
-class Recorded(NamedTuple):
-    """A path whose packets are recorded; see `agent.api.RecordedPath`."""
-
-    number: int
-    labels: PathLabels
-    one_way: bool
-    report: SessionReport
-    floors_ns: tuple[int, int]
 
 
 class RestartNeeded(IsochroneError):
@@ -108,24 +88,8 @@ class Agent:
             clock_of(settings.clock), longest_sample_ns=_longest_sample_ns(settings), card=self.card.clock
         )
         rng = rng or random.Random()
-        self._stamp = StampProbes(settings.keys(folder))
-        outlets: dict[ProbeKind, OutletKind] = {
-            "stamp": self._stamp,
-            "icmp": IcmpProbes(),
-            "tcp": TcpProbes(),
-        }
         self.recorder = FlightRecorder(settings.recorder.length, settings.recorder.memory)
-        self.probers = {
-            kind: Prober(
-                outlets[kind],
-                settings.site,
-                _of_kind(kind, settings),
-                self.clock,
-                rng,
-                record=functools.partial(self.recorder.add, first_path=number * _ROWS_PER_KIND),
-            )
-            for number, kind in enumerate(KINDS)
-        }
+        self.probing = Probing(settings, self.clock, rng, self.recorder, folder)
         self.reflector = (
             None
             if settings.reflector is None
@@ -168,17 +132,16 @@ class Agent:
         changed = _changed(self.settings, settings)
         if changed:
             raise RestartNeeded(f"changed, and can only be changed by a restart: {', '.join(changed)}")
-        for kind, prober in self.probers.items():
-            if not prober.has_room_for(_of_kind(kind, settings)):
-                raise RestartNeeded(
-                    f"more than {MAX_PATHS} {kind} paths since the start: only a restart can add more"
-                )
+        for kind in self.probing.without_room(settings):
+            raise RestartNeeded(
+                f"more than {MAX_PATHS} {kind} paths since the start: only a restart can add more"
+            )
         # the same file may hold other keys
         reflecting = settings.reflector
         keys = None if reflecting is None else await asyncio.to_thread(reflecting.keys, self._folder)
         granting = settings.throughput
         token = "" if granting is None else await asyncio.to_thread(granting.token, self._folder)
-        self._stamp.renew_keys(await asyncio.to_thread(settings.keys, self._folder))
+        await self.probing.renew_keys(settings)
         self.settings = settings
         self.clock.steps.remember_for(_longest_sample_ns(settings))
         if self.reflector is not None and reflecting is not None:
@@ -186,8 +149,7 @@ class Agent:
         if self._serving is not None and granting is not None:
             self._serving.update(granting, token)
         logging.getLogger().setLevel(settings.log_level.upper())
-        for kind, prober in self.probers.items():
-            await prober.update(_of_kind(kind, settings))
+        await self.probing.update(settings)
         self._follow_routes()
         self._rota.follow(settings.throughput_paths)
         log.info("reloaded: %d paths", len(settings.paths))
@@ -216,7 +178,7 @@ class Agent:
                 on_reload(self._reload_soon)
                 if self.reflector is not None:
                     self.reflector.start()
-                await asyncio.gather(*(prober.start() for prober in self.probers.values()))
+                await self.probing.start()
                 if sockets:
                     made = await asyncio.to_thread(_imported_serving)
                     self._serving = made(self, self.settings, self._folder)
@@ -233,7 +195,7 @@ class Agent:
             self._supervision.stopping()
             follow_routes.cancel()
             test_lines.cancel()
-            await asyncio.gather(*(prober.stop() for prober in self.probers.values()))
+            await self.probing.stop()
             return self._report()
         finally:
             keep_clock.cancel()
@@ -241,8 +203,7 @@ class Agent:
             follow_routes.cancel()
             test_lines.cancel()
             await asyncio.gather(follow_routes, test_lines, return_exceptions=True)
-            for prober in self.probers.values():
-                await prober.close()
+            await self.probing.close()
             if self.reflector is not None:
                 self.reflector.close()
             if self._serving is not None:
@@ -259,22 +220,19 @@ class Agent:
 
     def _load(self, line: ThroughputPathSettings, until_ns: int | None) -> None:
         """A throughput test fills a line from now on, or does so until then."""
-        for prober in self.probers.values():
-            if until_ns is None:
-                prober.begin_load(line.target, line.address.host, time.time_ns())
-            else:
-                prober.end_load(line.target, line.address.host, until_ns)
+        if until_ns is None:
+            self.probing.begin_load(line.target, line.address.host)
+        else:
+            self.probing.end_load(line.target, line.address.host, until_ns)
 
     def serve_load(self, peer: str, until_ns: int) -> None:
         """A test of another agent fills the line to him until then."""
-        for prober in self.probers.values():
-            prober.begin_load("", peer, time.time_ns())
-            prober.end_load("", peer, until_ns)
+        self.probing.begin_load("", peer)
+        self.probing.end_load("", peer, until_ns)
 
     def give_way(self) -> None:
         """Let what is overdue be sent; for whoever keeps the event loop busy for long."""
-        for prober in self.probers.values():
-            prober.give_way()
+        self.probing.give_way()
 
     def _reload_soon(self) -> None:
         task = asyncio.create_task(self._try_reload(), name="reload")
@@ -290,15 +248,14 @@ class Agent:
     async def _until(self, stop: asyncio.Event) -> None:
         """Wait until the agent is to stop, or cannot go on."""
         stopping = asyncio.create_task(stop.wait())
-        failing = [asyncio.create_task(prober.failure()) for prober in self.probers.values()]
+        failing = asyncio.create_task(self.probing.failure())
         try:
-            await asyncio.wait((stopping, *failing), return_when=asyncio.FIRST_COMPLETED)
-            for failed in failing:
-                if failed.done():
-                    raise failed.result()
+            await asyncio.wait((stopping, failing), return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                raise failing.result()
         finally:
-            for task in (stopping, *failing):
-                task.cancel()
+            stopping.cancel()
+            failing.cancel()
 
     def _report(self) -> bool:
         """Say what was counted, and whether the law held to the end."""
@@ -315,14 +272,7 @@ class Agent:
         return not broken and in_flight == 0
 
     def _follow_routes(self) -> None:
-        prober = self.probers["stamp"]
-        self._routes.follow(
-            {
-                path.ledger.labels: (path.settings.route, functools.partial(prober.flow, path))
-                for path in prober.paths
-                if path.settings.route is not None and path.gone_ns is None
-            }
-        )
+        self._routes.follow(self.probing.routed)
 
     async def _forget(self) -> None:
         while True:
@@ -334,17 +284,7 @@ class Agent:
     @property
     def recorded(self) -> list[Recorded]:
         """All paths, with the numbers under which the recorder knows them."""
-        return [
-            Recorded(
-                number * _ROWS_PER_KIND + path.ledger.row,
-                path.ledger.labels,
-                prober.one_way,
-                path.report,
-                (path.ledger.forward.promise.floor_ns, path.ledger.reverse.promise.floor_ns),
-            )
-            for number, prober in enumerate(self.probers.values())
-            for path in prober.paths
-        ]
+        return self.probing.recorded
 
     @property
     def routes(self) -> Sequence[tuple[PathLabels, RouteHistory]]:
@@ -361,7 +301,7 @@ class Agent:
     @property
     def paths(self) -> Sequence[ProbedPath]:
         """All paths, those of a kind together."""
-        return [path for prober in self.probers.values() for path in prober.paths]
+        return self.probing.paths
 
     @property
     def clock_source(self) -> str:
@@ -381,24 +321,17 @@ class Agent:
     @property
     def send_lag(self) -> Histogram:
         """How late probes were sent."""
-        lags = Histogram()
-        for prober in self.probers.values():
-            lags.merge(prober.send_lag)
-        return lags
+        return self.probing.send_lag
 
     @property
     def discarded_replies(self) -> dict[tuple[str, str], int]:
         """What came and was no reply to a probe, by kind of probe and reason."""
-        return {
-            (kind, reason): count
-            for kind, prober in self.probers.items()
-            for reason, count in prober.discarded.items()
-        }
+        return self.probing.discarded
 
     @property
     def follow_ups(self) -> dict[str, int]:
         """Replies of which the next one should tell when they left, by whether it did."""
-        return self.probers["stamp"].follow_ups
+        return self.probing.follow_ups
 
     @property
     def reflected(self) -> dict[str, int]:
@@ -437,8 +370,7 @@ class Agent:
 
     def settle(self) -> None:
         """Count what has been sent up to now."""
-        for prober in self.probers.values():
-            prober.settle()
+        self.probing.settle()
 
     def monotonic_ns(self) -> int:
         """The time by which recent minima are judged."""
@@ -447,7 +379,7 @@ class Agent:
     @property
     def _sockets(self) -> list[TimestampedSocket]:
         reflecting = [] if self.reflector is None else self.reflector.sockets
-        return [*(own for prober in self.probers.values() for own in prober.sockets), *reflecting]
+        return [*self.probing.sockets, *reflecting]
 
 
 def _imported_serving() -> type[Serving]:
@@ -491,7 +423,3 @@ def _changed(before: AgentSettings, after: AgentSettings) -> list[str]:
 def _longest_sample_ns(settings: AgentSettings) -> int:
     """How long a packet may take whose times must not cross a step of the clock."""
     return 2 * max((path.timeout for path in settings.paths), default=0)
-
-
-def _of_kind(kind: ProbeKind, settings: AgentSettings) -> list[PathSettings]:
-    return [path for path in settings.paths if path.kind == kind]

@@ -434,7 +434,7 @@ async def test_a_reload_with_longer_timeouts_watches_the_clock_for_longer() -> N
     later = AgentSettings(site="wuhan", paths=(path("127.0.0.1:9", interval="1s", timeout="5s"),))
     agent = Agent(AgentSettings(site="wuhan"), read=lambda: later)
     await agent.reload()
-    await agent.probers["stamp"].close()
+    await agent.probing.probers["stamp"].close()
     begun, steps = read_pair(), agent.clock.steps
     steps.observe(begun)
     for wall_ms, monotonic_ms in ((900, 400), (4500, 4000)):
@@ -483,7 +483,7 @@ async def test_a_bad_reload_changes_nothing(caplog: pytest.LogCaptureFixture) ->
     with pytest.raises(ConfigError):
         await agent.reload()
     assert agent.settings is first
-    await agent.probers["stamp"].close()
+    await agent.probing.probers["stamp"].close()
 
 
 async def test_a_failure_to_send_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
