@@ -116,8 +116,9 @@ def _check(chosen: argparse.Namespace) -> int:
     collector = Collector(fleet, chosen.config)
     for warning in fleet.warnings():
         print(f"{chosen.config}: warning: {warning}")
+    lines = f"{len(fleet.lines)} lines, " if fleet.lines else ""
     print(
-        f"{chosen.config}: ok: {len(fleet.sites)} sites, {len(fleet.paths)} paths, "
+        f"{chosen.config}: ok: {len(fleet.sites)} sites, {len(fleet.paths)} paths, {lines}"
         f"{len(collector.plan.targets)} verdicts, plan {collector.plan.version}"
     )
     return ExitStatus.OK

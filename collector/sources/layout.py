@@ -181,7 +181,7 @@ class Layout:
             texts += [
                 octets[starts[line] : ends[line]].tobytes() for line in np.flatnonzero(kinds == kind).tolist()
             ]
-        of_path = np.flatnonzero(np.isin(kinds, [Kind.OTHER, *told], invert=True))
+        of_path = np.flatnonzero((kinds != Kind.OTHER) & (kinds < min(told)))
         starts, ends = starts[of_path], ends[of_path]
         template, row, kinds = template[of_path], row[of_path], kinds[of_path]
         labels = starts + known.heads.lengths[template]

@@ -68,7 +68,10 @@ class Kind(IntEnum):
     OWN = 5
     """A float of the agent as a whole."""
     TESTED = 6
-    """Of a line that is tested: few, and seldom others than before, so that they are read as a whole."""
+    """Of a line that is tested: few, and seldom others than before, so that they are read as a whole.
+
+    What belongs to a probed path stands before these two.
+    """
 
 
 class Template(NamedTuple):
