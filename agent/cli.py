@@ -16,7 +16,7 @@ from agent import __version__
 from agent.probe_command import add_probe
 from agent.runtime import logs
 from agent.runtime.lifecycle import ExitStatus, execute, note_reloads, stop_requested
-from agent.runtime.memory import begin_collecting
+from agent.runtime.memory import begin_collecting, keep_to_one_heap
 from agent.runtime.settings import load
 from agent.runtime.supervision import Supervision
 from agent.settings import AgentSettings
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(chosen: argparse.Namespace) -> int:
     note_reloads()
+    keep_to_one_heap()
     # The running agent speaks no TLS: aiohttp would read all certificates that this host trusts (50 ms, 1.7 MB).
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         os.environ[name] = os.devnull

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent.connections import BACKLOG, Connections
 from agent.runtime.exceptions import IsochroneError
+from agent.runtime.memory import trim
 from agent.runtime.secret_files import bears
 
 _LINGERING_S: Final = 1.0
@@ -45,6 +46,7 @@ def create_app(
             await response.write(piece.encode())
             give_way()
             await asyncio.sleep(0)
+        trim()  # 1 MB of text and counts
         return response
 
     async def reloaded(request: web.Request) -> web.Response:

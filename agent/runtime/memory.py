@@ -24,10 +24,12 @@ _MAPPING: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+)")
 _UNWRITABLE: Final = ("r-xp", "r--p")
 _NO_FILE: Final = "0"
 _MADV_DONTNEED: Final = 4
+_M_ARENA_MAX: Final = -8
 
 _libc: Final = ctypes.CDLL(None)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _libc.malloc_trim.argtypes = (ctypes.c_size_t,)
+_libc.mallopt.argtypes = (ctypes.c_int, ctypes.c_int)
 
 
 class Mapping(NamedTuple):
@@ -56,6 +58,14 @@ def unwritten(smaps: Iterable[str]) -> Iterator[Mapping]:
             yield mapping
 
 
+def keep_to_one_heap() -> None:
+    """Let threads that are begun from now on allocate where all others do: each had its own share of free memory.
+
+    What costs is waiting for each other; but whoever has the interpreter's lock allocates alone.
+    """
+    _libc.mallopt(_M_ARENA_MAX, 1)
+
+
 def begin_collecting() -> None:
     """Look for garbage from now on, where a start has put that off, but never at what is there now.
 
@@ -74,4 +84,9 @@ def give_back() -> None:
     with contextlib.suppress(OSError), _SMAPS.open(encoding="utf-8", errors="replace") as smaps:
         for mapping in unwritten(smaps):
             _libc.madvise(mapping.start, mapping.end - mapping.start, _MADV_DONTNEED)
+    trim()
+
+
+def trim() -> None:
+    """Let go of memory that is free: what was needed for a moment stays with the allocator otherwise."""
     _libc.malloc_trim(0)
