@@ -2,8 +2,8 @@
 
 Time goes in beats. On each beat the packets that are due until the next one are written beforehand, what has come in
 is taken, and what has timed out is given up. A thread of its own sends the packets when they are due
-(`agent.probes.pump`): those within the same millisecond, or half of the shortest interval, leave together, and what
-is overdue is not sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
+(`agent.probes.pump`): those within the same millisecond, or a little less, leave together, and what is overdue is not
+sent at all. Replies can wait for the beat, for the kernel has taken the time of their arrival.
 
 Paths of one address family that are marked alike, and ask for the like, share a socket.
 """
@@ -43,7 +43,6 @@ from agent.runtime.quantities import Endpoint
 from agent.settings import PathSettings
 
 _BUNCH_NS: Final = 1_000_000
-_BUNCHES_PER_INTERVAL: Final = 2
 _SHORTEST_BEAT_NS: Final = 1_000_000
 _UNRESOLVED: Final = -1
 _NOT_PERMITTED: Final = -2
@@ -237,7 +236,8 @@ class Prober:
         intervals_ns = [path.settings.interval for path in self._rows if path.gone_ns is None]
         if self._pump is not None:
             shortest_ns = min(intervals_ns, default=_SECOND_NS)
-            self._pump.bunch_ns = max(1, min(_BUNCH_NS, shortest_ns // _BUNCHES_PER_INTERVAL))
+            # a whole number of them in the shortest interval, so that its probes leave evenly
+            self._pump.bunch_ns = shortest_ns // -(-shortest_ns // _BUNCH_NS)
         per_second = sum(_SECOND_NS / interval_ns for interval_ns in intervals_ns)
         room = min((outlet.waiting_room for outlet in self._outlets.values()), default=0)
         if room and per_second:

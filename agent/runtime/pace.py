@@ -1,7 +1,7 @@
 """How often may be probed and how long waited for: the bounds that both configuration files and the commands share.
 
-They follow from what measures. Probes leave in bunches of at most half of the interval, and timers of a busy machine
-are good for some hundred microseconds: below 1 ms an interval is none. A probe costs about 10 µs, so one core sends no
+They follow from what measures. Probes leave in bunches of a millisecond, and timers of a busy machine are good for some
+hundred microseconds: below 1 ms an interval is none. A probe costs about 10 µs, so one core sends no
 more than 100,000 a second. An agent that ends waits for the probes under way, and systemd waits for the agent, 90 s: a
 reply is waited for no longer than 1 min. And what was sent is remembered for four timeouts, 34 octets a probe.
 """
