@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import pytest
 from aiohttp import web
 
-from agent.connections import Closed, Connections
+from agent.connections import Closed, Connections, HttpBindError, bind
+from agent.http import serve
+from agent.runtime.quantities import Endpoint
 from tests.support.processes import eventually, free_port
 
 MOST_OF_ONE, MOST = 3, 5
@@ -158,3 +161,26 @@ async def test_a_slow_reader_is_waited_for() -> None:
         assert not bounded.closed
         slow.close()
         quick.close()
+
+
+async def test_who_comes_before_anything_is_served_waits() -> None:
+    """A connection to an address that is taken is answered when something serves it; nobody else gets the address."""
+    endpoint = Endpoint("127.0.0.1", free_port())
+    sockets = await bind(endpoint)
+    with pytest.raises(HttpBindError, match=f"http: cannot listen on {endpoint}"):
+        await bind(endpoint)
+    client = await Client.at(endpoint.port)
+    early = asyncio.create_task(client.get(GET))
+    app = web.Application()
+
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app.router.add_get("/", hello)
+    server = await serve(app, sockets)
+    try:
+        async with asyncio.timeout(10):
+            assert await early == b"hello"
+    finally:
+        client.close()
+        await server.close()

@@ -54,3 +54,22 @@ assert json.dumps(str(decimal.Decimal(1) / 3)).startswith('"0.333')
 def test_a_program_goes_on_with_half_of_its_files_pages() -> None:
     """Most of what importing has touched is not in use; and all that is works as before, loaded before or after."""
     subprocess.run([sys.executable, "-c", _PROGRAM], check=True, timeout=60)
+
+
+def test_what_a_start_leaves_is_never_looked_through() -> None:
+    """A start without garbage collection ends with all that is there set aside; one that collects changes nothing."""
+    program = (
+        "import gc; from agent.runtime.memory import begin_collecting;"
+        "begin_collecting(); assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0);"
+        "gc.disable(); begin_collecting(); assert gc.isenabled() and gc.get_freeze_count() > 1_000"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_first_packet_waits_for_nothing_that_serves() -> None:
+    """Neither the command nor the running agent imports what serves HTTP before it is needed."""
+    program = (
+        "import sys, agent.cli, agent.program;"
+        "sys.exit('aiohttp' in sys.modules or 'prometheus_client' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
