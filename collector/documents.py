@@ -134,14 +134,18 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
             "start": utc_time(judgement.window_start_ns),
             "end": utc_time(judgement.window_end_ns),
             "seconds": seconds(judgement.window_end_ns - judgement.window_start_ns),
+            "calendar": judgement.calendar,
+            "whole_seconds": _seconds_or_none(judgement.window_length_ns),
         },
         "packets": judgement.packets,
         "judged_packets": judgement.packets if judgement.trials is None else judgement.trials,
         "effective_packets": judgement.effective,
+        "effective": {"lower": judgement.effective_lower, "upper": judgement.effective_upper},
         "counts": _counts(judgement.counts),
         "violation_ratio": {"lower": judgement.violation_lower, "upper": judgement.violation_upper},
         "violation_bound": {"lower": judgement.bound_lower, "upper": judgement.bound_upper},
         "coverage": judgement.coverage,
+        "min_coverage": judgement.min_coverage,
         "maintenance": {
             "seconds": seconds(judgement.maintenance_ns),
             "counts": _counts(judgement.maintenance_counts),
@@ -149,18 +153,24 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
         "unavailable_seconds": seconds(judgement.unavailable_ns),
         "unobserved_seconds": seconds(judgement.unobserved_ns),
         "error_budget_remaining_ratio": judgement.budget_remaining,
+        "budget_window_seconds": _seconds_or_none(judgement.budget_window_ns),
         "burn_rates": {
             format_duration(span_ns): rate for span_ns, rate in sorted(judgement.burn_rates.items())
         },
         "burns": {
             format_duration(span_ns): {
                 "judged_packets": burn.judged,
-                "violations": burn.broken,
+                "violations": {"lower": burn.broken, "upper": burn.possibly},
                 "observed": burn.observed,
             }
             for span_ns, burn in sorted(judgement.burns.items())
         },
-        "delay": {"p50": _bucket(judgement.delay_p50_ns), "p99": _bucket(judgement.delay_p99_ns)},
+        "delay": {
+            "p50": _bucket(judgement.delay_p50_ns),
+            "p99": _bucket(judgement.delay_p99_ns),
+            "least_seconds": _seconds_or_none(judgement.least_delay_ns),
+            "buckets": list(judgement.delays),
+        },
         "last_test": None if judgement.last_test is None else test_document(judgement.last_test),
         "fault": None if judgement.fault is None else fault_document(judgement.fault, names),
     }
@@ -173,6 +183,10 @@ def test_document(last: LastTest) -> Document:
         "limited_by": None if last.cause is None else last.cause.value,
         "ended_at": None if last.ended_ns is None else utc_time(last.ended_ns),
     }
+
+
+def _seconds_or_none(duration_ns: int | None) -> float | None:
+    return None if duration_ns is None else seconds(duration_ns)
 
 
 def _counts(counts: Mapping[Outcome, int]) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -67,6 +68,11 @@ def format_window(window: Window) -> str:
     return window.span.value if isinstance(window.span, Calendar) else format_duration(window.span)
 
 
+def _rest(percent: float) -> float:
+    """What is left of a whole, 0 to 1; of 99.9 a thousandth, and nothing beside it."""
+    return float((100 - Decimal(str(percent))) / 100)
+
+
 def _asked_measure(measure: Measure) -> Measure:
     """A measure that a fleet file can ask for: budgets follow from the others."""
     if measure not in _NEEDED:
@@ -122,8 +128,8 @@ class ObjectiveSettings(SelectorSettings):
         if self.loss_ratio is not None:
             return self.loss_ratio
         if self.availability is not None:
-            return 1 - self.availability / 100
-        return self.missed_ratio or 0.0 if self.percentile is None else 1 - self.percentile / 100
+            return _rest(self.availability)
+        return self.missed_ratio or 0.0 if self.percentile is None else _rest(self.percentile)
 
     @property
     def packets_needed(self) -> int:

@@ -33,7 +33,7 @@ from collector.sla.measure import SHARES
 from collector.sla.names import duration_name
 from collector.sla.observation import Integers, Observation
 from collector.sla.verdict import Burn, Reason, Verdict
-from collector.sla.window import Window
+from collector.sla.window import Calendar, Window
 
 _MINUTE_NS: Final = 60_000_000_000
 _HOUR_NS: Final = 60 * _MINUTE_NS
@@ -114,7 +114,9 @@ def share_counted(question: Question, observed: Observation, now_ns: int) -> Flo
     That is 1, but for the days of a month that are to come. Maintenance, unavailable time and what nobody saw are in
     neither: they will not be judged, so a packet that was lost beside them weighs the more.
     """
-    length_ns = question.objective.window.length_ns(now_ns)
+    window = question.objective.window
+    # of a window that slides nothing is to come, though it begins with a whole minute
+    length_ns = window.length_ns(now_ns) if isinstance(window.span, Calendar) else 0
     to_come_ms = np.maximum(0, length_ns - (observed.end_ns - observed.begin_ns))[question.rows] // _MS_NS
     covered_ms = observed.covered_ms[question.rows, question.places]
     whole_ms = covered_ms + to_come_ms
@@ -127,7 +129,7 @@ class _Spent:
     """What a window has spent; (n,) each.
 
     Attributes:
-        judged, broken: packets.
+        judged, broken, possibly: packets.
         observed: share of the window that was seen and judged, 0 to 1.
         rate: at which it burns for sure; NaN where nothing was counted.
         seen: at which that burns which was seen.
@@ -136,6 +138,7 @@ class _Spent:
 
     judged: Integers
     broken: Integers
+    possibly: Integers
     observed: Floats
     rate: Floats
     seen: Floats
@@ -152,8 +155,9 @@ class _Spent:
         length_ms = np.maximum(1, (observed.end_ns - observed.begin_ns)[rows] // _MS_NS)
         share = np.minimum(1.0, observed.covered_ms[rows, places] / length_ms)
         seen = _rate(broken, judged, threshold)
-        most = _rate(outcomes[:, sorted(shares.possibly)].sum(axis=1), judged, threshold)
-        return cls(judged, broken, share, seen * share, seen, most)
+        possibly = outcomes[:, sorted(shares.possibly)].sum(axis=1)
+        most = _rate(possibly, judged, threshold)
+        return cls(judged, broken, possibly, share, seen * share, seen, most)
 
 
 _SPENT: Final[WeakKeyDictionary[Observation, dict[Question, _Spent]]] = WeakKeyDictionary()
@@ -209,12 +213,11 @@ def burn(question: Question, observed: Mapping[Window, Observation]) -> Burning:
     codes = np.where(possible, Verdict.INDETERMINATE, Verdict.PASS).astype(np.int8)
     codes[rule < len(rules)] = Verdict.FAIL
     codes[(coverage < objective.min_coverage) | (spent[windows[0]].judged == 0)] = Verdict.NO_DATA
-    outcomes = observed[windows[-1]].outcomes[question.rows, question.places]
     longest = spent[windows[-1]]
     return Burning(
         longest.judged,
         longest.broken,
-        outcomes[:, sorted(SHARES[objective.budget_of].possibly)].sum(axis=1),
+        longest.possibly,
         longest.judged.astype(np.float64),
         longest.judged.astype(np.float64),
         coverage,
@@ -239,7 +242,10 @@ def burns_of(evidence: Evidence, index: int) -> dict[int, Burn]:
         return {}
     return {
         window.longest_ns: Burn(
-            int(spent.judged[index]), int(spent.broken[index]), float(spent.observed[index])
+            int(spent.judged[index]),
+            int(spent.broken[index]),
+            int(spent.possibly[index]),
+            float(spent.observed[index]),
         )
         for window, spent in evidence.spent.items()
     }

@@ -80,12 +80,13 @@ class Burn(NamedTuple):
     """What the burn rate of an error budget is made of, in one window.
 
     Attributes:
-        judged, broken: packets.
+        judged, broken, possibly: packets, and how many of them broke the promise for sure, or may have.
         observed: share of the window that was seen and judged, 0 to 1.
     """
 
     judged: int
     broken: int
+    possibly: int
     observed: float
 
 
@@ -110,6 +111,13 @@ class Judgement:
         trials: packets, intervals of time, or turns of a line, that were judged.
         effective: how many independent ones they are worth: what happens in bursts proves less; None where there
             were none.
+        effective_lower, effective_upper: the same for each bound; `effective` is the lesser.
+        min_coverage: below which coverage nothing is judged.
+        calendar: whether the window is a day or a month of the calendar.
+        window_length_ns: how long the window is, or a day or month will have been.
+        budget_window_ns: of the objective whose budget it is, where that is the measure.
+        delays, least_delay_ns: measured delays by bucket of `agent.core.histogram`, and the least of them, where the
+            measure is a delay variation; None: it is not known.
         variation: what is promised of the delay variation, where that is the measure.
         budget_remaining: the share of the error budget that is left, below 0 where more was spent.
         maintenance_ns, maintenance_counts: how much of the window is maintenance, and the packets of that time: all
@@ -145,6 +153,14 @@ class Judgement:
     measure: Measure = Measure.DELAY
     trials: int | None = None
     effective: float | None = None
+    effective_lower: float | None = None
+    effective_upper: float | None = None
+    min_coverage: float = 0.0
+    calendar: bool = False
+    window_length_ns: int | None = None
+    budget_window_ns: int | None = None
+    delays: tuple[int, ...] = ()
+    least_delay_ns: int | None = None
     variation: Limit | None = None
     budget_remaining: float | None = None
     burn_rates: Mapping[int, float] = field(default_factory=dict)

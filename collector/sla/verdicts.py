@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agent.core.histogram import quantile_bounds_ns
 from agent.core.outcome import Direction, Outcome
 from collector.sla.availability import Counted, explain_availability
-from collector.sla.budget import Burning, burn_rates_of, burns_of, explain_burn
+from collector.sla.budget import Burning, burn_rates_of, burns_of, explain_burn, windows_of
 from collector.sla.fault_watch import Standing
 from collector.sla.fault_words import describe
 from collector.sla.faults import FaultKind
@@ -21,11 +21,12 @@ from collector.sla.judge import Evidence, Exact, Flags, Floats, Question
 from collector.sla.measure import Measure
 from collector.sla.names import duration_name
 from collector.sla.objective import Target
-from collector.sla.observation import DIRECTIONS, Observation
+from collector.sla.observation import DIRECTIONS, NOT_MEASURED, Observation
 from collector.sla.promise import Promise
 from collector.sla.reasons import AgentFacts, Figures, explain, explain_other_limit, unread
 from collector.sla.throughput import Tested, explain_throughput
 from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
+from collector.sla.window import Calendar
 
 _MS_NS: Final = 1_000_000
 _WORTH_SAYING: Final = 0.02
@@ -141,6 +142,9 @@ class Answer:
             unavailable=length_ns <= int(observed.left_out_ms[row]) * _MS_NS + unavailable_ns,
             exact=isinstance(evidence, Exact),
         )
+        window = windows_of(objective.window)[-1] if isinstance(evidence, Burning) else objective.window
+        of_variation = objective.measure is Measure.DELAY_VARIATION
+        least_us = int(observed.minima_us[row, place])
         verdict = Verdict(int(evidence.codes[index]))
         fault = self._fault(row, verdict)
         delays = tuple(observed.delays[row, place].tolist())
@@ -173,6 +177,14 @@ class Answer:
             measure=objective.measure,
             trials=trials,
             effective=figures.effective if trials else None,
+            effective_lower=figures.least if trials else None,
+            effective_upper=figures.most if trials else None,
+            min_coverage=objective.min_coverage,
+            calendar=isinstance(window.span, Calendar),
+            window_length_ns=window.length_ns(int(observed.begin_ns[row])),
+            budget_window_ns=objective.window.longest_ns if isinstance(evidence, Burning) else None,
+            delays=delays if of_variation else (),
+            least_delay_ns=least_us * 1_000 if of_variation and least_us != NOT_MEASURED else None,
             variation=objective.variation,
             budget_remaining=None if self.remaining is None else float(self.remaining[index]),
             burn_rates=burn_rates_of(evidence, index),

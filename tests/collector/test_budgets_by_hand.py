@@ -20,22 +20,16 @@ import pytest
 
 from agent.core.outcome import Direction
 from agent.runtime.quantities import parse_duration
-from collector.evaluation import evaluate
-from collector.fleet.plan import compile_plan
-from collector.ledger.recent import RecentSlices
 from collector.sla.counts import Reading
 from collector.sla.maintenance import MaintenanceCalendar
 from collector.sla.selector import Selector
 from collector.sla.verdict import Judgement, PathKey, Verdict
-from collector.state import CollectorState, SourceStatus
-from collector.store.store import Store
-from collector.windows import Windows
 from tests.support.counting import SECOND_NS, counts, reading
-from tests.support.fleets import changed, fleet
+from tests.support.evaluated import MINUTE_NS, evaluated
+from tests.support.fleets import changed
 from tests.support.maintenance import window
 
 HUB = PathKey("wuhan", "qingyang", "hub", "unicom", "stamp", 46)
-MINUTE_NS = 60 * SECOND_NS
 NOW_NS = 30_000_000 * MINUTE_NS
 LOST = {2000: 1740, 200: 480, 35: 240, 25: 300, 3: 60}
 ALL = [*range(4320, 4260, -1), *range(4260, 420, -10), *range(420, -1, -1)]
@@ -190,37 +184,13 @@ def readings(story: Story) -> list[Reading]:
 
 async def judged(file: Path, story: Story) -> dict[str, Judgement]:
     """The verdicts on the objective and on its budget."""
-    store = await Store.open(file)
-    try:
-        plan = compile_plan(fleet(FLEET))
-        calendar = MaintenanceCalendar()
-        if story.worked_on:
-            begun, ended = story.worked_on
-            times = {"start_ns": NOW_NS - begun * MINUTE_NS, "end_ns": NOW_NS - ended * MINUTE_NS}
-            calendar = MaintenanceCalendar(
-                [window(selector=Selector(), announced_ns=1, created_ns=1, **times)]
-            )
-        promised = [plan.promised[path] for path in plan.paths]
-        windows = Windows(
-            store.ledger,
-            store.numbers,
-            RecentSlices(),
-            plan.paths,
-            promised,
-            plan.intervals_ns,
-            plan.facts,
-            lambda: calendar,
-            plan.rules,
-        )
-        await store.ledger.ingest(readings(story))
-        await store.ledger.settle(NOW_NS // MINUTE_NS)
-        state = CollectorState(sources={"wuhan": SourceStatus(True, "", NOW_NS, "declared", 50_000)})
-        verdicts = await evaluate(plan, windows, state, NOW_NS)
-        return {
-            one.objective: one for one in verdicts if (one.path, one.direction) == (HUB, Direction.FORWARD)
-        }
-    finally:
-        await store.close()
+    calendar = MaintenanceCalendar()
+    if story.worked_on:
+        begun, ended = story.worked_on
+        times = {"start_ns": NOW_NS - begun * MINUTE_NS, "end_ns": NOW_NS - ended * MINUTE_NS}
+        calendar = MaintenanceCalendar([window(selector=Selector(), announced_ns=1, created_ns=1, **times)])
+    verdicts = await evaluated(file, FLEET, readings(story), NOW_NS, calendar)
+    return {one.objective: one for one in verdicts if (one.path, one.direction) == (HUB, Direction.FORWARD)}
 
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)

@@ -164,7 +164,7 @@ def test_a_line_is_told_in_rates_and_ways() -> None:
         "limited_by": "path_rate",
         "ended_at": "2026-11-23T04:14:59.123Z",
     }
-    assert document["delay"] == {"p50": None, "p99": None}
+    assert document["delay"] == {"p50": None, "p99": None, "least_seconds": None, "buckets": []}
     assert judgement_document(judgement(), NAMES)["last_test"] is None
     opening = line_judgement()
     key = BreachKey(opening.path, opening.direction, opening.objective)

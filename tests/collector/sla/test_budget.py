@@ -132,7 +132,7 @@ def test_what_was_seen_of_an_hour_is_no_hour() -> None:
     assert one.burn_rates[HOUR_NS] == pytest.approx(12)
     assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "budget_unseen")
     assert "观测到的时间太少" in one.reason.zh
-    assert one.burns[HOUR_NS] == (10_000, 200, 0.6)
+    assert one.burns[HOUR_NS] == (10_000, 200, 200, 0.6)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.sampled_from(WINDOWS))
