@@ -132,6 +132,10 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
         hurried.record = record
         collector, stop = Collector(fleet, tmp_path / "fleet.yaml"), asyncio.Event()
 
+        def measured(way: Way) -> int:
+            """Turns that were a test: on a busy machine one may have been none."""
+            return sum(record.counts[way, result] for result in Result if result is not Result.ERROR)
+
         def said() -> dict[Way, Judgement]:
             found = {one.direction: one for one in collector.state.judgements}
             return {Way.DOWN: found[Direction.REVERSE], Way.UP: found[Direction.FORWARD]}
@@ -144,7 +148,7 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
             async def told() -> bool:
                 if hurried.turns < hurried.allowed or not collector.state.judgements:
                     return False
-                return all(one.trials == hurried.turns for one in said().values())
+                return all(one.trials == measured(way) for way, one in said().items())
 
             await eventually(told, "the turn is judged", 40)
             return said()
@@ -158,20 +162,21 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
                 testing.cancel()
                 stop.set()
                 await asyncio.wait_for(collecting, 10)
-        assert Verdict.FAIL not in (one.verdict for one in first.values())
-        assert first[Way.DOWN].verdict is Verdict.INDETERMINATE
-        down = second[Way.DOWN]
-        assert down.last_test is not None
-        assert max(down.last_test.rates.values()) == pytest.approx(CARRIED, rel=0.1)
         # where this machine was busy a test says nothing of the line, and neither does the collector
+        assert Verdict.FAIL not in (one.verdict for one in first.values())
+        assert first[Way.DOWN].verdict is not Verdict.PASS
+        down = second[Way.DOWN]
         if record.counts[Way.DOWN, Result.FAIL]:
+            assert first[Way.DOWN].verdict is Verdict.INDETERMINATE
             assert (down.verdict, down.reason.code) == (Verdict.FAIL, "floor_missed")
             assert "bounded by the path's rate (path_rate)" in down.reason.en
+            assert down.last_test is not None
+            assert max(down.last_test.rates.values()) == pytest.approx(CARRIED, rel=0.1)
             (breach,) = collector.state.breaches
             assert breach.key.direction is Direction.REVERSE
             assert breach.opening.last_test is not None
         else:
-            assert down.verdict is Verdict.INDETERMINATE
+            assert down.verdict in (Verdict.INDETERMINATE, Verdict.NO_DATA)
         if record.counts[Way.UP, Result.PASS] == 2:
             assert second[Way.UP].verdict is Verdict.PASS
             assert second[Way.UP].reason.code == "floor_met"
