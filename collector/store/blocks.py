@@ -76,11 +76,9 @@ async def settle(connection: AsyncConnection, database: Database, agent: int, fr
     known = [_named(row) for row in await _rows(connection, paths, first, end) if _key_of(row) in touched]
     minutes = Minutes.joined([*known, fresh]).merged()
     await _write_blocks(connection, database, minutes)
-    more = await _settle_hours(connection, database, agent, Sums.of(minutes, HOUR))
-    for day in sorted({day_of(minute) for minute in more.minute.tolist()}):
-        mine = more.take((more.minute >= day) & (more.minute < day + DAY))
-        found = await _sums_of(connection, agent, DAY, day)
-        await _write_sums(connection, database, agent, DAY, Sums.joined([found, mine.starting(day)]).merged())
+    more = (await _settle_hours(connection, database, agent, Sums.of(minutes, HOUR))).within(day_of)
+    days = await _sums_of(connection, agent, DAY, more)
+    await _write_sums(connection, database, agent, DAY, Sums.joined([days, more]).merged())
 
 
 async def minutes_of(
@@ -115,32 +113,39 @@ async def forget(connection: AsyncConnection, before_minute: int) -> None:
 
 async def _settle_hours(connection: AsyncConnection, database: Database, agent: int, now: Sums) -> Sums:
     """Replace the sums of hours by these; gives what they have above the former ones."""
+    former = await _sums_of(connection, agent, HOUR, now)
     replaced = set(_sum_keys(now))
-    above = [now]
-    for hour in np.unique(now.minute).tolist():
-        former = await _sums_of(connection, agent, HOUR, hour)
-        gone = np.array([key in replaced for key in _sum_keys(former)], np.bool_)
-        above.append(former.take(gone).negated())
-        kept = Sums.joined([former.take(~gone), now.take(now.minute == hour)])
-        await _write_sums(connection, database, agent, HOUR, kept)
-    return Sums.joined(above)
+    gone = np.array([key in replaced for key in _sum_keys(former)], np.bool_)
+    await _write_sums(connection, database, agent, HOUR, Sums.joined([former.take(~gone), now]))
+    return Sums.joined([now, former.take(gone).negated()])
 
 
-async def _sums_of(connection: AsyncConnection, agent: int, span: int, minute: int) -> Sums:
-    query = select(sums.c.body).where(sums.c.agent == agent, sums.c.span == span, sums.c.minute == minute)
-    body = (await connection.execute(query)).scalar_one_or_none()
-    return Sums.empty() if body is None else decode_sums(body, minute)
+async def _sums_of(connection: AsyncConnection, agent: int, span: int, like: Sums) -> Sums:
+    """The sums of the spans that these are of."""
+    query = select(sums.c.minute, sums.c.body).where(
+        sums.c.agent == agent, sums.c.span == span, sums.c.minute.in_(set(like.minute.tolist()))
+    )
+    return Sums.joined([decode_sums(row.body, row.minute) for row in await connection.execute(query)])
 
 
 async def _write_sums(
-    connection: AsyncConnection, database: Database, agent: int, span: int, of_span: Sums
+    connection: AsyncConnection, database: Database, agent: int, span: int, of_spans: Sums
 ) -> None:
     statement = database.insert(sums)
+    rows = [
+        {
+            "agent": agent,
+            "span": span,
+            "minute": minute,
+            "body": encode_sums(of_spans.take(of_spans.minute == minute)),
+        }
+        for minute in sorted(set(of_spans.minute.tolist()))
+    ]
     await connection.execute(
         statement.on_conflict_do_update(
             index_elements=["agent", "span", "minute"], set_={"body": statement.excluded.body}
         ),
-        {"agent": agent, "span": span, "minute": int(of_span.minute[0]), "body": encode_sums(of_span)},
+        rows,
     )
 
 
