@@ -16,6 +16,7 @@ from collector.web.api import Api
 from collector.web.exposition import registry
 from collector.web.queries import BadQueryError
 from collector.web.refusal import Refusal
+from collector.web.verdict_text import VerdictText
 from collector.web.view import Fleet, StateView
 
 log = logging.getLogger(__name__)
@@ -42,15 +43,28 @@ def create_app(
     more: Iterable[web.RouteDef] = (),
 ) -> web.Application:
     """The application; it shows the state as it is whenever it is asked, and serves `more` beside it."""
-    metrics_registry = registry(state, notifications)
+    health_registry = registry(state, notifications)
     writing = asyncio.Lock()
 
-    async def metrics(request: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.StreamResponse:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         # Of very many paths it takes seconds: one at a time, and beside the event loop.
         async with writing:
-            body = await asyncio.to_thread(encode, metrics_registry)
-        return web.Response(body=body, headers={"Content-Type": content_type})
+            text = await asyncio.to_thread(VerdictText, state)
+        try:
+            health = await asyncio.to_thread(encode, health_registry)
+            response = web.StreamResponse(headers={"Content-Type": content_type})
+            response.content_length = text.octets() + len(health)
+            await response.prepare(request)
+            if request.method != "HEAD":
+                pieces = text.pieces()
+                while piece := await asyncio.to_thread(next, pieces, b""):
+                    await response.write(piece)
+                await response.write(health)
+            await response.write_eof()
+            return response
+        finally:
+            text.close()
 
     async def healthy(_: web.Request) -> web.Response:
         return web.Response(text="healthy\n")

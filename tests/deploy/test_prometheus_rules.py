@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import generate_latest
 
 from agent.core import metrics
 from agent.runtime.quantities import format_duration
@@ -21,7 +20,6 @@ from collector.sla.budget import windows_of
 from collector.sla.measure import Measure
 from collector.sla.verdict import Verdict
 from collector.sla.window import Calendar, Window
-from collector.web.exposition import registry
 from tests.support.alert_rules import (
     DEPLOY,
     PROMETHEUS,
@@ -32,6 +30,7 @@ from tests.support.alert_rules import (
     rules,
     unit_tests,
 )
+from tests.support.collector_web import text_of
 from tests.support.exposition import samples
 from tests.support.requirements import require_binary
 from tests.support.simulated import SimulatedAgent, SimulatedPath
@@ -81,7 +80,7 @@ def shown() -> dict[str, list[dict[str, str]]]:
         burn_rates={window.longest_ns: 2.0 for window in windows_of(Window(Calendar.MONTH))},
     )
     state = State([*judged, burning], [breach()], {"wuhan": Source()})
-    texts = agent.exposition(), generate_latest(registry(state, notifications)).decode()
+    texts = agent.exposition(), text_of(state, notifications)
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for text in texts:
         for name, by_labels in samples(text).items():

@@ -6,9 +6,12 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from collector.alerts.counts import NotificationCounts
 from collector.web.app import create_app
+from collector.web.exposition import registry
+from collector.web.verdict_text import VerdictText
 from collector.web.view import Fleet
 from tests.support.verdicts import State, fleet
 
@@ -30,3 +33,11 @@ async def serving(
         yield "http://{}:{}".format(*runner.addresses[0][:2])
     finally:
         await runner.cleanup()
+
+
+def text_of(state: State, counts: NotificationCounts) -> str:
+    """What `/metrics` says, but for a server."""
+    text = VerdictText(state)
+    verdicts = b"".join(text.pieces())
+    text.close()
+    return (verdicts + generate_latest(registry(state, counts))).decode()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core import metrics
 from agent.core.outcome import Direction
@@ -17,8 +18,8 @@ from collector.sla.fault_watch import Standing
 from collector.sla.faults import FaultKind
 from collector.sla.measure import Measure
 from collector.sla.verdict import Verdict
-from collector.web.exposition import registry
-from tests.support.collector_web import serving
+from collector.web.verdict_text import VerdictText
+from tests.support.collector_web import serving, text_of
 from tests.support.exposition import samples, value
 from tests.support.requirements import require_binary
 from tests.support.verdicts import CUT_OFF, HUB_PATH, SECOND_NS, Source, State, breach, closed, judgement
@@ -127,8 +128,9 @@ def test_budgets_are_told_by_their_objective() -> None:
     opened = replace(
         breach(), key=BreachKey(HUB_PATH, Direction.FORWARD, "detection:budget"), opening=burning
     )
-    registered = registry(State(judgements=[kept, burning], breaches=[opened]), NotificationCounts())
-    shown = [one for family in registered.collect() for one in family.samples if "_sla_" in one.name]
+    text = text_of(State(judgements=[kept, burning], breaches=[opened]), NotificationCounts())
+    families = text_string_to_metric_families(text)
+    shown = [one for family in families for one in family.samples if "_sla_" in one.name]
     assert {
         (
             one.name.removeprefix("isochrone_sla_"),
@@ -145,3 +147,28 @@ def test_budgets_are_told_by_their_objective() -> None:
         ("burn_rate", "detection", "1h"): 15,
         ("breach_open", "detection", None): 0,
     }
+
+
+def test_what_is_too_long_for_memory_is_the_same() -> None:
+    """More than is kept there, read in pieces; and names with whatever in them."""
+    paths = [replace(HUB_PATH, target=f'a"b\\c{number}' + "x" * 1000) for number in range(2000)]
+    text = VerdictText(State(judgements=[judgement(path=path) for path in paths]))
+    pieces = [*text.pieces()]
+    assert len(pieces) > 40
+    assert sum(map(len, pieces)) == text.octets()
+    text.close()
+    found = samples(b"".join(pieces).decode())
+    assert {dict(labels)["target"] for labels in found[metrics.SLA_VERDICT]} == {one.target for one in paths}
+    assert len(found[metrics.SLA_COVERAGE]) == len(found[metrics.SLA_BREACH_OPEN]) == len(paths)
+
+
+async def test_who_asks_for_the_head_alone_gets_that() -> None:
+    """With the length of the rest."""
+    async with (
+        serving(state(), NotificationCounts()) as url,
+        aiohttp.ClientSession() as session,
+        session.head(f"{url}/metrics") as response,
+    ):
+        assert response.status == 200
+        assert await response.read() == b""
+        assert int(response.headers["Content-Length"]) > 1000
