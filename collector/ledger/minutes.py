@@ -124,6 +124,8 @@ class Minutes:
 
     def take(self, rows: Any) -> Minutes:
         """Some of the rows: a mask, a slice or their places."""
+        if isinstance(rows, np.ndarray) and rows.dtype == np.bool_ and rows.all():
+            return self
         return Minutes(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     def merged(self) -> Minutes:

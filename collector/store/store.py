@@ -115,16 +115,20 @@ class Store:
         running = {key: watch.run for key, watch in watches.items() if watch.run}
         await self.numbers.give(key.path for key in running)
         async with self._database.writing() as connection:
-            for breach in changed:
-                row = {
+            rows = [
+                {
+                    "id": breach.id,
                     "opened_ns": breach.opened_ns,
                     "closed_ns": breach.closed_ns,
                     "document": _BREACH.dump_json(breach).decode(),
                 }
+                for breach in changed
+            ]
+            if rows:
+                statement = self._database.insert(breaches)
+                taken = {name: statement.excluded[name] for name in ("opened_ns", "closed_ns", "document")}
                 await connection.execute(
-                    self._database.insert(breaches)
-                    .values(id=breach.id, **row)
-                    .on_conflict_do_update(index_elements=["id"], set_=row)
+                    statement.on_conflict_do_update(index_elements=["id"], set_=taken), rows
                 )
             await connection.execute(delete(runs))
             if running:

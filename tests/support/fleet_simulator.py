@@ -37,7 +37,10 @@ _SITE: Final = "SITE"
 _VALUE: Final = re.compile(
     r"^(isochrone_(?:probe_sent_total|probe_outcomes_total|delay_seconds_[a-z]+)\{.*\}) \S+$", re.MULTILINE
 )
-_LOSS, _LATE = 0.001, 0.002
+_LOSS, _LATE = 0.0002, 0.0003
+_BAD_LATE, _BAD_AGENTS, _BAD_PATH = 0.05, 10, 7
+"""One path of every tenth agent breaks its promises; a city where all do has other worries."""
+
 _SPREAD: Final = (0.7, 0.2, 0.08, 0.02)
 _FIRST_BUCKET: Final = 16
 _RESTART_CHANCE: Final = 0.002
@@ -98,6 +101,9 @@ class Agent:
         self.counts: Integers = np.zeros((paths, WIDTH), np.int64)
         self.before: Integers = np.zeros((paths, WIDTH), np.int64)
         self._per_s = per_s
+        self._late = np.full(paths, _LATE)
+        if number % _BAD_AGENTS == 0:
+            self._late[_BAD_PATH % paths] = _BAD_LATE
         self._rng = np.random.default_rng(number)
         self._chance = random.Random(number)
         self._epoch = self._counted_until = round(time.time(), 2)
@@ -125,7 +131,7 @@ class Agent:
         self.counts[:, SENT] += packets
         directions = by_direction(self.counts)
         lost = self._rng.binomial(packets, _LOSS, paths)
-        late = self._rng.binomial(packets - lost, _LATE)
+        late = self._rng.binomial(packets - lost, self._late)
         arrived = packets - lost
         drawn = self._rng.multinomial(arrived, _SPREAD)
         first = len(Outcome) + _FIRST_BUCKET
