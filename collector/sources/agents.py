@@ -20,7 +20,9 @@ from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
 
 _MAX_OCTETS: Final = 256 << 20
-_CHUNK_OCTETS: Final = 1 << 16
+_BUFFER_OCTETS: Final = 1 << 18
+"""With less, reading is paused and resumed so often that it costs a third more."""
+
 _AT_A_TIME: Final = 64
 _ASKED: Final = [("name[]", name) for name in NEEDED]
 """Half of what an agent tells is not needed here; one that does not know this parameter tells it all the same."""
@@ -65,6 +67,7 @@ class AgentsSource:
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             connector=aiohttp.TCPConnector(limit=_AT_A_TIME, resolver=resolver),
+            read_bufsize=_BUFFER_OCTETS,
         )
 
     async def read(self) -> Sequence[AgentReading]:
@@ -87,7 +90,7 @@ class AgentsSource:
                 if response.status != 200:
                     return self._unread(site, f"{address} answers {response.status} {response.reason}")
                 body = bytearray()
-                async for chunk in response.content.iter_chunked(_CHUNK_OCTETS):
+                async for chunk in response.content.iter_any():
                     body += chunk
                     if len(body) > _MAX_OCTETS:
                         return self._unread(site, f"{address}: more than {_MAX_OCTETS >> 20} MiB")
