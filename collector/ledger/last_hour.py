@@ -131,8 +131,8 @@ class LastHour:
         agents = np.repeat([agent for agent, _, _ in mine], [len(minutes) for _, _, minutes in mine])
         minutes = Minutes.joined(minutes for _, _, minutes in mine)
         newest = int(minutes.minute.max(initial=self.since))
+        self._close(newest - _OPEN)
         if newest > max(self._minutes, default=0):
-            self.close(newest - _OPEN)
             self._minutes[newest] = MinuteTable(len(self._path))
             self._minutes[newest].open()
         self.add(agents, minutes)
@@ -156,11 +156,11 @@ class LastHour:
                 window.added(minute, row[mine], part, self._minutes)
             into.add(row[mine], part)
 
-    def close(self, before: int) -> None:
-        """Keep minutes before this one in as few octets as they need."""
-        for minute, table in self._minutes.items():
-            if minute < before:
-                table.close()
+    def _close(self, before: int) -> None:
+        """Keep one of the minutes before this one in as few octets as it needs: nothing else is done meanwhile."""
+        waiting = (table for minute, table in self._minutes.items() if minute < before and not table.closed)
+        if table := next(waiting, None):
+            table.close()
 
     def drop(self, agents: Collection[int]) -> None:
         """Let go of what these agents have counted."""

@@ -114,6 +114,11 @@ class MinuteTable:
         open_ = [] if self._open is None else [self._open]
         return any(one.dtype.itemsize > 2 for one in [*open_, *(one.values for one in self._packed)])
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is in as few octets as it needs."""
+        return self._open is None and len(self._packed) <= 1
+
     def open(self) -> None:
         """Expect counts to come often."""
         if self._open is None:
@@ -161,7 +166,7 @@ class MinuteTable:
 
     def close(self) -> None:
         """Expect no more counts; they may come all the same."""
-        if self._open is None and len(self._packed) <= 1:
+        if self.closed:
             return
         delays = np.zeros((len(self), DELAYS), np.int64 if self.wide else np.int32)
         self.add_delays(delays)
