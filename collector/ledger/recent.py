@@ -45,6 +45,8 @@ class Slices:
         found = [part for part in parts if len(part)]
         if not found:
             return cls.empty()
+        if len(found) == 1 and isinstance(found[0], cls):
+            return found[0]
         return cls(*(np.concatenate([getattr(part, one.name) for part in found]) for one in fields(cls)))
 
     @classmethod

@@ -98,6 +98,8 @@ class Sums:
         found = [part for part in parts if len(part)]
         if not found:
             return cls.empty()
+        if len(found) == 1 and isinstance(found[0], cls):
+            return found[0]
         return cls(*(np.concatenate([getattr(part, one.name) for part in found]) for one in fields(cls)))
 
     def __len__(self) -> int:
@@ -124,7 +126,7 @@ class Sums:
         if not len(self):
             return self
         order, starts = groups(self.path, self.terms, self.minute)
-        rows = self.take(order)
+        rows = self if (order[1:] > order[:-1]).all() else self.take(order)
         if len(starts) == len(rows):
             return rows
         return Sums(

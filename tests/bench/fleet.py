@@ -6,16 +6,17 @@ ledger in SQLite and objectives over five minutes, an hour and the month, runs i
 core, and the simulator to another where there is one. At the end the agents stop counting, are read once more, and the
 ledger's sums must be what each of them has counted, or this is an error.
 
-The CPU share is what a round takes of the processor's time, for everything, of the ten seconds that there are for it;
-the lag is by how much more than ten seconds lie between two readings of an agent; the stall is for how long the
-collector's event loop, and with it the page, had to wait. On a machine that has other work lag and stall tell of that
-too: the note says how long the collector waited for its core.
+The CPU share is what a turn, all agents read once, takes of the processor's time in the mean, for everything, of the
+ten seconds that there are for it; the lag is by how much more than ten seconds lie between two readings of an agent;
+the stall is for how long the collector's event loop, and with it the page, had to wait. On a machine that has other
+work lag and stall tell of that too: the note says how long the collector waited for its core.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import subprocess
@@ -24,7 +25,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import aiohttp
@@ -100,7 +100,7 @@ class _Watched:
         self._folder = folder
         self._seen: list[list[int]] = [[] for _ in ports]
         self._stalls_s: list[float] = []
-        self._cpu_s: list[float] = []
+        self._cpu_s = self._turns = 0.0
         self._octets = 0
         self._told: dict[str, Any] = {}
 
@@ -108,15 +108,19 @@ class _Watched:
         """Let it read some rounds, and hold its ledger against what was counted."""
         fleet = _fleet(self._ports, self._paths, self._interval_s)
         collector = Collector(fleet, self._folder / "fleet.yaml")
+        # as collector.cli does
+        gc.collect()
+        gc.freeze()
         stop = asyncio.Event()
         task = asyncio.create_task(collector.run(stop))
         await self._read_since(collector, task, time.time_ns())  # which has everything to learn
         ticking = asyncio.create_task(self._tick())
         waiting, begun = Waiting.of(os.getpid()), time.monotonic()
+        cpu, read = time.process_time(), sum(map(len, self._seen))
         for _ in range(_ROUNDS):
-            cpu, begun_ns = time.process_time(), time.time_ns()
-            await self._read_since(collector, task, begun_ns)
-            self._cpu_s.append(time.process_time() - cpu)
+            await self._read_since(collector, task, time.time_ns())
+        self._turns = (sum(map(len, self._seen)) - read) / len(self._seen)
+        self._cpu_s = time.process_time() - cpu
         self._waited, self._took_s = Waiting.of(os.getpid()).since(waiting), time.monotonic() - begun
         ticking.cancel()
         async with (
@@ -139,9 +143,9 @@ class _Watched:
         name = f"collector: {agents} agents × {self._paths} paths"
         told = self._told
         note = (
-            f"every {self._interval_s:g} s, {_ROUNDS} rounds; {told['scrapes']} scrapes, {told['restarts']} restarts; "
-            f"ledger equal to what was counted; the simulator, {'on another core' if apart else 'on the same core'}, "
-            f"took {told['seconds']:.0f} s"
+            f"every {self._interval_s:g} s, {self._turns:.1f} turns; "
+            f"{told['scrapes']} scrapes, {told['restarts']} restarts; ledger equal to what was counted; "
+            f"the simulator, {'on another core' if apart else 'on the same core'}, took {told['seconds']:.0f} s"
         )
         lag_note = (
             f"p50 {np.percentile(lag_s, 50):.2f} s, p99 {np.percentile(lag_s, 99):.2f} s of {len(lag_s)}"
@@ -150,7 +154,7 @@ class _Watched:
         return [
             Row(
                 f"{name}: share of a core",
-                100 * median(self._cpu_s) / self._interval_s,
+                100 * self._cpu_s / self._turns / self._interval_s,
                 "%",
                 _SHARE_BAR,
                 note=note,
