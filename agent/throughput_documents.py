@@ -1,4 +1,5 @@
-"""What goes over the control channel of throughput tests, in JSON; both ends read what the other says strictly.
+"""What goes over the control channel of throughput tests, in JSON; both ends read what the other says strictly, but for
+what a newer agent's answer may tell beside it: a fleet is not upgraded at once.
 
 Rates are bit/s, times seconds from the moment of the answer: the ends share no clock.
 """
@@ -59,7 +60,11 @@ class _RequestDocument(_Document):
     exclusive: bool = False
 
 
-class _GrantDocument(_Document):
+class _Answer(_Document):
+    model_config = ConfigDict(extra="ignore")
+
+
+class _GrantDocument(_Answer):
     id: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * ID_OCTETS}}}$")]
     token: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * TOKEN_OCTETS}}}$")]
     port: Annotated[int, Field(ge=1, le=65_535)]
@@ -67,7 +72,7 @@ class _GrantDocument(_Document):
     stop_by_seconds: Annotated[float, Field(ge=0, le=_LONGEST_S)]
 
 
-class _StateDocument(_Document):
+class _StateDocument(_Answer):
     state: LeaseState
     report: dict[str, Any]
 
@@ -176,7 +181,7 @@ def parse_state(data: bytes) -> tuple[LeaseState, ServerReport]:
     """
     document = _parsed(_StateDocument, data)
     try:
-        return document.state, _REPORTS.validate_python(document.report, strict=False, extra="forbid")
+        return document.state, _REPORTS.validate_python(document.report, strict=False, extra="ignore")
     except ValidationError as error:
         raise WireError(_first(error)) from None
 
