@@ -9,7 +9,9 @@ from agent.core import metrics
 NAMES = {
     constant: name
     for constant, name in vars(metrics).items()
-    if constant.isupper() and isinstance(name, str) and constant not in ("PROCESS_START", "REFLECTED")
+    if constant.isupper()
+    and isinstance(name, str)
+    and constant not in ("PROCESS_START", "REFLECTED", "LINE_KIND")
 }
 
 
