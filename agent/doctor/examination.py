@@ -12,6 +12,7 @@ from agent.clock_settings import AutomaticClockSettings
 from agent.core.authentication import KeyRing
 from agent.doctor.buffers import gather_buffers, judge_buffers
 from agent.doctor.clock import USUAL_LIMITS, ClockFacts, PromisedLimit, judge_clock
+from agent.doctor.lines import gather_lines, judge_lines
 from agent.doctor.privileges import gather_privileges, judge_privileges
 from agent.doctor.stamps import StampFacts, gather_loopback, judge_all_stamps
 from agent.doctor.targets import TargetFacts, gather_targets, judge_targets, promised_limits
@@ -66,6 +67,8 @@ class AgentExamination:
                 "names": self._names_step(),
                 "targets": self._targets_step(),
             }
+            if self._settings.throughput is not None or self._settings.throughput_paths:
+                steps["lines"] = self._lines()
         try:
             return await examine(steps, total_s)
         finally:
@@ -143,6 +146,9 @@ class AgentExamination:
         under_way = sum(path.timeout / path.interval for path in self._paths if path.kind == "tcp")
         requests = 0 if reflector is None else reflector.rate.overall
         return list(judge_buffers(await apart(gather_buffers, datagrams, requests, under_way)))
+
+    async def _lines(self) -> list[Diagnosis]:
+        return list(judge_lines(await apart(gather_lines)))
 
     async def _ports(self, settings: AgentSettings) -> list[Diagnosis]:
         service = await self._service()

@@ -39,6 +39,7 @@ IDS = {
     "state.database",
     "state.disk",
     "target.reach",
+    "throughput.congestion_control",
     "timestamps.kernel",
 }
 
