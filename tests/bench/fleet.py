@@ -7,7 +7,8 @@ core, and the simulator to another where there is one. At the end the agents sto
 ledger's sums must be what each of them has counted, or this is an error.
 
 The CPU share is what a turn, all agents read once, takes of the processor's time in the mean, for everything, of the
-ten seconds that there are for it; the lag is by how much more than ten seconds lie between two readings of an agent;
+ten seconds that there are for it; the lag is by how much more than ten seconds lie between two readings of an agent,
+once all have been read for the first time, which takes longer, for there is everything to learn (the note tells);
 the stall is for how long the collector's event loop, and with it the page, had to wait. On a machine that has other
 work lag and stall tell of that too: the note says how long the collector waited for its core.
 """
@@ -32,6 +33,7 @@ import numpy as np
 
 from collector.fleet.settings import FleetSettings
 from collector.ledger.minutes import Integers
+from collector.ledger.sums import Floats
 from collector.program import Collector
 from collector.store.store import Store
 from tests.bench.report import Row
@@ -101,6 +103,7 @@ class _Watched:
         self._seen: list[list[int]] = [[] for _ in ports]
         self._stalls_s: list[float] = []
         self._cpu_s = self._turns = 0.0
+        self._learnt = [0] * len(ports)
         self._octets = 0
         self._told: dict[str, Any] = {}
 
@@ -116,10 +119,10 @@ class _Watched:
         await self._read_since(collector, task, time.time_ns())  # which has everything to learn
         ticking = asyncio.create_task(self._tick())
         waiting, begun = Waiting.of(os.getpid()), time.monotonic()
-        cpu, read = time.process_time(), sum(map(len, self._seen))
+        cpu, self._learnt = time.process_time(), list(map(len, self._seen))
         for _ in range(_ROUNDS):
             await self._read_since(collector, task, time.time_ns())
-        self._turns = (sum(map(len, self._seen)) - read) / len(self._seen)
+        self._turns = (sum(map(len, self._seen)) - sum(self._learnt)) / len(self._seen)
         self._cpu_s = time.process_time() - cpu
         self._waited, self._took_s = Waiting.of(os.getpid()).since(waiting), time.monotonic() - begun
         ticking.cancel()
@@ -137,8 +140,8 @@ class _Watched:
 
     def rows(self, apart: bool) -> list[Row]:
         """What was found."""
-        gaps_s = np.concatenate([np.diff(one) for one in self._seen if len(one) > 1]) / _SECOND_NS
-        lag_s = np.maximum(0, gaps_s - self._interval_s)
+        lag_s = self._lag_s([one[known:] for one, known in zip(self._seen, self._learnt, strict=True)])
+        begin_lag_s = self._lag_s(self._seen)
         agents = len(self._ports)
         name = f"collector: {agents} agents × {self._paths} paths"
         told = self._told
@@ -148,7 +151,8 @@ class _Watched:
             f"the simulator, {'on another core' if apart else 'on the same core'}, took {told['seconds']:.0f} s"
         )
         lag_note = (
-            f"p50 {np.percentile(lag_s, 50):.2f} s, p99 {np.percentile(lag_s, 99):.2f} s of {len(lag_s)}"
+            f"p50 {np.percentile(lag_s, 50):.2f} s, p99 {np.percentile(lag_s, 99):.2f} s of {len(lag_s)}; "
+            f"from the beginning on at most {begin_lag_s.max():.1f} s"
         )
         stall_note = f"p99 {1000 * float(np.percentile(self._stalls_s, 99)):.0f} ms of {len(self._stalls_s)}"
         return [
@@ -165,6 +169,12 @@ class _Watched:
             ),
             Row(f"{name}: memory", self._octets / 1e6, "MB", note="resident, of the whole process"),
         ]
+
+    def _lag_s(self, seen: list[list[int]]) -> Floats:
+        """By how much more than they should, successive times of each agent lie apart."""
+        gaps_s = np.concatenate([np.diff(one) for one in seen if len(one) > 1]) / _SECOND_NS
+        lag_s: Floats = np.maximum(0, gaps_s - self._interval_s)
+        return lag_s
 
     async def _read_since(self, collector: Collector, task: asyncio.Task[None], begun_ns: int) -> None:
         """Wait until every agent has been read since, and judged."""
