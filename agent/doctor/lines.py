@@ -14,8 +14,8 @@ CONGESTION: Final = Check(
     "throughput.congestion_control",
     Name(
         "测试的 TCP 流要用 CUBIC：BBR 之类按自己的节奏发包，到不了线路的速率，也掩盖丢包，原因就判不准。",
-        "Streams of tests are to be controlled by CUBIC: others, such as BBR, pace by themselves, fall short of the line's "
-        "rate and hide its loss, so that the cause is told wrongly.",
+        "Streams of tests are to be controlled by CUBIC: others, such as BBR, pace by themselves, fall short of the "
+        "line's rate and hide its loss, so that the cause is told wrongly.",
     ),
 )
 
