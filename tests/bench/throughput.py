@@ -64,7 +64,8 @@ def run(seconds: float) -> list[Row]:
         rows = []
         for streams in (1, 4):
             rows += _tcp_rows(ours, client, server, streams, whole_s)
-        rows += _udp_rows(ours, client, server, whole_s)
+        for streams in (1, 2):
+            rows += _udp_rows(ours, client, server, streams, whole_s)
         rows += _both_ways(ours, max(4, whole_s))
         rows += _latency_rows(ours, max(4, whole_s))
         rows += _deficit_rows(ours, max(4, whole_s))
@@ -100,27 +101,33 @@ def _tcp_rows(ours: Line, client: Namespace, server: Namespace, streams: int, se
     ]
 
 
-def _udp_rows(ours: Line, client: Namespace, server: Namespace, seconds: int) -> list[Row]:
-    found = _tested(
-        ours, "down", seconds, "--protocol", "udp", "--streams", "1", "--floor-down", f"{_UDP_RATE}G"
-    )
+def _udp_rows(ours: Line, client: Namespace, server: Namespace, streams: int, seconds: int) -> list[Row]:
+    options = ("--protocol", "udp", "--streams", str(streams), "--floor-down", f"{_UDP_RATE}G")
+    found = _tested(ours, "down", seconds, *options)
     outcome = found["ways"]["down"]
     counts = outcome["attempts"][0]["datagrams"]
     own_loss = counts["overflowed"] + max(0, counts["meant"] - counts["sent"])
     peer = None
     if shutil.which("iperf3"):
-        ended = _iperf3(client, server, seconds, "-u", "-b", f"{_UDP_RATE}G", "-l", "1448")["end"]["sum"]
+        each = f"{_UDP_RATE / streams:g}G"
+        asked = ("-u", "-P", str(streams), "-b", each, "-l", "1448")
+        ended = _iperf3(client, server, seconds, *asked)["end"]["sum"]
         peer = ended["bits_per_second"] * (1 - ended["lost_percent"] / 100) / _GIGABIT
     rate = (outcome["ip_layer"] or {"bits_per_second": 0.0})["bits_per_second"] / _GIGABIT
-    note = f"1 stream at the IP layer, paced {_UDP_RATE * 1.04:g}: {outcome['verdict']}, {outcome['cause']}"
+    note = f"at the IP layer, paced {_UDP_RATE * 1.04:g}: {outcome['verdict']}, {outcome['cause']}"
+    name = "1 stream" if streams == 1 else f"{streams} streams"
     lost = (
         f"{counts['sent']} sent of {counts['meant']}, {counts['received']} received, "
         f"{counts['overflowed']} had no room at the receiver"
     )
     return [
-        Row("throughput: UDP", rate, "Gbit/s", float(_UDP_RATE), "iperf3", peer, note=note, at_least=True),
         Row(
-            "throughput: UDP's own loss",
+            f"throughput: UDP, {name}",
+            *(rate, "Gbit/s", float(_UDP_RATE), "iperf3", peer, note),
+            at_least=True,
+        ),
+        Row(
+            f"throughput: UDP's own loss, {name}",
             *(100 * own_loss / max(1, counts["meant"]), "%", 0.05),
             note=lost,
         ),
