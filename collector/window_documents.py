@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
@@ -118,10 +119,8 @@ def _occurrence_document(occurrence: Occurrence) -> Document:
 
 
 def _last(window: MaintenanceWindow, now_ns: int) -> Occurrence | None:
-    last = None
-    for last in window.occurrences(0, now_ns):  # noqa: B007 - the last one is wanted
-        pass
-    return last
+    last = deque(window.occurrences(0, now_ns), maxlen=1)
+    return last[0] if last else None
 
 
 def _called(field: str, identifier: str, names: Names) -> Name:

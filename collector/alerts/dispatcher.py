@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -87,10 +88,8 @@ class Dispatcher:
                 log.exception("%s: the outbox cannot be read or written", self.channel)
                 await self._sleep(_STORE_RETRY_S)
                 continue
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), wait_s)
-            except TimeoutError:
-                pass
 
     async def deliver_due(self) -> float | None:
         """Try every row that is due, once.
