@@ -38,6 +38,8 @@ from agent.net.icmp_errors import (
 )
 from agent.net.raw import RawFlow
 from agent.probes.exceptions import TargetOutOfReach, TraceImpossible
+from agent.runtime.apart import apart
+from agent.runtime.hosts import addresses_of
 from agent.runtime.quantities import Endpoint
 
 NO_SESSION: Final = 0
@@ -151,13 +153,13 @@ def _apply(session: Trace, event: Event) -> None:
 
 
 async def _look_up(target: Endpoint) -> tuple[socket.AddressFamily, SocketAddress]:
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
+        address, *_ = await apart(addresses_of, target.host)
+        found = socket.getaddrinfo(address, target.port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
     except OSError as error:
         raise TargetOutOfReach(f"cannot resolve {target.host}: {error.strerror}") from error
-    family, _, _, _, address = found[0]
-    return family, address  # type: ignore[return-value]  # what UDP over IP has
+    family, _, _, _, name = found[0]
+    return family, name  # type: ignore[return-value]  # what UDP over IP has
 
 
 def _source_address(family: socket.AddressFamily, destination: SocketAddress) -> str:

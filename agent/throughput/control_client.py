@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,6 +14,8 @@ from agent.core.exceptions import WireError
 from agent.core.throughput.lease import LEASES, LeaseRequest, LeaseState
 from agent.core.throughput.report import ServerReport
 from agent.core.throughput.result import ErrorReason
+from agent.runtime.apart import apart
+from agent.runtime.hosts import addresses_of
 from agent.runtime.quantities import Endpoint
 from agent.throughput_documents import Grant, parse_grant, parse_state, serialise_request
 
@@ -62,13 +63,11 @@ class ControlClient:
         Raises:
             NoTest: its name is unknown.
         """
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_ANSWERS_S):
-                found = await loop.getaddrinfo(self._target.host, self._target.port, type=socket.SOCK_STREAM)
+                self.address, *_ = await apart(addresses_of, self._target.host)
         except (OSError, TimeoutError) as error:
             raise NoTest(ErrorReason.UNREACHABLE, f"{self._target.host}: {_said(error)}") from None
-        self.address = str(found[0][4][0])
         self._session = aiohttp.ClientSession(
             f"http://{Endpoint(self.address, self._target.port)}",
             headers={"Authorization": f"Bearer {self._token}"},

@@ -22,6 +22,7 @@ from agent.core.throughput.result import ErrorReason, Outcome, failed
 from agent.core.throughput.turn import Attempt, LineRecord, Result, Untested, is_worth_another
 from agent.core.timestamps import SECOND_NS
 from agent.net.interfaces import interface_towards, read_octets
+from agent.runtime.apart import apart
 from agent.runtime.exceptions import ConfigError
 from agent.throughput_settings import ThroughputPathSettings
 
@@ -208,7 +209,7 @@ class Rota:
 
     async def _is_free(self, line: ThroughputPathSettings, until_ns: int) -> bool:
         """Whether users do not need the line, before the slot is over."""
-        name = line.users.interface or await asyncio.to_thread(
+        name = line.users.interface or await apart(
             self._around.interface, line.address.host, line.address.port
         )
         deferral = Deferral(line.users.above, until_ns)

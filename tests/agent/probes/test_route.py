@@ -12,6 +12,8 @@ import random
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -427,6 +429,18 @@ def test_a_name_of_nobody_is_a_finding(capsys: pytest.CaptureFixture[str]) -> No
     """A name that cannot be resolved is no mistake of the command: status 1, as of all other kinds of probes."""
     assert cli.main(["probe", "route", "no-such-host.invalid"]) == 1
     assert capsys.readouterr().err.startswith("cannot resolve no-such-host.invalid: ")
+
+
+def test_a_name_that_hangs_keeps_the_end_waiting_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gives a trace up need not wait for the resolver."""
+    stuck = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: stuck.wait(30) or [])
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(trace(Endpoint("hangs.example", PORT)), 0.1))
+    took_s = time.monotonic() - begun
+    stuck.set()
+    assert took_s < 15
 
 
 def test_scapy_is_not_read_in_vain() -> None:
