@@ -141,3 +141,8 @@ class FakeNetwork:
         arrived, self._arrived = self._arrived, []
         for fate in self.session.replied(*arrived, stamping_ns=self.stamping_ns, now_ns=self.now_ns):
             self.fates[fate.name] += 1
+
+
+def one_bad_leg(seed: int, direction: str, leg: Leg) -> FakeNetwork:
+    """A network with this leg in one direction and a good one in the other."""
+    return FakeNetwork(seed, leg, Leg()) if direction == "forward" else FakeNetwork(seed, Leg(), leg)

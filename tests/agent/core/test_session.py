@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.ledger import SENT, PathLedger, Promise
-from agent.core.measurement import Measurement
+from agent.core.ledger import SENT, Promise
 from agent.core.outcome import Limit, Operator, Outcome
 from agent.core.reflection import Reflection, ReflectorMode
 from agent.core.session import ReplyFate
-from agent.core.steps import ClockPair
-from tests.support.network import WALL_EPOCH_NS, FakeNetwork, Leg
+from tests.support.network import WALL_EPOCH_NS, FakeNetwork, Leg, one_bad_leg
 from tests.support.session import MS, Reply, Session, path_ledger
 
 chance = st.sampled_from([0.0, 0.0, 0.02, 0.3, 1.0])
@@ -26,16 +24,6 @@ legs = st.builds(
     loss=chance,
     duplication=chance,
 )
-
-
-def one_bad_leg(seed: int, direction: str, leg: Leg) -> FakeNetwork:
-    """A network with this leg in one direction and a good one in the other."""
-    return FakeNetwork(seed, leg, Leg()) if direction == "forward" else FakeNetwork(seed, Leg(), leg)
-
-
-def counts(ledger: PathLedger) -> dict[str, list[int]]:
-    """Outcomes by direction."""
-    return {direction.value: counted.outcomes for direction, counted in ledger.directions()}
 
 
 @given(
@@ -124,124 +112,6 @@ def test_what_is_sent_under_load_is_counted_apart(
     assert ledger.round_trip.delay.total == sum(ledger.round_trip.outcomes[:3])
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("direction", ["forward", "reverse"])
-def test_loss_is_attributed(seed: int, direction: str) -> None:
-    """10 % loss in one direction is counted in that direction, packet for packet."""
-    network = one_bad_leg(seed, direction, Leg(loss=0.1))
-    network.run(2000)
-    leg = getattr(network, direction)
-    assert leg.lost > 100
-    lost = counts(network.ledger)
-    other = "reverse" if direction == "forward" else "forward"
-    # the last losses of a run may have no reply after them that could prove anything
-    unattributed = lost["forward"][Outcome.UNATTRIBUTED]
-    assert unattributed <= 3
-    assert lost[direction][Outcome.LOST] == leg.lost - unattributed
-    assert lost[other][Outcome.LOST] == 0
-
-
-def test_loss_in_both_directions_is_exact_in_sum() -> None:
-    """With loss on both legs the totals per direction are those of the network."""
-    network = FakeNetwork(11, Leg(loss=0.05), Leg(loss=0.1))
-    network.run(3000)
-    lost = counts(network.ledger)
-    assert network.session.reflector_is_stateful
-    unattributed = lost["forward"][Outcome.UNATTRIBUTED]
-    assert unattributed <= 3
-    assert abs(lost["forward"][Outcome.LOST] - network.forward.lost) <= unattributed
-    assert abs(lost["reverse"][Outcome.LOST] - network.reverse.lost) <= unattributed
-
-
-def test_stateless_reflector_proves_nothing() -> None:
-    """Where the reflector copies the sender's numbers every loss is unattributed."""
-    network = FakeNetwork(2, Leg(loss=0.1), Leg(loss=0.1), ReflectorMode.STATELESS)
-    network.run(500)
-    assert not network.session.reflector_is_stateful
-    lost = counts(network.ledger)
-    assert lost["round_trip"][Outcome.LOST] > 50
-    assert lost["forward"][Outcome.LOST] == lost["reverse"][Outcome.LOST] == 0
-    assert lost["forward"][Outcome.UNATTRIBUTED] == lost["round_trip"][Outcome.LOST]
-
-
-def test_blackout_is_unattributed_until_a_reply_proves_more() -> None:
-    """While nothing comes back the direction is not known; the law holds all the same."""
-    network = FakeNetwork(3)
-    network.run(50)
-    network.reverse.loss = 1.0
-    network.run(50)
-    network.reverse.loss = 0.0
-    network.run(50)
-    lost = counts(network.ledger)
-    assert lost["round_trip"][Outcome.LOST] == 50
-    assert lost["forward"][Outcome.LOST] == lost["reverse"][Outcome.LOST] == 0
-    assert lost["forward"][Outcome.UNATTRIBUTED] == 50
-
-
-def test_short_outage_is_attributed() -> None:
-    """An outage shorter than the timeout is proven by the reply after it: all of it was lost on the way there."""
-    network = FakeNetwork(3)
-    network.run(20)
-    network.at(network.now_ns + 95 * MS, lambda: setattr(network.forward, "loss", 1.0))
-    network.at(network.now_ns + 145 * MS, lambda: setattr(network.forward, "loss", 0.0))
-    network.run(60)
-    assert network.ledger.forward.outcomes[Outcome.LOST] == 5
-    assert network.ledger.forward.outcomes[Outcome.UNATTRIBUTED] == 0
-
-
-def test_outage_beyond_memory_is_unattributed() -> None:
-    """After an outage longer than the remembered window no reply before it is left to compare with."""
-    network = FakeNetwork(3)
-    network.run(20)
-    network.forward.loss = 1.0
-    network.at(network.now_ns + 1005 * MS, lambda: setattr(network.forward, "loss", 0.0))
-    network.run(110)
-    assert network.ledger.forward.outcomes[Outcome.LOST] == 0
-    assert network.ledger.forward.outcomes[Outcome.UNATTRIBUTED] == 101
-
-
-def test_mixed_outage_is_not_guessed() -> None:
-    """Where both directions failed in one outage, and some of it was given up unattributed, the rest is so too."""
-    network = FakeNetwork(3)
-    network.run(20)
-    network.forward.loss = 1.0
-    network.at(network.now_ns + 155 * MS, lambda: setattr(network.forward, "loss", 0.0))
-    network.at(network.now_ns + 155 * MS, lambda: setattr(network.reverse, "loss", 1.0))
-    network.at(network.now_ns + 185 * MS, lambda: setattr(network.reverse, "loss", 0.0))
-    network.run(60)
-    forward, reverse = network.ledger.forward.outcomes, network.ledger.reverse.outcomes
-    assert forward[Outcome.LOST] == reverse[Outcome.LOST] == 0
-    assert forward[Outcome.UNATTRIBUTED] == 19
-
-
-def test_a_reflector_that_begins_to_copy_proves_nothing_from_then_on() -> None:
-    """Once the one that counted is replaced by one that copies, what is lost on the way there is not said to be lost
-    on the way back."""
-    network = FakeNetwork(4)
-    network.run(40)
-    assert network.session.reflector_is_stateful
-    network.reflector = Reflection(ReflectorMode.STATELESS)
-    network.forward.loss = 0.1
-    network.run(500)
-    lost = counts(network.ledger)
-    assert network.forward.lost > 20
-    assert lost["forward"][Outcome.LOST] == lost["reverse"][Outcome.LOST] == 0
-    assert lost["forward"][Outcome.UNATTRIBUTED] == network.forward.lost
-
-
-def test_reflector_restart_proves_nothing_false() -> None:
-    """After a restart the reflector counts from 0 again; a loss across that is unattributed, not invented."""
-    network = FakeNetwork(4)
-    network.run(40)
-    network.reverse.loss = 1.0
-    network.at(network.now_ns + 55 * MS, lambda: setattr(network.reverse, "loss", 0.0))
-    network.at(network.now_ns + 54 * MS, lambda: setattr(network, "reflector", Reflection(network.mode)))
-    network.run(60)
-    lost = counts(network.ledger)
-    assert lost["round_trip"][Outcome.LOST] == 6
-    assert lost["forward"][Outcome.UNATTRIBUTED] == 6
-
-
 def test_numbering_anew_is_no_reordering() -> None:
     """A reflector that has started again, or another one, has lower numbers; no packet was overtaken for that."""
     network = FakeNetwork(4)
@@ -302,107 +172,6 @@ def test_lateness_is_judged_by_arrival() -> None:
     session = Session(ledger, MS, 16)
     assert reply(session, *session.send(WALL_EPOCH_NS)) is ReplyFate.LATE
     assert (ledger.late, ledger.round_trip.outcomes[Outcome.LOST], ledger.broken_laws()) == (1, 1, [])
-
-
-def test_asymmetric_delays() -> None:
-    """Synchronised clocks tell the directions apart to the nanosecond of the wire format."""
-    network = FakeNetwork(9, Leg(delay_ns=400_000), Leg(delay_ns=500_000), ledger=path_ledger(1))
-    network.run(10)
-    for measured in network.measurements:
-        assert measured.forward_ns == pytest.approx(400_000, abs=2)
-        assert measured.reverse_ns == pytest.approx(500_000, abs=2)
-        assert measured.round_trip_ns == pytest.approx(900_000, abs=2)
-    assert network.ledger.forward.outcomes[Outcome.WITHIN] == 10
-    assert network.ledger.forward.minimum_ns(network.now_ns) == pytest.approx(400_000, abs=2)
-
-
-@pytest.mark.parametrize(
-    ("forward_ms", "reverse_ms", "limit_ms", "floor_ms", "outcome"),
-    [
-        (0.4, 0.5, 1, 0.1, Outcome.WITHIN),
-        (1.9, 2.0, 3, 1.42, Outcome.WITHIN),
-        (7.0, 7.4, 10, 4.13, Outcome.UNCERTAIN),
-        (30.0, 7.4, 10, 12, Outcome.OVER),
-    ],
-)
-def test_without_any_clock(
-    forward_ms: float, reverse_ms: float, limit_ms: float, floor_ms: float, outcome: Outcome
-) -> None:
-    """Unsynchronised clocks, an hour apart, still prove what the round trip and the floors prove."""
-    network = FakeNetwork(
-        10,
-        Leg(delay_ns=int(forward_ms * MS)),
-        Leg(delay_ns=int(reverse_ms * MS)),
-        offset_ns=3_600_000 * MS,
-        uncertainty_ns=None,
-        ledger=path_ledger(limit_ms, floor_ms),
-    )
-    network.run(10)
-    ledger = network.ledger
-    assert ledger.forward.outcomes[outcome] == 10
-    assert ledger.clock_contradictions == 0
-    assert ledger.forward.delay.total == 0
-    assert ledger.forward.minimum_ns(network.now_ns) is None
-    assert ledger.forward.variation.total == 10
-    assert ledger.round_trip.delay.total == 10
-
-
-def test_lying_clock_is_counted() -> None:
-    """A clock that is wrong by more than it admits is found out by the round trip and decides nothing."""
-    network = FakeNetwork(
-        12, Leg(delay_ns=400_000), Leg(delay_ns=500_000), offset_ns=2 * MS, ledger=path_ledger(1, 0.1)
-    )
-    network.run(10)
-    assert network.ledger.clock_contradictions == 10
-    assert network.ledger.forward.outcomes[Outcome.WITHIN] == 10
-
-
-@pytest.mark.parametrize("limit_ms", [10, 3])
-@pytest.mark.parametrize(
-    ("t2_ns", "t3_ns"), [(5 * MS, 5 * MS - 1), (0, 8 * MS + 1), (-(2**60), 2**60), (2**60, 0)]
-)
-def test_times_that_cannot_be_prove_nothing(limit_ms: int, t2_ns: int, t3_ns: int) -> None:
-    """A reflector that answers before it is asked, or holds a packet longer than it was away, tells no time: what
-    remains is that the probe was away 8 ms, which may prove a promise kept and never one broken."""
-    ledger = path_ledger(limit_ms, 1)
-    measured: list[Measurement] = []
-    session = Session(ledger, 100 * MS, 16, measured.append)
-    sequence, wire = session.send(WALL_EPOCH_NS)
-    session.transmitted(sequence, WALL_EPOCH_NS)
-    t2_ns, t3_ns, t4_ns = (WALL_EPOCH_NS + time_ns for time_ns in (t2_ns, t3_ns, 8 * MS))
-    session.replied(Reply(sequence, wire, 0, t2_ns, t3_ns, t4_ns), stamping_ns=0, now_ns=0)
-    (one,) = measured
-    assert one.forward_bounds == one.reverse_bounds == (MS, 7 * MS)
-    assert (one.round_trip_ns, one.uncertainty_ns) == (8 * MS, None)
-    proven = Outcome.WITHIN if limit_ms == 10 else Outcome.UNCERTAIN
-    assert one.outcomes == (proven,) * 3
-    assert (ledger.clock_contradictions, ledger.floor_contradictions) == (1, 0)
-    assert (ledger.forward.delay.total, ledger.round_trip.delay.sum_ns) == (0, 8 * MS)
-
-
-def test_sums_stay_sums_whatever_the_clocks_say() -> None:
-    """Delays of decades between clocks that vouch for themselves count as much as a sum can bear for ever."""
-    ledger = path_ledger()
-    session = Session(ledger, 100 * MS, 16)
-    for number in range(2, 12):
-        session.sessions.rings.next[0] = number
-        sequence, wire = session.send(WALL_EPOCH_NS)
-        reflected_ns = WALL_EPOCH_NS - 2**60 * (number % 3)
-        session.replied(
-            Reply(sequence, wire, 0, reflected_ns, reflected_ns, WALL_EPOCH_NS + MS), stamping_ns=0, now_ns=0
-        )
-    assert ledger.round_trip.delay.sum_ns == 10 * MS
-    assert ledger.forward.delay.sum_ns == -700_000 * MS
-    assert ledger.reverse.delay.sum_ns == 700_000 * MS + 3 * MS
-    assert ledger.forward.differences == (9, 900_000 * MS)
-
-
-def test_impossible_floor_is_counted() -> None:
-    """A round trip shorter than the floors counts against the floors."""
-    network = FakeNetwork(13, Leg(delay_ns=400_000), Leg(delay_ns=500_000), ledger=path_ledger(10, 5))
-    network.run(10)
-    assert network.ledger.floor_contradictions == 10
-    assert network.ledger.clock_contradictions == 0
 
 
 def test_law_is_checked() -> None:
@@ -525,77 +294,6 @@ def test_batches_count_what_single_packets_count(
     assert single.round_trip.outcomes == batched.round_trip.outcomes
     # whether a reflector counts is known for a batch as a whole, so a batch can only prove more
     assert batched.forward.outcomes[Outcome.UNATTRIBUTED] <= single.forward.outcomes[Outcome.UNATTRIBUTED]
-
-
-def test_what_crosses_a_clock_step_is_rejected() -> None:
-    """A reply across a step of our own clock arrived, and that is all: no delay is counted, no limit is judged."""
-    session = Session(path_ledger(), 100 * MS, 16)
-    steps = session.steps
-    steps.observe(ClockPair(WALL_EPOCH_NS, 0))
-    before, wire = session.send(WALL_EPOCH_NS + MS)
-    steps.observe(ClockPair(WALL_EPOCH_NS + 2 * MS, 2 * MS))
-    steps.observe(ClockPair(WALL_EPOCH_NS + 503 * MS, 3 * MS))
-    after, later_wire = session.send(WALL_EPOCH_NS + 504 * MS)
-
-    def answered(sequence: int, timestamp: int, sent_ns: int, arrived_ns: int) -> Reply:
-        return Reply(sequence, timestamp, sequence, sent_ns + MS, sent_ns + MS, arrived_ns)
-
-    arrived_ns = WALL_EPOCH_NS + 506 * MS
-    steps.observe(ClockPair(arrived_ns + MS, 7 * MS))
-    fates = session.replied(
-        answered(before, wire, WALL_EPOCH_NS + MS, arrived_ns),
-        answered(after, later_wire, WALL_EPOCH_NS + 504 * MS, arrived_ns),
-        stamping_ns=0,
-        now_ns=7 * MS,
-    )
-    ledger = session.ledger
-    assert fates == [ReplyFate.COUNTED, ReplyFate.COUNTED]
-    assert (ledger.stepped, ledger.in_flight, ledger.broken_laws()) == (1, 0, [])
-    for _, counted in ledger.directions():
-        assert counted.outcomes[Outcome.UNCERTAIN] == 1
-        assert counted.outcomes[Outcome.WITHIN] == 1
-        assert counted.delay.total == 1
-
-
-def test_a_round_trip_alone_proves_both_directions() -> None:
-    """Where the peer tells no times the round trip bounds both directions, and no one-way delay is invented."""
-    for round_trip_ms, outcome in ((9, Outcome.WITHIN), (15, Outcome.UNCERTAIN), (30, Outcome.UNCERTAIN)):
-        session = Session(path_ledger(limit_ms=10, floor_ms=1), 100 * MS, 16, one_way=False)
-        sequence, wire = session.send(WALL_EPOCH_NS)
-        assert session.transmitted(sequence, WALL_EPOCH_NS) == 0
-        arrived = Reply(
-            sequence,
-            wire,
-            sequence,
-            WALL_EPOCH_NS,
-            WALL_EPOCH_NS,
-            WALL_EPOCH_NS + round_trip_ms * MS,
-            clocks_ns=None,
-        )
-        assert session.replied(arrived, stamping_ns=0, now_ns=0) == [ReplyFate.COUNTED]
-        ledger = session.ledger
-        assert ledger.forward.outcomes[outcome] == ledger.reverse.outcomes[outcome] == 1
-        assert ledger.round_trip.outcomes[Outcome.OVER if round_trip_ms > 20 else Outcome.WITHIN] == 1
-        assert ledger.forward.delay.total == ledger.forward.variation.total == 0
-        assert ledger.round_trip.delay.total == ledger.round_trip.variation.total == 1
-
-
-@pytest.mark.parametrize(
-    ("residence_ns", "reverse", "round_trip"),
-    [(0, Outcome.UNCERTAIN, Outcome.UNCERTAIN), (1, Outcome.OVER, Outcome.OVER)],
-)
-def test_a_copied_time_proves_no_delay(residence_ns: int, reverse: Outcome, round_trip: Outcome) -> None:
-    """A reflector that gives T2 as T3 may have taken all the time itself: the way back is not proven to be long."""
-    session = Session(path_ledger(limit_ms=10, floor_ms=1), 100 * MS, 16)
-    sequence, wire = session.send(WALL_EPOCH_NS)
-    assert session.transmitted(sequence, WALL_EPOCH_NS) == 0
-    there_ns = WALL_EPOCH_NS + 2 * MS
-    arrived = Reply(sequence, wire, 0, there_ns, there_ns + residence_ns, there_ns + 30 * MS)
-    assert session.replied(arrived, stamping_ns=0, now_ns=0) == [ReplyFate.COUNTED]
-    ledger = session.ledger
-    assert ledger.forward.outcomes[Outcome.WITHIN] == 1
-    assert ledger.reverse.outcomes[reverse] == ledger.round_trip.outcomes[round_trip] == 1
-    assert ledger.clock_contradictions == 0
 
 
 def test_differences_are_of_neighbours_only() -> None:
