@@ -31,7 +31,7 @@ from collector.store.store import Store
 from tests.support.counting import PATH
 from tests.support.ledgers import totals
 from tests.support.postgres import new_database
-from tests.support.processes import collector_command, eventually, free_port, running
+from tests.support.processes import collector_command, eventually, free_port, running, serving
 from tests.support.receiver import Receiver, receiving
 from tests.support.simulated import MetricsServer, SimulatedAgent, SimulatedPath, showing
 
@@ -240,15 +240,7 @@ async def test_http_says_when_it_is_ready_and_what_it_found(scene: Scene) -> Non
     """Ready after the first evaluation; every agent with its state."""
     async with scene.collecting(), aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{scene.port}"
-
-        async def ready() -> bool:
-            try:
-                async with session.get(f"{url}/-/ready") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(ready, "ready")
+        await serving(f"{url}/-/ready", "the collector")
         async with session.get(f"{url}/metrics") as response:
             text = await response.text()
         assert 'isochrone_source_up{source="wuhan"} 1.0' in text
@@ -288,20 +280,6 @@ async def test_a_state_file_of_something_else_is_not_overwritten(scene: Scene) -
     assert file.read_text().startswith("my diary")
 
 
-async def evaluating(port: int) -> None:
-    """Wait until a collector evaluates."""
-
-    async def ready() -> bool:
-        async with aiohttp.ClientSession() as session:
-            try:
-                async with session.get(f"http://127.0.0.1:{port}/-/ready") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                return False
-
-    await eventually(ready, "ready")
-
-
 async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene: Scene) -> None:
     """The second of two processes says who has the file, status 2; readers read on; kill -9 leaves no lock."""
 
@@ -312,7 +290,7 @@ async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene:
 
     second_port = free_port()
     async with running(command(scene.port), scene.folder / "first.log") as first:
-        await evaluating(scene.port)
+        await serving(f"http://127.0.0.1:{scene.port}/-/ready", "the collector")
         async with running(command(second_port), scene.folder / "second.log") as second:
             assert await asyncio.wait_for(second.wait(), 20) == 2
         state = scene.folder / "state.sqlite"
@@ -323,7 +301,7 @@ async def test_a_state_file_in_use_is_refused_until_its_collector_is_dead(scene:
         first.kill()
         await first.wait()
         async with running(command(second_port), scene.folder / "second.log"):
-            await evaluating(second_port)
+            await serving(f"http://127.0.0.1:{second_port}/-/ready", "the collector")
 
 
 async def test_a_state_file_that_is_removed_ends_the_collector_and_its_successor_makes_another(
@@ -333,14 +311,14 @@ async def test_a_state_file_that_is_removed_ends_the_collector_and_its_successor
     file, state = scene.folder / "fleet.yaml", scene.folder / "state.sqlite"
     file.write_text(scene.text)
     async with running(collector_command("run", "--config", file), scene.folder / "log") as process:
-        await evaluating(scene.port)
+        await serving(f"http://127.0.0.1:{scene.port}/-/ready", "the collector")
         state.unlink()
         assert await asyncio.wait_for(process.wait(), 20) == 1
     said = (scene.folder / "log").read_text()
     assert f"{state}: was removed or replaced while it was in use" in said
     assert "Traceback" not in said
     async with scene.collecting():
-        await evaluating(scene.port)
+        await serving(f"http://127.0.0.1:{scene.port}/-/ready", "the collector")
         assert state.exists()
 
 

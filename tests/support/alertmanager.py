@@ -6,9 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
-
-from tests.support.processes import eventually, free_port, running
+from tests.support.processes import free_port, running, serving
 from tests.support.requirements import require_binary
 
 
@@ -27,14 +25,6 @@ async def alertmanager(folder: Path, config: str) -> AsyncIterator[str]:
         "--cluster.listen-address=",
     ]
     url = f"http://127.0.0.1:{port}"
-    async with running(command, folder / "alertmanager.log"), aiohttp.ClientSession() as session:
-
-        async def ready() -> bool:
-            try:
-                async with session.get(f"{url}/-/ready") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(ready, "Alertmanager is ready")
+    async with running(command, folder / "alertmanager.log"):
+        await serving(f"{url}/-/ready", "Alertmanager")
         yield url

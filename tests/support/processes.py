@@ -10,6 +10,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
+import aiohttp
+
 START_DEADLINE_S = 20.0
 
 
@@ -33,6 +35,24 @@ async def eventually(
     while not await condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
         await asyncio.sleep(0.05)
+
+
+async def serving(url: str, what: str) -> None:
+    """Wait until a GET of this address is answered with 200.
+
+    Raises:
+        AssertionError: it was not within the deadline.
+    """
+    async with aiohttp.ClientSession() as session:
+
+        async def answers() -> bool:
+            try:
+                async with session.get(url) as response:
+                    return response.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await eventually(answers, f"{what} serves")
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
@@ -39,7 +38,7 @@ from collector.sources.text_format import parse
 from collector.store.store import Store
 from collector.windows import Windows
 from tests.support.counting import HUB_LIMIT, MS, OTHER_PATH, PATH, SECOND_NS
-from tests.support.processes import eventually, free_port, running
+from tests.support.processes import eventually, free_port, running, serving
 from tests.support.requirements import require_binary
 from tests.support.simulated import MetricsServer, SimulatedAgent, SimulatedPath, showing
 
@@ -70,16 +69,8 @@ async def prometheus(folder: Path, **agents: str) -> AsyncIterator[str]:
         "--log.level=warn",
     ]
     url = f"http://127.0.0.1:{port}"
-    async with running(command, folder / "prometheus.log"), aiohttp.ClientSession() as session:
-
-        async def ready() -> bool:
-            try:
-                async with session.get(f"{url}/-/ready") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(ready, "Prometheus is ready")
+    async with running(command, folder / "prometheus.log"):
+        await serving(f"{url}/-/ready", "Prometheus")
         yield url
 
 
@@ -99,16 +90,8 @@ async def victoria_metrics(folder: Path, **agents: str) -> AsyncIterator[str]:
         "-loggerLevel=WARN",
     ]
     url = f"http://127.0.0.1:{port}/vm"
-    async with running(command, folder / "victoria.log"), aiohttp.ClientSession() as session:
-
-        async def ready() -> bool:
-            try:
-                async with session.get(f"{url}/health") as response:
-                    return response.status == 200
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(ready, "VictoriaMetrics is ready")
+    async with running(command, folder / "victoria.log"):
+        await serving(f"{url}/health", "VictoriaMetrics")
         yield url
 
 
