@@ -24,12 +24,9 @@ from collector.sla.reasons import AgentFacts
 from collector.sla.throughput import judge_throughput
 from collector.sla.verdict import PathKey, Verdict
 from collector.sla.verdicts import Answer, OtherLimits, Verdicts
-from collector.sla.window import Window
+from collector.sla.window import HISTORY
 from collector.state import NEVER_READ, CollectorState, SourceStatus
 from collector.windows import Windows
-
-_HISTORY: Final = Window(24 * 3600 * 1_000_000_000)
-"""Tells how much packets depend on each other, of windows too short to tell it themselves."""
 
 
 class _Judged(NamedTuple):
@@ -83,8 +80,8 @@ async def evaluate(plan: Plan, windows: Windows, state: CollectorState, now_ns: 
             evidence = judge_throughput(question, observed, planned, otherwise)
         else:
             before = None
-            if objective.window.longest_ns < _HISTORY.longest_ns:
-                before = await windows.observe(_HISTORY, ends_ns, now_ns, available=available)
+            if objective.window.longest_ns < HISTORY.longest_ns:
+                before = await windows.observe(HISTORY, ends_ns, now_ns, available=available)
             # Of very many paths it takes a second: beside the event loop, so that the page need not wait.
             flagged = others if objective.measure is Measure.DELAY else {}
             otherwise = _counted_otherwise(plan, question, flagged)

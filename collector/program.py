@@ -216,6 +216,7 @@ class Collector:
             plan.facts,
             lambda: maintenance.calendar,
             plan.rules,
+            plan.variations,
         )
         store.ledger.expect(dict(zip(plan.paths, plan.intervals_ns.tolist(), strict=True)))
         known = [watch.open.fault for watch in self.state.watches.values() if watch.open is not None]

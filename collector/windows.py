@@ -14,18 +14,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from agent.core.outcome import Direction
-from collector.ledger.last_hour import LastHour, LeftOut
+from collector.ledger.by_minute import LeftOut
+from collector.ledger.last_hour import LastHour
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, begun_within, minute_of
 from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
-from collector.ledger.seen import Seen
-from collector.ledger.sums import Totals, block_products, totals
+from collector.ledger.seen import Flags, Seen
+from collector.ledger.sums import block_products, totals
+from collector.ledger.tails import tails_of_parts
 from collector.outages import Outages
 from collector.sla.effective import block_minutes
 from collector.sla.maintenance import MaintenanceCalendar, touched_minutes
@@ -34,6 +37,7 @@ from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.promise import Promise
 from collector.sla.selector import PathFacts
 from collector.sla.throughput import SlotTable
+from collector.sla.variation import Beyond
 from collector.sla.verdict import PathKey
 from collector.sla.window import Calendar, Window
 from collector.store.ledger import Ledger
@@ -65,6 +69,8 @@ class Windows:
         facts: what selectors ask of each of them.
         calendar: gives the maintenance windows as they are now; another calendar where they have changed.
         rules: when each of them is unavailable; none: nobody asks.
+        variations: what is asked of delay variation in each window, and of which directions of the paths
+            (n, directions).
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Windows:
         facts: Sequence[PathFacts],
         calendar: Callable[[], MaintenanceCalendar],
         rules: Sequence[AvailabilityRule | None] = (),
+        variations: Mapping[Window, Mapping[Beyond, Flags]] = MappingProxyType({}),
     ) -> None:
         self._ledger = ledger
         self._numbers = numbers
@@ -90,6 +97,7 @@ class Windows:
         self._calendar = calendar
         self.outages = Outages(ledger, lambda: self._numbered()[:2], self._maintained)
         self._rules = rules
+        self._variations = variations
         self._planned: WeakKeyDictionary[Observation, Integers] = WeakKeyDictionary()
         self._known: dict[tuple[Window, bool, bool], tuple[int, MaintenanceCalendar, Observation]] = {}
 
@@ -109,7 +117,7 @@ class Windows:
             ends_ns: where it ends of each path (n,): with its last reading, or now where its agent is silent.
             now_ns: Unix wall time.
             available: whether unavailable time is left out, of windows that are long enough to tell it.
-            blocks: whether the products of outcomes are asked for.
+            blocks: whether the products of outcomes are asked for, and what was beyond a delay variation.
         """
         span = window.span
         if not isinstance(span, Calendar) and span < SHORTEST_OF_MINUTES_NS:
@@ -119,13 +127,15 @@ class Windows:
         rules = {rule for rule in self._rules if rule is not None and rule.told_by(window.longest_ns)}
         left_out = available and bool(rules)
         calendar = self._calendar()
+        # a delay variation is that of available time: whoever takes in all of it does not ask
+        beyond = self._variations.get(window, {}) if blocks and left_out is bool(rules) else {}
         for more in {blocks, True}:
             known = self._known.get((window, left_out, more))
             if known is not None and 0 <= now_ns - known[0] < kept_ns and known[1] is calendar:
                 return known[2]
         minutes = minute_of(begin_ns) + 1, minute_of(now_ns) + 1
         spent = await self._unavailable(*minutes, rules) if left_out else {}
-        observed = await self._of_minutes(*minutes, ends_ns, spent, blocks)
+        observed = await self._of_minutes(*minutes, ends_ns, spent, blocks, beyond)
         self._known[window, left_out, blocks] = now_ns, calendar, observed
         return observed
 
@@ -149,7 +159,7 @@ class Windows:
         asked = numbers, begins_ns[rows], ends_ns[rows], intervals
         found, left_out = self._recent.totals(*asked, self._numbers.limits, promised)
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        return self._observed(rows, found, left_out.outcomes, out_ms, [], begins_ns, ends_ns)
+        return self._observed(rows, Seen(found, left_out.outcomes, []), out_ms, begins_ns, ends_ns)
 
     async def _unavailable(
         self, first: int, stop: int, rules: Collection[AvailabilityRule]
@@ -169,6 +179,7 @@ class Windows:
         ends_ns: Integers,
         spent: Mapping[int, Sequence[tuple[int, int]]],
         blocks: bool,
+        beyond: Mapping[Beyond, Flags],
     ) -> Observation:
         rows, numbers, promised = self._numbered()
         out = self._maintained(first * MINUTE_NS, stop * MINUTE_NS)
@@ -178,7 +189,8 @@ class Windows:
             for some in (out, spent)
         )
         lately = await self._ledger.recall(stop)
-        of_window = _OfWindow(first, stop, numbers, promised, without, unavailable, blocks)
+        wanted = {one: flags[rows] for one, flags in beyond.items()}
+        of_window = _OfWindow(first, stop, numbers, promised, without, unavailable, blocks, wanted)
         if first >= lately.since:
             seen = await asyncio.to_thread(self._seen_lately, lately, of_window)
         else:
@@ -186,13 +198,13 @@ class Windows:
         begins_ns = np.full(len(ends_ns), first * MINUTE_NS)
         ends_ns = np.maximum(ends_ns, begins_ns)
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        observed = self._observed(rows, seen.totals, seen.left_out, out_ms, seen.products, begins_ns, ends_ns)
+        observed = self._observed(rows, seen, out_ms, begins_ns, ends_ns)
         return replace(observed, unavailable_ms=_overlap_ms(spent, begins_ns, ends_ns))
 
     def _seen_lately(self, lately: LastHour, asked: _OfWindow) -> Seen:
         lengths = block_minutes(asked.stop - asked.first) if asked.blocks else ()
         counted = asked.first, asked.stop, asked.numbers, self._numbers.limits, asked.promised
-        return lately.window(*counted, lengths, asked.without, asked.unavailable)
+        return lately.window(*counted, lengths, asked.without, asked.unavailable, asked.beyond)
 
     async def _seen(self, asked: _OfWindow) -> Seen:
         """What the ledger has of a window, of some paths after the others: of a month it would not go into memory."""
@@ -216,8 +228,10 @@ class Windows:
         lost = totals(left_out.starting(asked.first).merged(), numbers, limits, promised)
         if not asked.blocks:
             return Seen(found, lost.outcomes, [])
-        products = [block_products(parts, numbers, limits, promised, minutes) for minutes in longer]
-        return Seen(found, lost.outcomes, [found.products, *products])
+        counted = parts, numbers, limits, promised
+        products = [block_products(*counted, minutes) for minutes in longer]
+        tails = tails_of_parts(*counted, found.minima_us, asked.beyond, longer or [shortest])
+        return Seen(found, lost.outcomes, [found.products, *products], tails)
 
     def _maintained(self, begin_ns: int, end_ns: int) -> dict[int, list[tuple[int, int]]]:
         """The minutes of maintenance, [from, to), of those paths that have any of that time, by their row."""
@@ -240,13 +254,13 @@ class Windows:
     def _observed(
         self,
         rows: Integers,
-        found: Totals,
-        left_out: Integers,
+        seen: Seen,
         left_out_ms: Integers,
-        products: Sequence[Integers],
         begins_ns: Integers,
         ends_ns: Integers,
     ) -> Observation:
+        found = seen.totals
+
         def spread(values: Integers, missing: int = 0) -> Integers:
             if len(rows) == len(self._paths):
                 return values
@@ -264,8 +278,9 @@ class Windows:
             spread(found.delays),
             spread(found.minima_us, NOT_MEASURED),
             left_out_ms,
-            spread(left_out),
-            [spread(one) for one in products],
+            spread(seen.left_out),
+            [spread(one) for one in seen.products],
+            tails={beyond: one.each(spread) for beyond, one in seen.tails.items()},
         )
 
 
@@ -278,6 +293,7 @@ class _OfWindow:
         numbers, promised: paths, and what is held against them.
         without, unavailable: maintenance, and what else is left out.
         blocks: whether products are asked for.
+        beyond: what is asked of delay variation, and of which directions of the paths.
     """
 
     first: int
@@ -287,6 +303,7 @@ class _OfWindow:
     without: Sequence[LeftOut]
     unavailable: Sequence[LeftOut]
     blocks: bool
+    beyond: Mapping[Beyond, Flags]
 
     def pieces(self) -> Iterator[_OfWindow]:
         """The same of some paths at a time."""
@@ -297,8 +314,14 @@ class _OfWindow:
             without, unavailable = (
                 [one for one in some if one.path in mine] for some in (self.without, self.unavailable)
             )
-            promised = self.promised.take(places)
-            yield replace(self, numbers=numbers, promised=promised, without=without, unavailable=unavailable)
+            yield replace(
+                self,
+                numbers=numbers,
+                promised=self.promised.take(places),
+                without=without,
+                unavailable=unavailable,
+                beyond={one: flags[places] for one, flags in self.beyond.items()},
+            )
 
 
 def _overlap_ms(

@@ -25,7 +25,8 @@ from collector.fleet.paths import FleetPathSettings
 from collector.fleet.pilot_work import floors_of, slot_table, throughput_work
 from collector.fleet.settings import FleetSettings
 from collector.fleet.sites import SiteSettings
-from collector.ledger.minutes import Integers
+from collector.ledger.minutes import DIRECTIONS, Integers
+from collector.ledger.seen import Flags
 from collector.sla.breach import BreachKey, Hysteresis
 from collector.sla.budget import MIN_COVERAGE, budget_id, rules_of
 from collector.sla.judge import Question
@@ -34,7 +35,9 @@ from collector.sla.objective import AvailabilityRule, Objective, Target
 from collector.sla.promise import Promise
 from collector.sla.selector import PathFacts
 from collector.sla.throughput import SlotTable
+from collector.sla.variation import Beyond
 from collector.sla.verdict import PathKey
+from collector.sla.window import HISTORY, Window
 
 _OF_BUDGETS: Final = Hysteresis(1, 3)
 
@@ -56,6 +59,8 @@ class Plan:
         questions: what is judged, objective by objective.
         hysteresis: of each objective.
         rules: when each path is unavailable, by the first objective that asks for it; None: nobody does.
+        variations: what is asked of delay variation in each window, and of which directions of the paths
+            (n, directions).
         slots: when lines are tested.
     """
 
@@ -71,6 +76,7 @@ class Plan:
     questions: Sequence[Question]
     hysteresis: Mapping[str, Hysteresis]
     rules: Sequence[AvailabilityRule | None]
+    variations: Mapping[Window, Mapping[Beyond, Flags]]
     slots: SlotTable
 
     @functools.cached_property
@@ -147,6 +153,7 @@ def compile_plan(fleet: FleetSettings) -> Plan:
         }
         | {budget.objective.id: _OF_BUDGETS for budget in budgets},
         rules=_rules(len(keys), questions),
+        variations=_variations(len(keys), questions),
         slots=slot_table(fleet),
     )
 
@@ -156,6 +163,21 @@ def _rules(paths: int, questions: Sequence[Question]) -> list[AvailabilityRule |
     for question in questions:
         for row in question.rows.tolist() if question.objective.availability else ():
             found[row] = found[row] or question.objective.availability
+    return found
+
+
+def _variations(paths: int, questions: Sequence[Question]) -> Mapping[Window, Mapping[Beyond, Flags]]:
+    found: dict[Window, dict[Beyond, Flags]] = defaultdict(dict)
+    for question in questions:
+        window, limit = question.objective.window, question.objective.variation
+        if limit is None:
+            continue
+        asked = [(window, Beyond(limit))]
+        if window.longest_ns < HISTORY.longest_ns:
+            asked.append((HISTORY, Beyond(limit, apart=True)))
+        for over, beyond in asked:
+            flags = found[over].setdefault(beyond, np.zeros((paths, len(DIRECTIONS)), np.bool_))
+            flags[question.rows, question.places] = True
     return found
 
 

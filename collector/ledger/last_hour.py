@@ -11,15 +11,16 @@ window, the sums of such paths are worked out anew.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
 from agent.core.histogram import BUCKETS
 from agent.core.outcome import Outcome
-from collector.ledger.minute_table import DELAYS, TOLD, MinuteTable
+from collector.ledger.by_minute import ByMinute, LeftOut
+from collector.ledger.minute_table import MinuteTable
 from collector.ledger.minutes import (
     DIRECTIONS,
     NO_MINIMUM,
@@ -32,17 +33,10 @@ from collector.ledger.minutes import (
 )
 from collector.ledger.promises import Promises, Terms
 from collector.ledger.running import RunningWindow
-from collector.ledger.seen import (
-    BlockProducts,
-    ByPath,
-    Flags,
-    Seen,
-    outcomes_of,
-    places_of,
-    replaced,
-    summed_twice,
-)
-from collector.ledger.sums import PACES, PRODUCT_WIDTH, ROUND_TRIP, Sums, Totals, add_rows
+from collector.ledger.seen import ByPath, Flags, Seen, places_of, replaced, summed_twice
+from collector.ledger.sums import PACES, PRODUCT_WIDTH, ROUND_TRIP, Sums, Totals
+from collector.ledger.tails import tails_of_minutes
+from collector.sla.variation import Beyond
 
 LONGEST: Final = 62
 """Minutes: an hour, and what of it is not whole."""
@@ -61,14 +55,6 @@ _TERMS: Final = 1 << 20
 """More than there are numbers of terms."""
 
 
-class LeftOut(NamedTuple):
-    """Minutes of a path, [from, to), that a reader leaves out."""
-
-    path: int
-    from_minute: int
-    to_minute: int
-
-
 def whole_hours_end(stop: int) -> int:
     """With which minute the hours end that are in blocks by then."""
     return (stop - _SETTLED) // _HOUR * _HOUR
@@ -77,28 +63,6 @@ def whole_hours_end(stop: int) -> int:
 def needed_since(stop: int) -> int:
     """From which minute on minutes are kept for windows that end with `stop`."""
     return min(stop - LONGEST, whole_hours_end(stop))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """What is asked of some paths.
-
-    Attributes:
-        rows: of theirs (n,).
-        places: of the path of each row, among the paths (n,).
-        fitting: whether it was counted against what is promised (n, directions).
-        intervals_ns: from probe to probe when it was counted, in the mean (n,).
-        paths: how many.
-        without, hidden: minutes that are left out.
-    """
-
-    rows: Integers
-    places: Integers
-    fitting: Flags
-    intervals_ns: Integers
-    paths: int
-    without: Sequence[LeftOut]
-    hidden: Sequence[LeftOut]
 
 
 class LastHour:
@@ -200,6 +164,7 @@ class LastHour:
         lengths: Sequence[int],
         without: Sequence[LeftOut] = (),
         hidden: Sequence[LeftOut] = (),
+        beyond: Mapping[Beyond, Flags] = MappingProxyType({}),
     ) -> Seen:
         """What paths counted in [first, stop), which has no minute before `since`; but for what may have begun before.
 
@@ -209,6 +174,7 @@ class LastHour:
             lengths: minutes of blocks.
             without: minutes of paths that are left out.
             hidden: others, of which nothing is said either.
+            beyond: what is asked of delay variation, of which directions of the paths (n, directions).
         """
         asked, row = places_of(self._path, paths)
         fitting = (
@@ -218,23 +184,25 @@ class LastHour:
         counted, apart = self._begun(first, stop, asked)
         running = self._moved((stop - first, tuple(lengths)), counted)
         seen = self._of_running(running, asked, row, fitting, intervals_ns, len(paths))
+        by_minute = ByMinute(
+            {minute: self._minutes[minute] for minute in self._within(first, stop)},
+            first,
+            asked,
+            self._path[asked],
+            row,
+            fitting,
+            intervals_ns,
+            len(paths),
+            without,
+            hidden,
+        )
         special = summed_twice(row, fitting, len(paths))
         special[row[apart]] = True
         special |= np.isin(paths, [one.path for one in (*without, *hidden)])
         if special.any():
             places = np.flatnonzero(special)
-            mine = np.flatnonzero(special[row])
-            some = _Asked(
-                asked[mine],
-                np.searchsorted(places, row[mine]),
-                fitting[mine],
-                intervals_ns[mine],
-                len(places),
-                without,
-                hidden,
-            )
-            return replaced(seen, places, self._anew(first, stop, some, lengths))
-        return seen
+            seen = replaced(seen, places, by_minute.some(places).seen(lengths))
+        return seen._replace(tails=tails_of_minutes(by_minute, seen.totals, beyond, lengths))
 
     def _begun(self, first: int, stop: int, asked: Integers) -> tuple[set[int], Integers]:
         """The minutes of a window of which the counts have begun in it, and of which of the rows asked for that is not
@@ -299,46 +267,6 @@ class LastHour:
         nothing = np.zeros((paths, len(DIRECTIONS), len(Outcome)), np.int64)
         return Seen(found, nothing, [np.moveaxis(one, (0, 1), (2, 1)) for one in running.products(of)])
 
-    def _anew(self, first: int, stop: int, of: _Asked, lengths: Sequence[int]) -> Seen:
-        """What some paths counted in a window, minute by minute."""
-        found = Totals.empty(of.paths)
-        left_out = np.zeros_like(found.outcomes)
-        told, delays = np.zeros((len(of.rows), TOLD), np.int64), np.zeros((len(of.rows), DELAYS), np.int64)
-        covered_ms = np.zeros(len(of.rows), np.int64)
-        products = [BlockProducts(of.paths, length) for length in lengths]
-        for minute in self._within(first, stop):
-            table = self._minutes[minute]
-            table.grow(len(self._path))
-            now, reach_s = table.told[:, of.rows].T.astype(np.int64), table.reach_s[of.rows].astype(np.int64)
-            out = self._spoken_of(of.without, minute, of.rows), self._spoken_of(of.hidden, minute, of.rows)
-            if out[0].any():
-                spent = outcomes_of(now[out[0]]) * of.fitting[out[0]][:, :, None]
-                add_rows(left_out, of.places[out[0]], spent)
-            kept = ~out[0] & ~out[1] & begun_within(np.full(len(of.rows), minute), reach_s, first)
-            now[~kept] = 0
-            told += now
-            delays += table.delays(of.rows) * kept[:, None]
-            covered_ms += table.covered_ms[of.rows] * kept
-            least = np.where(kept[:, None], table.minima_us()[of.rows], NO_MINIMUM)
-            np.minimum.at(found.minima_us, of.places, least)
-            np.maximum.at(found.reach_s, of.places, reach_s * kept)
-            by_path = np.zeros_like(left_out)
-            add_rows(by_path, of.places, outcomes_of(now) * of.fitting[:, :, None])
-            for block in products:
-                block.add(minute, by_path)
-        counted = [outcomes_of(told), delays.reshape(-1, len(DIRECTIONS), BUCKETS)]
-        nothing = np.zeros(len(of.rows), np.int64)
-        found.add(
-            of.places,
-            of.fitting,
-            np.concatenate(counted, axis=2),
-            covered_ms,
-            nothing,
-            told[:, SENT],
-            of.intervals_ns,
-        )
-        return Seen(found, left_out, [one.result() for one in products])
-
     def _next(self, agent: int, revision: int) -> bool:
         return self.revisions.get(agent, 0) == revision - 1
 
@@ -367,13 +295,6 @@ class LastHour:
             counts,
             np.moveaxis(products, (0, 1), (2, 1)).reshape(rows, PRODUCT_WIDTH),
         ).take(known)
-
-    def _spoken_of(self, left_out: Sequence[LeftOut], minute: int, asked: Integers) -> Flags:
-        """Which of the rows asked for are left out in this minute."""
-        paths = [one.path for one in left_out if one.from_minute <= minute < one.to_minute]
-        if not paths:
-            return np.zeros(len(asked), np.bool_)
-        return np.isin(self._path[asked], paths)
 
     def _rows(self, agent: Integers, path: Integers, terms: Integers) -> Integers:
         """The rows of paths and terms, new ones where there are none yet."""

@@ -7,7 +7,7 @@ open: its buckets are all there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,6 +81,8 @@ class _Packed:
         """Those of these rows that are here: their places among those asked for, and their buckets."""
         place = np.minimum(np.searchsorted(self.rows, rows), max(0, len(self.rows) - 1))
         asked = np.flatnonzero(self.rows[place] == rows) if len(self.rows) else np.empty(0, np.int64)
+        if len(asked) == len(rows) == len(self.rows):
+            return asked, self
         mine = place[asked]
         begins, numbers = self.starts[mine].astype(np.int64), np.diff(self.starts)[mine].astype(np.int64)
         ends = np.cumsum(numbers)
@@ -201,16 +203,35 @@ class MinuteTable:
     def delays(self, rows: Integers) -> Integers:
         """The delay buckets of some rows (n, DELAYS)."""
         found = np.zeros((len(rows), DELAYS), np.int64)
+        flat = found.reshape(-1)
+        for places, values in self._filled(rows):
+            flat[places] += values
+        return found
+
+    def delays_from(self, rows: Integers, first: Integers) -> Integers:
+        """How many delays of some rows stand in these buckets, (n, directions, k), and those after them: as many."""
+        cells = len(rows) * len(DIRECTIONS)
+        begins = first.reshape(cells, first.shape[-1])
+        found = np.zeros(begins.shape, np.int64)
+        for places, values in self._filled(rows):
+            cell, bucket = np.divmod(places, BUCKETS)
+            for place, begin in enumerate(begins.T):
+                within = bucket >= begin[cell]
+                found[:, place] += np.bincount(cell[within], values[within], cells).astype(np.int64)
+        return found.reshape(first.shape)
+
+    def _filled(self, rows: Integers) -> Iterator[tuple[Integers, Narrow]]:
+        """Where buckets that are not empty stand in a table of these rows (n, DELAYS), and what they hold; none twice
+        at once."""
         here = np.flatnonzero(rows < len(self))
         if self._open is not None:
-            found[here] += self._open[rows[here]]
+            table = self._open[rows[here]].reshape(-1)
+            found = np.flatnonzero(table)
+            yield here[found // DELAYS] * DELAYS + found % DELAYS, table[found]
         for one in self._packed:
             asked, some = one.some(rows)
-            filled = np.unpackbits(some.bits, axis=1, count=DELAYS).view(np.bool_)
-            table = np.zeros(filled.shape, np.int64)
-            table[filled] = some.values
-            found[asked] += table
-        return found
+            found = np.flatnonzero(np.unpackbits(some.bits, axis=1, count=DELAYS).view(np.bool_))
+            yield asked[found // DELAYS] * DELAYS + found % DELAYS, some.values
 
     def _add_minima(self, row: Integers, minima_us: Integers) -> None:
         if self._minima_us.dtype == np.int32:

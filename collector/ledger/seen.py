@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from agent.core.outcome import Outcome
 from collector.ledger.minutes import DIRECTIONS, SENT, Integers
 from collector.ledger.sums import Totals
 from collector.sla.effective import PRODUCTS
+from collector.sla.variation import Beyond, Tails
 
 Flags = NDArray[np.bool_]
 
@@ -24,11 +26,13 @@ class Seen(NamedTuple):
         totals: as of `collector.ledger.sums.totals`.
         left_out: packets that were left out (n, directions, outcomes).
         products: of outcomes (n, directions, `PRODUCTS`), summed over blocks of each length asked for.
+        tails: what was beyond of what is asked for.
     """
 
     totals: Totals
     left_out: Integers
     products: Sequence[Integers]
+    tails: Mapping[Beyond, Tails] = MappingProxyType({})
 
     @classmethod
     def joined(cls, parts: Sequence[Seen]) -> Seen:
@@ -37,6 +41,7 @@ class Seen(NamedTuple):
             Totals.joined([one.totals for one in parts]),
             np.concatenate([one.left_out for one in parts]),
             [np.concatenate(some) for some in zip(*(one.products for one in parts), strict=True)],
+            {beyond: Tails.joined([one.tails[beyond] for one in parts]) for beyond in parts[0].tails},
         )
 
 
@@ -75,35 +80,36 @@ class ByPath:
 
 
 class BlockProducts:
-    """Sums over blocks of the products of outcomes; minutes come in their order."""
+    """Sums over blocks of the products of what was counted in each; minutes come in their order."""
 
-    def __init__(self, rows: int, length: int) -> None:
+    def __init__(self, rows: int, length: int, pairs: Sequence[tuple[int, int]] = PRODUCTS) -> None:
         self._rows = rows
         self._length = length
+        self._pairs = pairs
         self._block: int | None = None
-        self._outcomes = np.zeros((len(Outcome), rows * len(DIRECTIONS)), np.int64)
-        self._sums = np.zeros((len(PRODUCTS), rows * len(DIRECTIONS)), np.int64)
+        self._counted = np.zeros((1 + max(map(max, pairs)), rows * len(DIRECTIONS)), np.int64)
+        self._sums = np.zeros((len(pairs), rows * len(DIRECTIONS)), np.int64)
 
-    def add(self, minute: int, outcomes: Integers) -> None:
-        """Add what was counted in a minute (rows, directions, outcomes)."""
+    def add(self, minute: int, counted: Integers) -> None:
+        """Add what was counted in a minute (rows, directions, k)."""
         block = minute // self._length
         if block != self._block:
             self._close()
             self._block = block
-        self._outcomes += outcomes.reshape(-1, len(Outcome)).T
+        self._counted += counted.reshape(-1, len(self._counted)).T
 
     def result(self) -> Integers:
-        """(rows, directions, `PRODUCTS`)."""
+        """(rows, directions, pairs)."""
         self._close()
-        by_product = self._sums.reshape(len(PRODUCTS), self._rows, len(DIRECTIONS))
+        by_product = self._sums.reshape(len(self._pairs), self._rows, len(DIRECTIONS))
         return np.ascontiguousarray(np.moveaxis(by_product, 0, -1))
 
     def _close(self) -> None:
-        happened = [bool(one.any()) for one in self._outcomes]
-        for place, (one, other) in enumerate(PRODUCTS):
+        happened = [bool(one.any()) for one in self._counted]
+        for place, (one, other) in enumerate(self._pairs):
             if happened[one] and happened[other]:
-                self._sums[place] += self._outcomes[one] * self._outcomes[other]
-        self._outcomes[:] = 0
+                self._sums[place] += self._counted[one] * self._counted[other]
+        self._counted[:] = 0
 
 
 def outcomes_of(told: Integers) -> Integers:

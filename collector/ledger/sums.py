@@ -169,16 +169,33 @@ def block_products(
     Returns:
         (paths, directions, `PRODUCTS`).
     """
-    rows, row = _asked(parts, np.asarray(paths, np.int64))
-    if not len(rows):
-        return np.zeros((len(paths), len(DIRECTIONS), len(PRODUCTS)), np.int64)
-    outcomes = by_direction(rows.counts)[:, :, : len(Outcome)]
-    fitting = _fitting(rows.terms, row, terms, promised)
-    block = rows.minute // span
-    block -= block.min()
-    blocks = np.zeros((len(paths), int(block.max()) + 1, len(DIRECTIONS), len(Outcome)), np.int64)
-    add_rows(blocks.reshape(-1, *blocks.shape[2:]), row * blocks.shape[1] + block, _where(outcomes, fitting))
-    products = [np.einsum("nkd,nkd->nd", blocks[..., one], blocks[..., other]) for one, other in PRODUCTS]
+    rows, row = asked_rows(parts, np.asarray(paths, np.int64))
+    outcomes = where(
+        by_direction(rows.counts)[:, :, : len(Outcome)], fitting_rows(rows.terms, row, terms, promised)
+    )
+    return products_of(outcomes, row, rows.minute // span, len(paths), PRODUCTS)
+
+
+def products_of(
+    counted: Integers, row: Integers, block: Integers, paths: int, pairs: Sequence[tuple[int, int]]
+) -> Integers:
+    """Products of what was counted in a block, summed over the blocks.
+
+    Args:
+        counted: parts of blocks (n, directions, k).
+        row, block: the place of each one's path, and its block (n,).
+        paths: how many there are.
+        pairs: which of the k are multiplied.
+
+    Returns:
+        (paths, directions, pairs).
+    """
+    if not len(counted):
+        return np.zeros((paths, len(DIRECTIONS), len(pairs)), np.int64)
+    block = block - block.min()
+    blocks = np.zeros((paths, int(block.max()) + 1, *counted.shape[1:]), np.int64)
+    add_rows(blocks.reshape(-1, *blocks.shape[2:]), row * blocks.shape[1] + block, counted)
+    products = [np.einsum("nkd,nkd->nd", blocks[..., one], blocks[..., other]) for one, other in pairs]
     return np.stack(products, axis=-1)
 
 
@@ -249,7 +266,7 @@ class Totals:
             minima_us: (n, directions); None: none is known.
         """
         self.add_pace(row, counted[:, ROUND_TRIP, : len(Outcome)].sum(axis=1), intervals_ns)
-        counted = _where(counted, fitting)
+        counted = where(counted, fitting)
         add_rows(self.outcomes, row, counted[:, :, : len(Outcome)])
         add_rows(self.delays, row, counted[:, :, len(Outcome) :])
         add_rows(self.covered_ms, row, covered_ms[:, None] * fitting)
@@ -290,11 +307,11 @@ def totals(
         promised: what each of the paths is held against. What a direction counted against another limit says nothing
             of it, and is left out; None: nothing is.
     """
-    sums, row = _asked(sums, np.asarray(paths, np.int64))
+    sums, row = asked_rows(sums, np.asarray(paths, np.int64))
     found = Totals.empty(len(paths))
     found.add(
         row,
-        _fitting(sums.terms, row, terms, promised),
+        fitting_rows(sums.terms, row, terms, promised),
         by_direction(sums.counts),
         sums.covered_ms,
         sums.reach_s,
@@ -303,11 +320,11 @@ def totals(
         sums.minima_us,
     )
     told = sums.products.reshape(-1, len(DIRECTIONS), len(PRODUCTS))
-    add_rows(found.products, row, _where(told, _fitting(sums.terms, row, terms, promised)))
+    add_rows(found.products, row, where(told, fitting_rows(sums.terms, row, terms, promised)))
     return found
 
 
-def _asked(sums: Sums, paths: Integers) -> tuple[Sums, Integers]:
+def asked_rows(sums: Sums, paths: Integers) -> tuple[Sums, Integers]:
     """The rows of these paths, and the place of each row's path among them."""
     if not len(paths):
         return Sums.empty(), np.zeros(0, np.int64)
@@ -318,14 +335,14 @@ def _asked(sums: Sums, paths: Integers) -> tuple[Sums, Integers]:
     return sums.take(asked), row[asked]
 
 
-def _fitting(number: Integers, row: Integers, terms: Terms, promised: Promises | None) -> Flags:
+def fitting_rows(number: Integers, row: Integers, terms: Terms, promised: Promises | None) -> Flags:
     """Whether each row's limits are those that its path is held against (n, directions)."""
     if promised is None:
         return np.ones((len(number), len(DIRECTIONS)), np.bool_)
     return promised.fitting(terms, number, row)
 
 
-def _where(values: Integers, fitting: Flags) -> Integers:
+def where(values: Integers, fitting: Flags) -> Integers:
     """Values (n, directions, …) where they fit, else 0; the same array where all do."""
     return values if fitting.all() else values * fitting[:, :, None]
 

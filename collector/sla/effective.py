@@ -40,6 +40,9 @@ names, and held against simulations in `tests/collector/sla/test_coverage_of_bou
   windows of any length. So they do where a few long bursts lie above a steady background of single losses; without
   the prior an upper bound covers about 90 % there if ten of the long bursts are expected, and needs forty.
 
+A delay variation is told by the histograms of blocks (`collector.sla.variation`), and so that nothing more is kept, of
+windows longer than an hour hours stand for minutes: there are fewer blocks, and as many bursts in them.
+
 A correction only ever takes samples away, so what every packet for a sample does not prove needs none.
 """
 
@@ -59,6 +62,8 @@ from collector.sla.confidence import CONFIDENCE
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    Sums = NDArray[np.float64] | NDArray[np.int64]
 
 PRODUCTS: Final = tuple((one, other) for one in Outcome for other in Outcome if one <= other)
 """Which outcomes of a block are multiplied: each pair once."""
@@ -94,8 +99,8 @@ class Side(Enum):
 class Blocks:
     """Sums over the blocks of one length into which windows are divided; arrays of one shape, an element a window.
 
-    Blocks of a window need not be equally long nor hold as many packets, and may be missing: the last of an hour's
-    window may hold one minute.
+    They are whole numbers where they are of packets. Blocks of a window need not be equally long nor hold as many
+    packets, and may be missing: the last of an hour's window may hold one minute.
 
     Attributes:
         events_squared: Σx², x: the packets of a block that count.
@@ -103,9 +108,9 @@ class Blocks:
         trials_squared: Σn².
     """
 
-    events_squared: NDArray[np.float64]
-    events_by_trials: NDArray[np.float64]
-    trials_squared: NDArray[np.float64]
+    events_squared: Sums
+    events_by_trials: Sums
+    trials_squared: Sums
 
     @classmethod
     def of(cls, events: ArrayLike, trials: ArrayLike) -> Blocks:
@@ -122,15 +127,15 @@ class Blocks:
             chosen: the outcomes that count.
         """
         # not a product of matrices, for which numpy's BLAS wakes all cores
-        found = np.einsum("...p,pk->...k", np.asarray(products, np.float64), _weights(frozenset(chosen)))
+        found = np.einsum("...p,pk->...k", np.asarray(products), _weights(frozenset(chosen)))
         return cls(*np.moveaxis(found, -1, 0))
 
 
 @functools.cache
-def _weights(chosen: frozenset[Outcome]) -> NDArray[np.float64]:
+def _weights(chosen: frozenset[Outcome]) -> NDArray[np.int64]:
     """How often each product is in Σx², Σxn and Σn² (products, 3): those of two outcomes stand for two."""
     counted = [(one in chosen, other in chosen, 1 if one is other else 2) for one, other in PRODUCTS]
-    return np.array([(both * (a and b), both * (a + b) / 2, both) for a, b, both in counted])
+    return np.array([(both * (a and b), both * (a + b) // 2, both) for a, b, both in counted], np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

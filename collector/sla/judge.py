@@ -15,29 +15,23 @@ somebody looks at (`collector.sla.reasons`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.histogram import EDGES_NS
-from agent.core.outcome import Operator, Outcome
 from collector.sla.confidence import exceeds, lower_bounds, meets, upper_bounds
 from collector.sla.effective import Blocks, Side, effective_samples
-from collector.sla.measure import SHARES, Measure
+from collector.sla.measure import SHARES
 from collector.sla.objective import Objective, Target
-from collector.sla.observation import DIRECTIONS, NOT_MEASURED, Integers, Observation
+from collector.sla.observation import DIRECTIONS, Integers, Observation
+from collector.sla.variation import ALL, POSSIBLY, SURELY, Beyond, counted_from, first_beyond
 from collector.sla.verdict import Verdict
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-_US_NS: Final = 1_000
-_BELOW: Final = np.array([-(1 << 62), *EDGES_NS], np.int64)
-"""What the delays of each bucket are above."""
-_AT_MOST: Final = np.array([*EDGES_NS, 1 << 62], np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +68,7 @@ class Evidence:
             bound of p_hi.
         coverage: share of the window that was observed.
         codes: the `Verdict`.
+        prior: how many packets were worth one in a longer time, where that was asked for.
     """
 
     trials: Integers
@@ -83,6 +78,7 @@ class Evidence:
     most: Floats
     coverage: Floats
     codes: NDArray[np.int8]
+    prior: Floats | None = field(default=None, kw_only=True)
 
     def lower(self) -> Floats:
         """The one-sided 95 % lower bound of p_lo; 0 where there are no trials."""
@@ -118,87 +114,104 @@ def judge(
             long enough to tell it itself.
         other_limit: of which targets the agent counts against another limit than the promised one (n,).
     """
-    rows, places = question.rows, question.places
     objective = question.objective
-    coverage = observed.coverage()[rows, places]
-    if objective.measure is Measure.DELAY_VARIATION:
-        # blocks have products of outcomes, and this is none: packets are taken as independent, and reasons say so
-        trials, surely, possibly = _variation(objective, observed, rows, places)
-        least = most = trials.astype(np.float64)
-    else:
-        trials = observed.outcomes[rows, places].sum(axis=1)
-        shares = SHARES[objective.measure]
-        prior: Floats | float = 1.0 if history is None else _prior(shares.possibly, question, history)
-        # a lower bound errs to the safe side where bursts were missed
-        asked = ((shares.surely, Side.LOWER, 1.0), (shares.possibly, Side.UPPER, prior))
-        (surely, least), (possibly, most) = _effective(asked, question, observed)
-    codes = np.full(len(rows), Verdict.INDETERMINATE, np.int8)
+    coverage = observed.coverage()[question.rows, question.places]
+    trials, surely, possibly = _counted(question, observed)
+    prior = None if history is None else _prior(question, history)
+    # Of what always happens, or never does, the blocks tell nothing.
+    varied = np.flatnonzero(np.any([(one > 0) & (one < trials) for one in (surely, possibly)], axis=0))
+    sure, may = (blocks_of(question, observed, which, varied) for which in (SURELY, POSSIBLY))
+    # a lower bound errs to the safe side where bursts were missed, and needs no prior
+    least = _samples(surely, trials, varied, sure, Side.LOWER, None)
+    most = _samples(possibly, trials, varied, may, Side.UPPER, prior)
+    codes = np.full(len(trials), Verdict.INDETERMINATE, np.int8)
     codes[meets(_worth(possibly, trials, most), most, objective.threshold)] = Verdict.PASS
     codes[exceeds(_worth(surely, trials, least), least, objective.threshold)] = Verdict.FAIL
     codes[(coverage < objective.min_coverage) | (trials == 0) | other_limit] = Verdict.NO_DATA
-    return Evidence(trials, surely, possibly, least, most, coverage, codes)
+    return Evidence(trials, surely, possibly, least, most, coverage, codes, prior=prior)
+
+
+def blocks_of(question: Question, observed: Observation, which: int, some: Integers) -> list[Blocks]:
+    """What the blocks of each length tell of what broke the promise: whole numbers; none where they are not known.
+
+    Args:
+        question, observed: as of `judge`.
+        which: `SURELY` or `POSSIBLY`.
+        some: which of the targets, by their places (m,).
+    """
+    rows, places, objective = question.rows[some], question.places[some], question.objective
+    if objective.variation is not None:
+        tails = observed.tails.get(Beyond(objective.variation))
+        return [] if tails is None else tails.blocks(which, rows, places)
+    share = sorted(SHARES[objective.measure][which])
+    return [Blocks.of_products(one[rows, places], share) for one in observed.products]
+
+
+def _counted(question: Question, observed: Observation) -> tuple[Integers, Integers, Integers]:
+    """Packets that were judged, and those that broke the promise surely, or possibly (n,)."""
+    rows, places, objective = question.rows, question.places, question.objective
+    if objective.variation is not None:
+        first = first_beyond(objective.variation, observed.minima_us[rows, places])
+        counts = counted_from(observed.delays[rows, places], first)
+        return counts[:, ALL], counts[:, SURELY], counts[:, POSSIBLY]
+    outcomes = observed.outcomes[rows, places]
+    surely, possibly = (outcomes[:, sorted(share)].sum(axis=1) for share in SHARES[objective.measure])
+    return outcomes.sum(axis=1), surely, possibly
 
 
 _PRIORS: Final[WeakKeyDictionary[Observation, dict[Question, Floats]]] = WeakKeyDictionary()
 """What histories have told: they stay the same for many evaluations."""
 
 
-def _prior(which: frozenset[Outcome], question: Question, history: Observation) -> Floats:
-    """How many packets were worth one in a longer time (n,)."""
+def _prior(question: Question, history: Observation) -> Floats:
+    """How many packets were worth one in a longer time, of those that may have broken the promise (n,)."""
     known = _PRIORS.setdefault(history, {})
     if question not in known:
-        outcomes = history.outcomes[question.rows, question.places]
-        ((_, samples),) = _effective([(which, Side.UPPER, 1.0)], question, history)
-        trials = outcomes.sum(axis=1)
-        known[question] = np.divide(trials, samples, out=np.ones(len(trials)), where=samples > 0)
+        known[question] = _design_effects(question, history)
     return known[question]
 
 
-def _effective(
-    asked: Sequence[tuple[frozenset[Outcome], Side, Floats | float]],
-    question: Question,
-    observed: Observation,
-) -> list[tuple[Integers, Floats]]:
-    """For each share that is asked for, how many packets have one of its outcomes, and how many independent ones all of
-    them are worth for that."""
-    outcomes = observed.outcomes[question.rows, question.places]
-    trials = outcomes.sum(axis=1)
-    events = [outcomes[:, sorted(which)].sum(axis=1) for which, _, _ in asked]
-    # Of what always happens, or never does, the blocks tell nothing.
-    varied = np.flatnonzero(np.any([(one > 0) & (one < trials) for one in events], axis=0))
-    products = [one[question.rows[varied], question.places[varied]] for one in observed.products]
-    found = []
-    for (which, side, prior), happened in zip(asked, events, strict=True):
-        samples = trials / np.maximum(prior, 1.0)
-        blocks = [Blocks.of_products(one, sorted(which)) for one in products]
-        assumed = prior[varied] if isinstance(prior, np.ndarray) else prior
-        samples[varied] = effective_samples(happened[varied], trials[varied], blocks, side, assumed).samples
-        found.append((happened, samples))
-    return found
+def _design_effects(question: Question, history: Observation) -> Floats:
+    limit = question.objective.variation
+    effects = np.ones(len(question.rows))
+    if limit is None:
+        trials, _, possibly = _counted(question, history)
+        varied = np.flatnonzero((possibly > 0) & (possibly < trials))
+        blocks = blocks_of(question, history, POSSIBLY, varied)
+    else:
+        tails = history.tails[Beyond(limit, apart=True)]
+        counts = tails.counts[question.rows, question.places]
+        trials, possibly = counts[:, ALL], counts[:, POSSIBLY]
+        varied = np.flatnonzero((possibly > 0) & (possibly < trials))
+        blocks = tails.blocks(POSSIBLY, question.rows[varied], question.places[varied])
+    effects[varied] = effective_samples(possibly[varied], trials[varied], blocks, Side.UPPER).design_effect
+    return effects
+
+
+def _samples(
+    events: Integers,
+    trials: Integers,
+    varied: Integers,
+    blocks: Sequence[Blocks],
+    side: Side,
+    prior: Floats | None,
+) -> Floats:
+    """How many independent packets all of them are worth for the share of some (n,).
+
+    Args:
+        events, trials: of each target (n,).
+        varied: of which of them the blocks tell anything (m,).
+        blocks: of those.
+        side: the bound that the samples are for.
+        prior: the least of packets that is worth one.
+    """
+    least = np.ones(len(trials)) if prior is None else np.maximum(prior, 1.0)
+    samples: Floats = trials / least
+    samples[varied] = effective_samples(events[varied], trials[varied], blocks, side, least[varied]).samples
+    return samples
 
 
 def _worth(events: Integers, trials: Integers, effective: Floats) -> Floats:
     """Events, as many as the trials are worth."""
     scale: Floats = np.divide(effective, trials, out=np.zeros_like(effective), where=trials > 0)
     return events * scale
-
-
-def _variation(
-    objective: Objective, observed: Observation, rows: Integers, places: Integers
-) -> tuple[Integers, Integers, Integers]:
-    """Packets that were measured, and those that took longer than the quickest one and the variation promised.
-
-    The histogram tells between which edges a packet's delay lies, and the least delay is known to the microsecond: so
-    some are surely beyond, some surely not, and of those in the bucket between nothing is known.
-    """
-    assert objective.variation is not None
-    delays = observed.delays[rows, places]
-    least_ns = observed.minima_us[rows, places] * _US_NS
-    known = observed.minima_us[rows, places] != NOT_MEASURED
-    bound_ns = np.where(known, least_ns, 0) + objective.variation.limit_ns
-    surely = (delays * (bound_ns[:, None] + _US_NS <= _BELOW)).sum(axis=1)
-    at_bound = bound_ns[:, None] <= _AT_MOST
-    beyond = bound_ns[:, None] < _AT_MOST
-    possibly = (delays * (at_bound if objective.variation.operator is Operator.BELOW else beyond)).sum(axis=1)
-    trials = delays.sum(axis=1)
-    return trials, np.where(known, surely, 0), np.where(known, possibly, trials)

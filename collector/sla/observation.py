@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.outcome import Direction
+from collector.sla.variation import Beyond, Tails
 
 Integers = NDArray[np.int64]
 DIRECTIONS: Final = tuple(Direction)
@@ -33,6 +34,7 @@ class Observation:
         left_out: packets of that time (n, directions, outcomes).
         products: sums over blocks of time of the products of outcomes (n, directions, `PRODUCTS`), of each
             length of blocks that is looked at; none where the window is not made of minutes.
+        tails: what of delays was beyond, of each delay variation that is asked for.
         unavailable_ms: how much of it was unavailable, and stands in no other figure (n,); None: nobody has asked.
     """
 
@@ -46,6 +48,7 @@ class Observation:
     left_out: Integers
     products: Sequence[Integers]
     unavailable_ms: Integers | None = None
+    tails: Mapping[Beyond, Tails] = field(default_factory=dict)
 
     def coverage(self) -> NDArray[np.float64]:
         """The share of each path's window, less what is left out, that was observed, by direction, 0 to 1."""

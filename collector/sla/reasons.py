@@ -149,15 +149,14 @@ def explain(target: Target, verdict: Verdict, figures: Figures, agent: AgentFact
         case Verdict.NO_DATA:
             return _unobserved(target, figures, agent)
         case Verdict.FAIL:
-            taken = _taken_as_independent(of) or figures.dependent
             least = percent(figures.lower, objective.threshold)
             return Reason(
                 "lower_bound_exceeds",
-                f"{share.zh}至少 {least}（95 % 置信下界），超过 {allowed.zh}{taken.zh}",
-                f"at least {least} of packets {share.en} (95 % lower bound), {allowed.en}{taken.en}",
+                f"{share.zh}至少 {least}（95 % 置信下界），超过 {allowed.zh}{figures.dependent.zh}",
+                f"at least {least} of packets {share.en} (95 % lower bound), {allowed.en}{figures.dependent.en}",
             )
         case Verdict.PASS:
-            proof = _taken_as_independent(of) or _proof_without_clock(target, agent)
+            proof = _proof_without_clock(target, agent)
             most = percent(figures.upper, objective.threshold)
             return Reason(
                 "upper_bound_meets",
@@ -165,17 +164,7 @@ def explain(target: Target, verdict: Verdict, figures: Figures, agent: AgentFact
                 f"at most {most} of packets {share.en} (95 % upper bound), {allowed.en}{proof.en}",
             )
         case _:
-            reason = _unproven(target, figures, agent, allowed, share)
-            taken = _taken_as_independent(of) or Name("", "")
-            return Reason(reason.code, reason.zh + taken.zh, reason.en + taken.en)
-
-
-def _taken_as_independent(measure: Measure) -> Name | None:
-    """That nothing is known of how much packets depend on each other: what blocks of minutes have are outcomes, and a
-    delay variation is none; None where it is known."""
-    if measure is not Measure.DELAY_VARIATION:
-        return None
-    return Name("（假定各包相互独立）", " (packets are taken as independent of each other)")
+            return _unproven(target, figures, agent, allowed, share)
 
 
 def _allowed(target: Target) -> Name:

@@ -58,3 +58,7 @@ class Window:
         if isinstance(self.span, Calendar):
             return self.span.end_ns(now_ns) - self.span.begin_ns(now_ns)
         return self.span
+
+
+HISTORY: Final = Window(_LONGEST_NS["day"])
+"""Tells how much packets depend on each other, of windows too short to tell it themselves."""

@@ -14,8 +14,9 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from collector.ledger.by_minute import LeftOut
 from collector.ledger.codec import decode
-from collector.ledger.last_hour import LastHour, LeftOut, needed_since, whole_hours_end
+from collector.ledger.last_hour import LastHour, needed_since, whole_hours_end
 from collector.ledger.minutes import Integers, Minutes
 from collector.ledger.sums import Sums
 from collector.store import blocks, schema

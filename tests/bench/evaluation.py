@@ -72,6 +72,8 @@ async def _evaluated(file: Path, paths: int, barred: bool) -> Row:
         plan.intervals_ns,
         plan.facts,
         lambda: calendar,
+        plan.rules,
+        plan.variations,
     )
     # as collector.cli does once the plan is there
     gc.collect()

@@ -72,6 +72,7 @@ class Life:
             self.plan.facts,
             lambda: self.calendar,
             self.plan.rules,
+            self.plan.variations,
         )
         self._read: Reading | None = None
         self.told_ns: int | None = None

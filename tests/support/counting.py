@@ -15,6 +15,7 @@ from collector.sla.counts import NOTHING, DirectionCounts, Reading
 from collector.sla.effective import PRODUCTS
 from collector.sla.observation import NOT_MEASURED, Observation
 from collector.sla.promise import Promise
+from collector.sla.variation import PAIRS, Beyond, Tails, counted_from, first_beyond
 from collector.sla.verdict import PathKey
 from collector.store.numbers import Numbers
 
@@ -75,23 +76,35 @@ def observation(
     round_trips: DirectionCounts | None = None,
     minimum_us: int | None = None,
     minutes: Sequence[DirectionCounts] = (),
+    variation: Limit | None = None,
     left_out: DirectionCounts = NOTHING,
     left_out_ms: int = 0,
 ) -> Observation:
-    """One path that counted the same in all directions; `minutes` are what it is made of, where that is known."""
+    """One path that counted the same in all directions; `minutes` are what it is made of, where that is known, and then
+    `variation` is asked of."""
     ways = [counted, counted, round_trips or counted]
     blocks = np.array([one.outcomes for one in minutes], np.int64).reshape(-1, len(Outcome))
     products = np.array([(blocks[:, one] * blocks[:, other]).sum() for one, other in PRODUCTS])
+    minima_us = np.full((1, 3), NOT_MEASURED if minimum_us is None else minimum_us)
+    tails = {}
+    if variation is not None:
+        delays = np.array([one.delays for one in minutes], np.int64).reshape(-1, BUCKETS)
+        beyond = counted_from(delays, np.repeat(first_beyond(variation, minima_us[0, :1]), len(delays), 0))
+        told = np.array([(beyond[:, one] * beyond[:, other]).sum() for one, other in PAIRS])
+        whole = (np.broadcast_to(one, (1, 3, *one.shape)) for one in (beyond.sum(axis=0), told))
+        counts, by_block = whole
+        tails = {Beyond(variation, apart): Tails(counts, [by_block]) for apart in (False, True)}
     return Observation(
         np.array([begin_ns]),
         np.array([end_ns]),
         np.full((1, 3), round(coverage * (end_ns - begin_ns) / MS)),
         np.array([[one.outcomes for one in ways]], np.int64),
         np.array([[one.delays for one in ways]], np.int64),
-        np.full((1, 3), NOT_MEASURED if minimum_us is None else minimum_us),
+        minima_us,
         np.array([left_out_ms]),
         np.array([[left_out.outcomes] * 3], np.int64),
         [np.broadcast_to(products, (1, 3, *products.shape))] if minutes else [],
+        tails=tails,
     )
 
 

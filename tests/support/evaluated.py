@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from collector.evaluation import evaluate
-from collector.fleet.plan import compile_plan
+from collector.fleet.plan import Plan, compile_plan
 from collector.ledger.recent import RecentSlices
 from collector.sla.counts import Reading
 from collector.sla.maintenance import MaintenanceCalendar
@@ -19,10 +21,19 @@ from tests.support.fleets import fleet
 MINUTE_NS = 60_000_000_000
 
 
-async def evaluated(
+class Observed(NamedTuple):
+    """What a collector has at hand to judge by."""
+
+    plan: Plan
+    windows: Windows
+    state: CollectorState
+
+
+@contextlib.asynccontextmanager
+async def observed(
     file: Path, text: str, readings: Sequence[Reading], now_ns: int, calendar: MaintenanceCalendar
-) -> Sequence[Judgement]:
-    """All verdicts at a time at which the agent of Wuhan was read.
+) -> AsyncIterator[Observed]:
+    """At a time at which the agent of Wuhan was read.
 
     Args:
         file: of the state.
@@ -42,11 +53,19 @@ async def evaluated(
             plan.facts,
             lambda: calendar,
             plan.rules,
+            plan.variations,
         )
         await store.ledger.ingest(readings)
         await store.ledger.settle(now_ns // MINUTE_NS)
-        state = CollectorState(sources={"wuhan": SourceStatus(True, "", now_ns, "declared", 50_000)})
-        verdicts = await evaluate(plan, windows, state, now_ns)
-        return [*verdicts]
+        status = SourceStatus(True, "", now_ns, "declared", 50_000)
+        yield Observed(plan, windows, CollectorState(sources={"wuhan": status}))
     finally:
         await store.close()
+
+
+async def evaluated(
+    file: Path, text: str, readings: Sequence[Reading], now_ns: int, calendar: MaintenanceCalendar
+) -> Sequence[Judgement]:
+    """All verdicts; arguments as of `observed`."""
+    async with observed(file, text, readings, now_ns, calendar) as at_hand:
+        return [*await evaluate(*at_hand, now_ns)]

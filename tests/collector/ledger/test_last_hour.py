@@ -7,16 +7,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from agent.core.outcome import Direction, Limit, Outcome
-from collector.ledger.last_hour import LastHour, LeftOut, needed_since
+from agent.core.outcome import Direction, Limit, Operator, Outcome
+from collector.ledger.by_minute import LeftOut
+from collector.ledger.last_hour import LastHour, needed_since
 from collector.ledger.minutes import NO_MINIMUM, WIDTH, Integers, Minutes, begun_within, by_direction
 from collector.ledger.promises import Promises
 from collector.ledger.sums import Sums, Totals, block_products, totals
+from collector.ledger.tails import tails_of_parts
+from collector.sla.variation import Beyond, varied
 from tests.support.counting import CITY_LIMIT, HUB_LIMIT
 
 FIRST, STOP = 1000, 1030
 PATHS = 7
 AGENTS = 3
+BEYOND = Beyond(Limit(2_000_000, Operator.AT_MOST))
 TERMS = {1: dict.fromkeys(Direction, HUB_LIMIT), 2: dict.fromkeys(Direction, CITY_LIMIT)}
 
 
@@ -160,7 +164,8 @@ def test_a_window_that_moves_on_is_what_it_is_anew(seed: int) -> None:
         for length, blocks in ((5, (1,)), (30, ()), (60, (1, 3, 12))):
             without, hidden = life.left_out(), life.left_out()
             asked = life.now + 1 - length, life.now + 1, paths, TERMS, promised, blocks, without, hidden
-            seen = life.lately.window(*asked)
+            wanted = rng.random((len(paths), 3)) < 0.7
+            seen = life.lately.window(*asked, {BEYOND: wanted})
             expected, minutes = life.expected(length, paths, promised, without, hidden)
             for name in ("covered_ms", "reach_s", "sent", "outcomes", "delays", "minima_us"):
                 np.testing.assert_array_equal(getattr(seen.totals, name), getattr(expected, name), name)
@@ -168,6 +173,12 @@ def test_a_window_that_moves_on_is_what_it_is_anew(seed: int) -> None:
             for block, products in zip(blocks, seen.products, strict=True):
                 told = block_products(minutes, paths, TERMS, promised, block)
                 np.testing.assert_array_equal(products, told, f"{length} {block}")
+            parts = minutes, paths, TERMS, promised, expected.minima_us, {BEYOND: np.ones_like(wanted)}
+            tails, of_parts = seen.tails[BEYOND], tails_of_parts(*parts, blocks)[BEYOND]
+            np.testing.assert_array_equal(tails.counts, of_parts.counts)
+            told_of = varied(tails.counts) & wanted
+            for products, other in zip(tails.products, of_parts.products, strict=True):
+                np.testing.assert_array_equal(products[told_of], other[told_of])
 
 
 def test_what_is_left_out_of_a_window_is_told_beside_it() -> None:

@@ -378,8 +378,43 @@ def test_variation_is_told_as_far_as_the_buckets_tell_it(
     one = answer(observation(counts(10_000, delays=delays), minimum_us=4_200), variation(bound_ms))
     assert (one.verdict, one.reason.code) == (verdict, code)
     assert one.reason.zh
-    assert "packets are taken as independent" in one.reason.en
-    assert "相互独立" in one.reason.zh
+
+
+def varied(minutes: list[DirectionCounts], objective: Objective) -> Observation:
+    """Minutes of which the quickest packet took 4 ms."""
+    return observation(whole(minutes), minutes=minutes, minimum_us=4_000, variation=objective.variation)
+
+
+def test_packets_that_are_slow_together_prove_less_of_a_variation() -> None:
+    """Half of the packets of two minutes of an hour take 4 ms longer than the quickest: more than 1 % of all, which two
+    bursts do not prove; spread evenly the same number does."""
+    objective = replace(variation(1.0), window=Window(3600 * SECOND_NS))
+    calm, slow = counts(600, delays={5 * MS: 600}), counts(600, delays={5 * MS: 300, 10 * MS: 300})
+    minutes = [calm] * 29 + [slow] + [calm] * 29 + [slow]
+    together = answer(varied(minutes, objective), objective)
+    assert together.verdict is Verdict.INDETERMINATE
+    assert together.effective is not None
+    assert together.effective < 1_000
+    assert "in bursts: worth" in together.reason.en
+    evenly = [counts(600, delays={5 * MS: 590, 10 * MS: 10})] * 60
+    apart = answer(varied(evenly, objective), objective)
+    assert apart.verdict is Verdict.FAIL
+    assert apart.effective == pytest.approx(36_000, rel=0.05)
+
+
+def test_a_history_tells_a_short_window_how_its_delays_depend_on_each_other() -> None:
+    """Five minutes without a slow packet prove a variation where slow ones come one by one, not where they come in
+    bursts; where nobody knows better, each counts."""
+    objective = variation(1.0)
+    calm = counts(600, delays={5 * MS: 600})
+    now = varied([calm] * 5, objective)
+    assert answer(now, objective).verdict is Verdict.PASS
+    evenly = [counts(600, delays={5 * MS: 599, 10 * MS: 1})] * 1440
+    before = varied(evenly, objective)
+    assert answer(now, objective, history=before).verdict is Verdict.PASS
+    bursts = ([calm] * 59 + [counts(600, delays={5 * MS: 200, 10 * MS: 400})]) * 24
+    one = answer(now, objective, history=varied(bursts, objective))
+    assert (one.verdict, one.reason.code) == (Verdict.INDETERMINATE, "too_few_packets")
 
 
 def test_a_variation_at_an_edge_is_kept_or_not_by_its_operator() -> None:
