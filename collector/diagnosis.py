@@ -21,7 +21,9 @@ from collector.sla.verdict import Fault, PathKey
 from collector.sources.samples import AgentReading
 from collector.state import NEVER_READ, SourceStatus
 
-_SILENT_INTERVALS: Final = 2
+SILENT_INTERVALS: Final = 2
+"""An agent that was not read for so long is silent; by then it is known, too, which paths have gone dark."""
+
 _REFINED_INTERVALS: Final = 5
 """For so long a fault may turn out to be another one: an agent that went silent at the same time is missed by then."""
 
@@ -100,7 +102,7 @@ class Diagnosis:
             status, place = sources.get(site, NEVER_READ), self._places[site]
             seen_ns = self._began_ns if status.seen_ns is None else status.seen_ns
             read[place] = status.up
-            silent[place] = not status.up and now_ns - seen_ns >= _SILENT_INTERVALS * self._interval_ns
+            silent[place] = not status.up and now_ns - seen_ns >= SILENT_INTERVALS * self._interval_ns
             refused[place] = silent[place] and status.refused
             clock_good[place] = status.clock_bound_ns is not None or site in plan.clockless
             blind = blind and status.blind and bool(silent[place])

@@ -22,9 +22,10 @@ from sqlalchemy import URL
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
 from agent.runtime.supervision import Supervision
+from collector.alerts.gathering import Gathering
 from collector.alerts.service import Alerts
 from collector.alerts.targets import webhook_target
-from collector.diagnosis import Diagnosis
+from collector.diagnosis import SILENT_INTERVALS, Diagnosis
 from collector.evaluation import evaluate
 from collector.fleet.plan import compile_plan
 from collector.fleet.settings import FleetSettings
@@ -32,7 +33,8 @@ from collector.fleet.source import AgentsSourceSettings
 from collector.ledger.minutes import minute_of
 from collector.ledger.recent import RecentSlices
 from collector.maintenance import Maintenance
-from collector.sla.breach import advance
+from collector.sla.breach import Breach, advance
+from collector.sla.verdict import Fault, PathKey
 from collector.sources import Source
 from collector.sources.agents import AgentsSource
 from collector.sources.backfill import Backfilled
@@ -127,6 +129,8 @@ class Collector:
         self._token = fleet.token(fleet_file.parent)
         self._access = fleet.access(fleet_file.parent)
         self._recent = RecentSlices()
+        self._row = {path: row for row, path in enumerate(self.plan.paths)}
+        self._gathering = Gathering(0)
         short = (
             question.objective.window.longest_ns
             for question in self.plan.questions
@@ -157,7 +161,7 @@ class Collector:
             self._webhooks,
             self.fleet.alerts.alertmanagers,
             store,
-            lambda: self.state.breaches,
+            self._settled_breaches,
             shown.names(),
             shown.page_url,
             time.time_ns,
@@ -198,6 +202,7 @@ class Collector:
         remembered = await store.recall(now_ns - self._memory_ns)
         self._recent.add(remembered.slices)
         self.state.watches = remembered.watches
+        self._gathering = Gathering(SILENT_INTERVALS * self.fleet.source.interval, await store.waiting())
         self.state.breaches = await store.recent_breaches(now_ns - _RECENT_BREACHES_NS, _RECENT_BREACHES)
 
     async def _work(
@@ -294,12 +299,20 @@ class Collector:
         watches, events = advance(
             self.state.watches, verdicts, plan.keys, plan.places, plan.hysteresis, now_ns
         )
-        if events or watches != self.state.watches:
-            await store.record([event.breach for event in events], watches, alerts.announcements(events))
+        gathering, unsettled = self._gathering, self._gathering.unsettled
+        gathering.take(events, now_ns)
+        joined = gathering.join(watches, self._fault_of)
+        told = gathering.due(now_ns)
+        watches |= joined
+        changed = [event.breach for event in events]
+        changed += [watch.open for watch in joined.values() if watch.open is not None]
+        if changed or told or watches != self.state.watches:
+            await store.record(changed, watches, alerts.announcements(told), gathering.waiting)
         self.state.judgements = verdicts
         self.state.watches = watches
-        if events:
+        if changed:
             self.state.breaches = await store.recent_breaches(now_ns - _RECENT_BREACHES_NS, _RECENT_BREACHES)
+        if changed or told or gathering.unsettled != unsettled:
             alerts.wake()
         for event in events:
             key = event.breach.key
@@ -307,6 +320,14 @@ class Collector:
         self.state.evaluated_ns = time.time_ns()
         self.state.evaluations += 1
         self.state.evaluation_seconds += time.perf_counter() - started
+
+    def _fault_of(self, path: PathKey) -> Fault | None:
+        row = self._row.get(path)
+        return None if row is None else self.state.standing.of(row)
+
+    def _settled_breaches(self) -> list[Breach]:
+        """Those of which it is known why they opened, as far as it will be."""
+        return [breach for breach in self.state.breaches if breach.id not in self._gathering.unsettled]
 
 
 async def _unless(

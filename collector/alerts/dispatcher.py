@@ -39,7 +39,7 @@ class Channel(Protocol):
 class Dispatcher:
     """The one task that tells one receiver.
 
-    Rows of the same subject stay in order: that a breach is over is not told before it was told to exist. A receiver
+    Rows of the same breach stay in order: that a breach is over is not told before it was told to exist. A receiver
     that fails is left alone for a moment, which grows while it keeps failing, however many rows are due: an incident
     must not end in a flood.
 
@@ -100,13 +100,15 @@ class Dispatcher:
         waiting: set[str] = set()
         next_ns: int | None = None
         for row in await self._outbox.pending(self.channel):
-            if row.notification.subject in waiting:
+            subjects = row.notification.subjects
+            if not waiting.isdisjoint(subjects):
+                waiting |= subjects
                 continue
             due_ns: int | None = row.next_attempt_ns
             if row.next_attempt_ns <= self._now_ns():
                 due_ns = await self._try(row)
             if due_ns is not None:
-                waiting.add(row.notification.subject)
+                waiting |= subjects
                 next_ns = due_ns if next_ns is None else min(next_ns, due_ns)
         return None if next_ns is None else max(0.0, (next_ns - self._now_ns()) / _SECOND_NS)
 

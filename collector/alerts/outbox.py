@@ -11,14 +11,46 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from collector.documents import Names, breach_document, fault_document
+from collector.documents import Names, breach_document, fault_document, path_document
 from collector.sla.breach import Breach, BreachEvent, BreachOpened
+from collector.sla.fault_words import describe
+from collector.sla.names import Name
+from collector.sla.promise import direction_label
 
 FORMAT_VERSION: Final = 1
-MOST_TOGETHER: Final = 100
-"""So many breaches of one fault are told in one message, of some hundred kilobytes."""
+MOST_WHOLE: Final = 100
+"""So many breaches stand in one message with all that is known of them, in some hundred kilobytes."""
+
+MOST_TOGETHER: Final = 5000
+"""So many breaches are told in one message, those beyond `MOST_WHOLE` in short, in another megabyte."""
+
+
+class Incident(NamedTuple):
+    """What is told together.
+
+    Attributes:
+        event: opened or closed.
+        fault: the id of the fault that all breaches have in common; None: their cause is not known.
+        tier, provider: what they have in common otherwise; empty where there is a fault.
+    """
+
+    event: str
+    fault: str | None
+    tier: str = ""
+    provider: str = ""
+
+
+def incident_of(event: BreachEvent) -> Incident:
+    """What a change of a breach is told with."""
+    kind, breach = "opened" if isinstance(event, BreachOpened) else "closed", event.breach
+    if breach.fault is not None:
+        return Incident(kind, breach.fault.id)
+    return Incident(kind, None, breach.key.path.tier, breach.key.path.provider)
+
+
+_OF_MANY: Final = tuple(f'{{"version":{FORMAT_VERSION},"event":"{many}_' for many in ("incident", "breaches"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +70,13 @@ class Notification:
     created_ns: int
 
     @property
-    def subject(self) -> str:
-        """What it is about; notifications of one subject are delivered in their order."""
-        return self.key.removeprefix(f"{self.channel}/").partition("/")[0]
+    def subjects(self) -> frozenset[str]:
+        """The breaches that it is about; notifications of one breach are delivered in their order."""
+        subject = self.key.removeprefix(f"{self.channel}/").partition("/")[0]
+        if not self.payload.startswith(_OF_MANY):
+            return frozenset((subject,))
+        body = json.loads(self.payload)
+        return frozenset(one["id"] for one in (*body["breaches"], *body.get("more", ())))
 
     @property
     def message_id(self) -> str:
@@ -84,42 +120,71 @@ class Outbox(Protocol):
 def announcements(
     events: Iterable[BreachEvent], channels: Sequence[str], names: Names, page_url: str, now_ns: int
 ) -> list[Notification]:
-    """What to tell each channel about breaches that were opened or closed.
-
-    Breaches of one fault that change at one time are one incident, and told in one message.
-    """
-    incidents: dict[tuple[str, str], list[Breach]] = defaultdict(list)
+    """What to tell each channel about breaches that were opened or closed: all of an incident in one message."""
+    incidents: dict[Incident, list[Breach]] = defaultdict(list)
     for event in events:
-        kind = "opened" if isinstance(event, BreachOpened) else "closed"
-        fault = event.breach.fault
-        incidents[kind, event.breach.id if fault is None else fault.id].append(event.breach)
+        incidents[incident_of(event)].append(event.breach)
     made = []
-    for (kind, _), together in incidents.items():
+    for incident, together in incidents.items():
         for start in range(0, len(together), MOST_TOGETHER):
             some = together[start : start + MOST_TOGETHER]
-            body = _message(kind, some, names, page_url)
+            body = _message(incident, some, names, page_url)
             payload = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             made += [
-                Notification(f"{channel}/{some[0].id}/{kind}", channel, payload, now_ns)
+                Notification(f"{channel}/{some[0].id}/{incident.event}", channel, payload, now_ns)
                 for channel in channels
             ]
     return made
 
 
-def _message(kind: str, breaches: Sequence[Breach], names: Names, page_url: str) -> dict[str, Any]:
-    """The body that tells of one breach, or of several with one cause."""
+def _message(incident: Incident, breaches: Sequence[Breach], names: Names, page_url: str) -> dict[str, Any]:
+    """The body that tells of one breach, or of several."""
+    whole = [
+        {**breach_document(breach, names), "url": breach_url(page_url, breach.id)}
+        for breach in breaches[:MOST_WHOLE]
+    ]
+    if len(breaches) == 1:
+        return {"version": FORMAT_VERSION, "event": f"breach_{incident.event}", **whole[0]}
     first = breaches[0]
-    told = [{**breach_document(breach, names), "url": breach_url(page_url, breach.id)} for breach in breaches]
-    if first.fault is None or len(breaches) == 1:
-        return {"version": FORMAT_VERSION, "event": f"breach_{kind}", **told[0]}
+    of_fault = {"event": f"incident_{incident.event}", "id": incident.fault}
+    of_several = {"event": f"breaches_{incident.event}", "id": first.id}
     return {
         "version": FORMAT_VERSION,
-        "event": f"incident_{kind}",
-        "id": first.fault.id,
-        "fault": fault_document(first.fault, names),
-        "breaches": told,
+        **(of_several if incident.fault is None else of_fault),
+        "fault": None if first.fault is None else fault_document(first.fault, names),
+        "summary": _summary(incident, breaches, names).document(),
+        "total": len(breaches),
+        "breaches": whole,
+        "more": [_in_short(breach) for breach in breaches[MOST_WHOLE:]],
         "url": page_url,
     }
+
+
+def _in_short(breach: Breach) -> dict[str, Any]:
+    """What tells a breach from all others."""
+    path = breach.key.path
+    return {
+        "id": breach.id,
+        **path_document(path),
+        "direction": direction_label(path.kind, breach.key.direction),
+        "objective": breach.key.objective,
+    }
+
+
+def _summary(incident: Incident, breaches: Sequence[Breach], names: Names) -> Name:
+    """One sentence on several breaches."""
+    number, fault = len(breaches), breaches[0].fault
+    zh, en = (
+        (f"新增 {number:,} 项违约", f"{number:,} breaches have opened")
+        if incident.event == "opened"
+        else (f"{number:,} 项违约已结束", f"{number:,} breaches have ended")
+    )
+    if fault is None:
+        tier = names.tier(incident.tier)
+        of = f" {incident.provider}" if incident.provider else ""
+        return Name(f"{tier.zh}{of} {zh}", f"{tier.en}{of}: {en}")
+    known = describe(fault, names.site)
+    return Name(f"{known.zh}；{zh}", f"{known.en}; {en}")
 
 
 def breach_url(page_url: str, breach_id: str) -> str:

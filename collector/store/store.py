@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 from pydantic import TypeAdapter
-from sqlalchemy import URL, delete, select, update
+from sqlalchemy import URL, bindparam, delete, select, update
 
 from agent.core.outcome import Direction
+from collector.alerts.gathering import Waiting
 from collector.alerts.outbox import Notification, Pending
 from collector.ledger.minutes import minute_of
 from collector.ledger.recent import Slices
-from collector.sla.breach import Breach, BreachKey, Watch
+from collector.sla.breach import Breach, BreachClosed, BreachEvent, BreachKey, BreachOpened, Watch
 from collector.store.database import Database
 from collector.store.ledger import Ledger
 from collector.store.maintenance import MaintenanceTables
@@ -59,6 +60,7 @@ class Store:
         self.numbers = Numbers(database)
         self.ledger = Ledger(database, self.numbers)
         self.maintenance = MaintenanceTables(database)
+        self._waiting: frozenset[str] = frozenset()
 
     @classmethod
     async def open(cls, where: Path | URL) -> Store:
@@ -110,8 +112,16 @@ class Store:
         changed: Iterable[Breach],
         watches: Mapping[BreachKey, Watch],
         notifications: Iterable[Notification],
+        waiting: Iterable[Waiting] = (),
     ) -> None:
-        """Write one evaluation: breaches that opened or closed, all runs as they are now, and what is to be told."""
+        """Write one evaluation.
+
+        Args:
+            changed: breaches that are not as they were.
+            watches: for the runs, as they are now.
+            notifications: what is to be told.
+            waiting: all that has changed and is to be told later.
+        """
         running = {key: watch.run for key, watch in watches.items() if watch.run}
         await self.numbers.give(key.path for key in running)
         async with self._database.writing() as connection:
@@ -144,21 +154,48 @@ class Store:
                         for key, length in running.items()
                     ],
                 )
-            for told in notifications:
+            later = {_waiting_key(one.event): one.since_ns for one in waiting}
+            if gone := self._waiting - later.keys():
+                one = delete(outbox).where(outbox.c.key == bindparam("gone"))
+                await connection.execute(one, [{"gone": key} for key in gone])
+            new = [Notification(key, "", "", later[key]) for key in later if key not in self._waiting]
+            added = [*notifications, *new]
+            if added:
                 await connection.execute(
-                    self._database.insert(outbox)
-                    .values(
-                        key=told.key,
-                        channel=told.channel,
-                        payload=told.payload,
-                        created_ns=told.created_ns,
-                        next_attempt_ns=told.created_ns,
-                        attempts=0,
-                        abandoned=0,
-                        last_error="",
-                    )
-                    .on_conflict_do_nothing(index_elements=["key"])
+                    self._database.insert(outbox).on_conflict_do_nothing(index_elements=["key"]),
+                    [
+                        {
+                            "key": told.key,
+                            "channel": told.channel,
+                            "payload": told.payload,
+                            "created_ns": told.created_ns,
+                            "next_attempt_ns": told.created_ns,
+                            "attempts": 0,
+                            "abandoned": 0,
+                            "last_error": "",
+                        }
+                        for told in added
+                    ],
                 )
+        self._waiting = frozenset(later)
+
+    async def waiting(self) -> list[Waiting]:
+        """All that has changed and is not yet told; rows of the outbox without a channel stand for it."""
+        query = select(outbox.c.key, outbox.c.created_ns).where(outbox.c.channel == "").order_by(outbox.c.id)
+        async with self._database.reading() as connection:
+            since_ns = {row.key: row.created_ns for row in await connection.execute(query)}
+            closed_ns = breaches.c.closed_ns
+            found = select(breaches.c.document).where(
+                closed_ns.is_(None) | (closed_ns >= min(since_ns.values(), default=0))
+            )
+            documents = (await connection.execute(found)).scalars().all() if since_ns else []
+        of = {breach.id: breach for breach in map(_BREACH.validate_json, documents)}
+        self._waiting = frozenset(since_ns)
+        changed = {
+            key: (BreachOpened if key.endswith("/opened") else BreachClosed)(of[key.split("/")[1]])
+            for key in since_ns
+        }
+        return [Waiting(event, since_ns[key]) for key, event in changed.items()]
 
     async def recent_breaches(self, since_ns: int, limit: int) -> list[Breach]:
         """All open breaches, and those that closed since then, the latest first; at most `limit` closed ones."""
@@ -217,3 +254,7 @@ class Store:
     async def _update_outbox(self, row: int, **values: Any) -> None:
         async with self._database.writing() as connection:
             await connection.execute(update(outbox).where(outbox.c.id == row).values(**values))
+
+
+def _waiting_key(event: BreachEvent) -> str:
+    return f"/{event.breach.id}/{'opened' if isinstance(event, BreachOpened) else 'closed'}"

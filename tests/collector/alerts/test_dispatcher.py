@@ -56,9 +56,10 @@ class Bench:
         await asyncio.sleep(0)
 
     def open(self, *numbers: int) -> None:
-        """Write the rows of opened breaches."""
-        events = [BreachOpened(breach(number)) for number in numbers]
-        self.outbox.add(announcements(events, [CHANNEL], NAMES, "http://page", self.now_ns))
+        """Write the rows of breaches that opened one after the other."""
+        for number in numbers:
+            event = BreachOpened(breach(number))
+            self.outbox.add(announcements([event], [CHANNEL], NAMES, "http://page", self.now_ns))
 
     def close(self, number: int) -> None:
         """Write the row of a closed breach."""
@@ -218,6 +219,17 @@ async def test_the_end_of_a_breach_is_not_told_before_its_beginning() -> None:
     bench.after(wait_s + 0.001)
     assert await bench.dispatcher.deliver_due() is None
     assert bench.receiver.told[2:] == ["b000001_opened", "b000001_closed"]
+
+
+async def test_the_end_waits_behind_a_beginning_that_was_told_with_others() -> None:
+    """In whichever place of a message the breach stands."""
+    bench = Bench(FakeReceiver(lambda one: Refused("x") if one.message_id == "b000001_opened" else Taken()))
+    events = [BreachOpened(breach(number)) for number in (1, 2)]
+    bench.outbox.add(announcements(events, [CHANNEL], NAMES, "http://page", NOW_NS))
+    bench.close(2)
+    bench.close(3)
+    await bench.dispatcher.deliver_due()
+    assert bench.receiver.told == ["b000001_opened", "b000003_closed"]
 
 
 async def test_a_failing_receiver_is_not_flooded() -> None:

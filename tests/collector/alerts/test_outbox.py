@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from collector.alerts.outbox import MOST_TOGETHER, announcements, breach_url
+from collector.alerts.outbox import MOST_TOGETHER, MOST_WHOLE, announcements, breach_url
 from collector.sla.breach import BreachClosed, BreachOpened
-from tests.support.verdicts import CUT_OFF, NAMES, NOW_NS, breach, closed
+from tests.support.verdicts import CUT_OFF, HUB_PATH, NAMES, NOW_NS, breach, closed
 
 PAGE = "http://noc.example:9460"
 
@@ -24,7 +25,7 @@ def test_an_event_is_told_to_every_channel_under_a_key_of_its_own() -> None:
         "webhook:b/c/b000001/closed",
     ]
     assert [row.message_id for row in made] == ["b000001_opened"] * 2 + ["b000001_closed"] * 2
-    assert {row.subject for row in made} == {"b000001"}
+    assert {row.subjects for row in made} == {frozenset({"b000001"})}
 
 
 def test_the_body_says_what_where_since_when_and_why_in_both_languages() -> None:
@@ -92,8 +93,50 @@ def test_a_single_breach_of_a_fault_is_told_as_a_breach() -> None:
     assert (body["event"], body["id"], body["fault"]["id"]) == ("breach_closed", "b000001", "f1")
 
 
-def test_very_many_breaches_of_one_fault_are_told_in_parts() -> None:
-    """No message grows without bounds."""
-    events = [BreachOpened(breach(number, fault=CUT_OFF)) for number in range(1, MOST_TOGETHER + 3)]
+def test_very_many_breaches_of_one_fault_are_one_message() -> None:
+    """The first with all that is known of them, the others in short, and how many there are in a sentence."""
+    events = [BreachOpened(breach(number, fault=CUT_OFF)) for number in range(1, MOST_WHOLE + 3)]
+    (row,) = announcements(events, ["webhook:a"], NAMES, PAGE, NOW_NS)
+    body = json.loads(row.payload)
+    assert (len(body["breaches"]), body["total"]) == (MOST_WHOLE, MOST_WHOLE + 2)
+    assert body["more"][1] == {
+        "id": f"b{MOST_WHOLE + 2:06}",
+        "source": "wuhan",
+        "target": "qingyang",
+        "tier": "hub",
+        "provider": "telecom",
+        "kind": "stamp",
+        "dscp": 0,
+        "direction": "forward",
+        "objective": "detection",
+    }
+    assert body["summary"]["zh"].endswith("；新增 102 项违约")
+    assert body["summary"]["en"].endswith("; 102 breaches have opened")
+    assert row.subjects == {one.breach.id for one in events}
+
+
+def test_no_message_grows_without_bounds() -> None:
+    """What is beyond the most that are told together is told in another one."""
+    events = [BreachOpened(breach(number, fault=CUT_OFF)) for number in range(MOST_TOGETHER + 2)]
     made = announcements(events, ["webhook:a"], NAMES, PAGE, NOW_NS)
-    assert [len(json.loads(row.payload)["breaches"]) for row in made] == [MOST_TOGETHER, 2]
+    assert [json.loads(row.payload)["total"] for row in made] == [MOST_TOGETHER, 2]
+
+
+def test_breaches_of_one_provider_in_one_tier_are_one_message() -> None:
+    """Where nothing is known to be broken, and a line is only crowded; those of another provider stand apart."""
+    other = breach(9, path=replace(HUB_PATH, provider="mobile"))
+    events = [BreachClosed(closed(breach(1))), BreachClosed(closed(breach(2))), BreachClosed(closed(other))]
+    made = announcements(events, ["webhook:a"], NAMES, PAGE, NOW_NS)
+    assert [row.message_id for row in made] == ["b000001_closed", "b000009_closed"]
+    body = json.loads(made[0].payload)
+    assert (body["event"], body["id"], body["fault"], body["total"]) == (
+        "breaches_closed",
+        "b000001",
+        None,
+        2,
+    )
+    assert body["summary"] == {
+        "zh": "枢纽 telecom 2 项违约已结束",
+        "en": "Hubs telecom: 2 breaches have ended",
+    }
+    assert made[0].subjects == {"b000001", "b000002"}

@@ -10,8 +10,9 @@ from sqlalchemy import URL
 
 from agent.core.outcome import Direction
 from agent.core.throughput.result import Floor
+from collector.alerts.gathering import Waiting
 from collector.alerts.outbox import Notification
-from collector.sla.breach import Breach, BreachKey, Watch
+from collector.sla.breach import Breach, BreachClosed, BreachKey, BreachOpened, Watch
 from collector.sla.counts import NOTHING, DirectionCounts, Reading
 from collector.store.exceptions import StoreError
 from collector.store.store import Store
@@ -156,6 +157,20 @@ async def test_a_row_of_the_outbox_lives_until_it_is_delivered_or_abandoned(stor
     (left,) = await store.pending("webhook:noc")
     assert (left.id, left.attempts, left.next_attempt_ns) == (second.id, 1, NOW_NS + 5)
     assert left.notification == second.notification
+
+
+async def test_what_waits_to_be_told_is_in_the_database(store: Store) -> None:
+    """With its breach as it is by then; what is told waits no more, and what waits is no message of any channel's."""
+    opened, over = breach(1), closed(breach(2))
+    both = [Waiting(BreachOpened(opened), NOW_NS - 1), Waiting(BreachClosed(over), NOW_NS)]
+    assert await store.waiting() == []
+    await store.record([opened, over], {KEY: Watch(opened)}, [], both)
+    await store.record([], {KEY: Watch(opened)}, [], both)
+    assert await store.waiting() == both
+    assert await store.pending("webhook:noc") == []
+    await store.record([], {KEY: Watch(opened)}, [told(1)], both[:1])
+    assert await store.waiting() == both[:1]
+    assert len(await store.pending("webhook:noc")) == 1
 
 
 async def test_counters_that_fall_without_a_restart_are_logged(
