@@ -43,6 +43,9 @@ _NOTHING: Final = ServerReport()
 class DataPlane(Protocol):
     """Who has the sockets of tests."""
 
+    def expect(self) -> None:
+        """Data sockets of another lease may come from now on."""
+
     async def stop(self, lease: Lease) -> Mapping[Way, int] | None:
         """Close all sockets of a lease, and tell what there is to tell.
 
@@ -53,6 +56,9 @@ class DataPlane(Protocol):
 
 class _NoDataPlane:
     """Nothing has sockets, so nothing was transferred."""
+
+    def expect(self) -> None:
+        pass
 
     async def stop(self, lease: Lease) -> Mapping[Way, int] | None:
         return {}
@@ -95,13 +101,15 @@ class LeaseDesk:
         self._book.update(rules)
         self._max_reports = rules.max_ended
 
-    def is_allowed(self, peer: bytes) -> bool:
-        """Whether an address of 4 or 16 octets may have a lease at all."""
-        return self._book.is_allowed(peer)
+    def expected(self) -> set[bytes]:
+        """The addresses, of 4 or 16 octets, from which data sockets may come now."""
+        return self._book.expected(self._now_ns())
 
     def ask(self, request: LeaseRequest) -> Lease | Refusal:
         """Grant a lease, or say why not."""
         answer = self._book.grant(request, self._now_ns(), self._unix_ns())
+        if isinstance(answer, Lease):
+            self.data.expect()
         self._changed.set()
         return answer
 

@@ -1,8 +1,9 @@
 """Who serves tests: data sockets at the agent's addresses, admitted by lease, handed to a child process for each test.
 
-Who is on no list is not listened to. Before it has proven itself a connection costs a task, 64 octets and two seconds,
-and there are few of them at once; a datagram costs nothing that is kept. What opens is handed over; the child begins
-when all sockets of its lease are there, and not at all where some do not come while they are admitted.
+Who has no lease that admits sockets now is not listened to, whatever list he is on. Before it has proven itself a
+connection costs a task, 64 octets and two seconds, and of one address there are few of them at once; a datagram costs
+nothing that is kept. What opens is handed over; the child begins when all sockets of its lease are there, and not at
+all where some do not come while they are admitted.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import logging
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from agent.core.authentication import Key
 from agent.core.throughput.handshake import Association, DatagramDoor, StreamDoor
-from agent.core.throughput.lease import TOKEN_OCTETS, Lease, Protocol, Way
+from agent.core.throughput.lease import MAX_STREAMS, TOKEN_OCTETS, Lease, Protocol, Way
 from agent.core.throughput.preamble import NONCE_OCTETS, PREAMBLE_OCTETS, Cookies, Preamble
 from agent.core.throughput.report import ServerReport
 from agent.core.timestamps import SECOND_NS
@@ -35,10 +37,12 @@ from agent.throughput.plan import Ended, EnginePlan, EngineReport, WayPlan
 log = logging.getLogger(__name__)
 
 _HANDSHAKE_S: Final = 2.0
-_MOST_AT_DOOR: Final = 64
+_MOST_AT_DOOR: Final = 4 * MAX_STREAMS
+"""Of one address: both ways of a test, and as many again for whoever shares the address and has no lease."""
 _BACKLOG: Final = 64
 _PER_WAKE: Final = 64
 _FULL_S: Final = 0.05
+_HUNG: Final = "the test's process did not end by itself"
 
 
 class ThroughputBindError(IsochroneError):
@@ -71,7 +75,7 @@ class ThroughputServer:
         self._desk = desk
         self._running: dict[bytes, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._at_door = 0
+        self._at_door: Counter[bytes] = Counter()
         self._listeners: list[socket.socket] = []
         self._doors: list[tuple[socket.socket, DatagramDoor]] = []
         try:
@@ -88,12 +92,9 @@ class ThroughputServer:
 
     def start(self) -> None:
         """Admit data sockets from now on."""
-        loop = asyncio.get_running_loop()
         for listener in self._listeners:
             listener.listen(_BACKLOG)
             self._spawn(self._accept(listener), "accept data connections")
-        for one, door in self._doors:
-            loop.add_reader(one, self._receive, one, door)
 
     async def close(self) -> None:
         """Close all sockets; tests that run are for the desk to end, before."""
@@ -121,9 +122,9 @@ class ThroughputServer:
             self._forget(running.lease)
             return {}
         await engine.stop()
-        self._tell(running.lease, engine.report)
+        self._tell(running.lease, engine.report, "" if engine.complete else _HUNG)
         self._forget(running.lease)
-        return _used(engine)
+        return _used(engine) if running.begun else {}
 
     def _close_sockets(self) -> None:
         for one in (*self._listeners, *(one for one, _ in self._doors)):
@@ -153,10 +154,10 @@ class ThroughputServer:
                     await asyncio.sleep(_FULL_S)
                 continue
             peer = ipaddress.ip_address(address[0].partition("%")[0]).packed
-            if self._at_door >= _MOST_AT_DOOR or not self._desk.is_allowed(peer):
+            if peer not in self._desk.expected() or self._at_door[peer] >= _MOST_AT_DOOR:
                 one.close()
                 continue
-            self._at_door += 1
+            self._at_door[peer] += 1
             self._spawn(self._greet(one, peer), "greet a data connection")
 
     async def _greet(self, one: socket.socket, peer: bytes) -> None:
@@ -166,11 +167,16 @@ class ThroughputServer:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             opened = None
         finally:
-            self._at_door -= 1
+            self._leave_door(peer)
         if opened is None:
             one.close()
         else:
             await self._take(opened, one)
+
+    def _leave_door(self, peer: bytes) -> None:
+        self._at_door[peer] -= 1
+        if not self._at_door[peer]:
+            del self._at_door[peer]
 
     async def _opened(self, one: socket.socket, peer: bytes) -> Preamble | None:
         loop = asyncio.get_running_loop()
@@ -194,14 +200,25 @@ class ThroughputServer:
 
     # UDP
 
+    def expect(self) -> None:
+        """Read datagrams from now on; see `agent.reflector.leases.DataPlane`."""
+        loop = asyncio.get_running_loop()
+        for one, door in self._doors:
+            loop.add_reader(one, self._receive, one, door)
+
     def _receive(self, one: socket.socket, door: DatagramDoor) -> None:
+        expected = self._desk.expected()
+        if not expected:
+            # a flood costs nothing while nobody has a lease: what nobody reads the kernel throws away
+            asyncio.get_running_loop().remove_reader(one)
+            return
         for _ in range(_PER_WAKE):
             try:
                 data, address = one.recvfrom(PREAMBLE_OCTETS + 1)
             except OSError:
                 return
             peer = ipaddress.ip_address(address[0].partition("%")[0]).packed
-            if not self._desk.is_allowed(peer):
+            if peer not in expected:
                 continue
             answer, association = door.receive(data, peer, address[1], time.monotonic_ns())
             if association is not None:
@@ -305,13 +322,11 @@ class ThroughputServer:
 def server_report(report: EngineReport, error: str = "") -> ServerReport:
     """What the peer is told of a child's report."""
     down, up = report.ways.get(Way.DOWN), report.ways.get(Way.UP)
-    rtts = [way.min_rtt_ns for way in (down, up) if way is not None and way.min_rtt_ns is not None]
     if not error and any(way is not None and way.ended == Ended.EXCEEDED for way in (down, up)):
         error = "more has come than the lease grants"
     return ServerReport(
         received=() if up is None else up.windows,
         received_packets=None if up is None else up.packets,
-        min_rtt_ns=min(rtts, default=None),
         pressures=() if down is None else down.pressures,
         sent_packets=None if down is None else down.packets,
         congestion_control="" if down is None else down.congestion_control,

@@ -124,9 +124,9 @@ class LeaseBook:
         self._rules = rules
         self._allowed = Networks(rules.allow)
 
-    def is_allowed(self, address: bytes) -> bool:
-        """Whether an address of 4 or 16 octets may have a lease at all."""
-        return self._allowed.contain(address)
+    def expected(self, now_ns: int) -> set[bytes]:
+        """The addresses, of 4 or 16 octets, whose leases still admit data sockets; no others need be heard."""
+        return {lease.request.peer for lease in self.running if now_ns < lease.start_by_ns}
 
     def grant(self, request: LeaseRequest, now_ns: int, unix_ns: int) -> Lease | Refusal:
         """Grant a lease, or say why not.

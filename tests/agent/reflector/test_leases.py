@@ -49,6 +49,9 @@ class Sockets:
         self._used = used
         self._failure = failure
 
+    def expect(self) -> None:
+        pass
+
     async def stop(self, lease: Lease) -> Mapping[Way, int] | None:
         self.stopped.append(lease.id)
         await self.hold.wait()

@@ -5,21 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator
-from ipaddress import ip_network
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from agent.core.authentication import Key
 from agent.core.throughput.handshake import Progress, Requester
-from agent.core.throughput.lease import Admittance, LeaseRequest, LeaseState, Protocol, Share, Way
-from agent.core.throughput.lease_book import LeaseRules
+from agent.core.throughput.lease import (
+    MAX_STREAMS,
+    Admittance,
+    LeaseRequest,
+    LeaseState,
+    Protocol,
+    Share,
+    Way,
+)
 from agent.core.throughput.preamble import PREAMBLE_OCTETS, Preamble, PreambleKind
 from agent.core.throughput.result import ErrorReason
 from agent.runtime.quantities import Endpoint
+from agent.throughput import data_sockets
 from agent.throughput.control_client import ControlClient, NoTest
 from agent.throughput.data_sockets import open_all
 from agent.throughput_documents import Grant
@@ -118,17 +127,20 @@ async def test_a_replayed_proof(there: Granting, control: ControlClient) -> None
 
 
 async def test_an_ended_lease(there: Granting, control: ControlClient) -> None:
-    """It opens nothing more, and its token is worth nothing."""
+    """It opens nothing more, and its token is worth nothing, also while its peer has another one."""
     grant = await control.ask(request(Protocol.TCP, Way.DOWN))
     await control.give_back(grant)
+    assert await is_not_listened_to(grant.port)
+    other = await control.ask(request(Protocol.TCP, Way.DOWN))
     assert (await talk(grant, grant.token))[0] is Progress.REFUSED
     assert admitted(there, Admittance.OVER) == 1
+    await control.give_back(other)
 
 
-async def test_who_says_nothing_is_cut_off(there: Granting) -> None:
+async def test_who_says_nothing_is_cut_off(there: Granting, control: ControlClient) -> None:
     """A connection that proves nothing within two seconds is closed, and so is one that speaks something else."""
-    assert there.agent.settings.throughput is not None
-    port = there.agent.settings.throughput.listen[0].port
+    grant = await control.ask(request(Protocol.TCP, Way.DOWN))
+    port = grant.port
     begun = time.monotonic()
     reader, writer = await asyncio.open_connection(HOST, port)
     other_reader, other = await asyncio.open_connection(HOST, port)
@@ -138,19 +150,40 @@ async def test_who_says_nothing_is_cut_off(there: Granting) -> None:
     assert await reader.read() == b""
     for one in (writer, other):
         one.close()
+    await control.give_back(grant)
 
 
-async def test_who_is_on_no_list(there: Granting) -> None:
-    """He is closed at once, or gets no answer: nothing of what he says is looked at."""
-    assert there.agent.throughput is not None
+async def test_who_says_nothing_keeps_nobody_out(there: Granting, control: ControlClient) -> None:
+    """Connections of others, and as many of the peer's own address as a test has, leave a test room at the door."""
+    grant = await control.ask(request(Protocol.TCP, Way.DOWN))
+    with contextlib.ExitStack() as silent:
+        for number in range(2 * MAX_STREAMS + 20):
+            one = silent.enter_context(socket.socket())
+            one.setblocking(False)
+            own = number < 2 * MAX_STREAMS
+            one.bind((HOST if own else f"127.0.0.{number}", 0))
+            await asyncio.get_running_loop().sock_connect(one, (HOST, grant.port))
+        assert (await talk(grant, grant.token))[0] is Progress.OPEN
+    await control.give_back(grant)
+
+
+async def is_not_listened_to(port: int) -> bool:
+    """Whether a connection is closed before a word is said."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        return await asyncio.wait_for(reader.read(), 1) == b""
+    except ConnectionError:
+        return True
+    finally:
+        writer.close()
+
+
+async def test_who_has_no_lease(there: Granting) -> None:
+    """He is closed at once, or gets no answer, whatever list he is on: nothing of what he says is looked at."""
     assert there.agent.settings.throughput is not None
     port = there.agent.settings.throughput.listen[0].port
-    there.agent.throughput.desk.update(LeaseRules([ip_network("192.0.2.0/24")]))
     hello = Preamble(PreambleKind.HELLO, Way.DOWN, 0, bytes(8), os.urandom(16)).serialise()
-    reader, writer = await asyncio.open_connection(HOST, port)
-    with contextlib.suppress(ConnectionError):
-        assert await asyncio.wait_for(reader.read(), 1) == b""
-    writer.close()
+    assert await is_not_listened_to(port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as one:
         one.connect((HOST, port))
         one.send(hello)
@@ -240,6 +273,32 @@ async def test_sockets_that_do_not_come(there: Granting, control: ControlClient)
     writer.close()
     await there.until_free()
     assert (await control.look(grant))[1].received == ()
+
+
+async def test_a_process_that_hangs(there: Granting, control: ControlClient) -> None:
+    """It is killed when the lease is given back, and what it has told until then is no result."""
+    grant = await control.ask(request(Protocol.TCP, Way.DOWN))
+    opened = await open_all(grant, HOST, Protocol.TCP, (Way.DOWN,), 1)
+    with opened[Way.DOWN, 0] as one:
+        assert await asyncio.get_running_loop().sock_recv(one, 1)
+        (child,) = engines(os.getpid())
+        os.kill(child, signal.SIGSTOP)
+        await control.give_back(grant)
+    state, report = await control.look(grant)
+    assert state is LeaseState.RELEASED
+    assert report.error == "the test's process did not end by itself"
+
+
+async def test_who_opens_too_little_has_used_nothing(there: Granting, control: ControlClient) -> None:
+    """A test that is given back before it has begun leaves the day's octets as they were."""
+    wanted = LeaseRequest(bytes(4), Protocol.TCP, SECOND_NS, up=Share.lasting(RATE, SECOND_NS), streams=2)
+    grant = await control.ask(wanted)
+    one = await data_sockets._opened(grant, HOST, Protocol.TCP, Way.UP, 0)
+    await control.give_back(grant)
+    one.close()
+    assert there.agent.throughput is not None
+    book = there.agent.throughput.desk._book
+    assert book.octets_left(ip_address(HOST).packed, time.time_ns()) == book._rules.octets_per_day
 
 
 async def test_no_data_port(there: Granting, control: ControlClient) -> None:

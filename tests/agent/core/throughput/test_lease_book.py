@@ -120,8 +120,6 @@ def test_nobody_is_allowed_by_default() -> None:
     assert refused(a_book(), replace(ASKED, peer=STRANGER)).reason is RefusalReason.NOT_ALLOWED
     book = a_book(replace(RULES, allow=[]))
     assert refused(book) == Refusal(RefusalReason.NOT_ALLOWED, "this address may not test here")
-    assert not book.is_allowed(PEER)
-    assert a_book().is_allowed(PEER)
 
 
 @pytest.mark.parametrize(
@@ -313,6 +311,19 @@ def test_too_late() -> None:
     book.release(again.id, lease.expires_ns)
     assert admit(book, proof_of(again), lease.expires_ns) is Admittance.OVER
     assert book.find(again.id) == (again, LeaseState.RELEASED)
+
+
+def test_whose_sockets_may_come() -> None:
+    """Only those of who has a lease, from its grant until its sockets have to be there, or until it is released."""
+    book = a_book(replace(RULES, slots=2))
+    assert not book.expected(0)
+    lease, second = granted(book), granted(book)
+    assert book.expected(lease.start_by_ns - 1) == {PEER}
+    assert not book.expected(lease.start_by_ns)
+    book.release(lease.id, 0)
+    assert book.expected(0) == {PEER}
+    book.release(second.id, 0)
+    assert not book.expected(0)
 
 
 def test_the_past_is_bounded() -> None:
