@@ -14,7 +14,7 @@ connection as limited by one thing at a time. So these are asked, in this order:
  3. RECEIVER_WINDOW  the peer's window was in the way, or full
  4. SEND_BUFFER      our buffer was in the way: with nothing unsent in it, it was about what was under way
  5. SENDER_CPU,      nothing was left unsent or nothing was under way at all: the sender came too late, because its core
-    APPLICATION      was busy, or for reasons of its own
+    APPLICATION      was busy, or for reasons of its own; but where the path was gone for a while it is PATH_LOSS
  6. PATH_LOSS        segments were lost, and not for a queue that grew before it spilled; what was sent again and had
                      come was reordered, not lost
  7. PATH_RATE        a queue grew: the path was given more than it carried
@@ -46,6 +46,7 @@ _IDLE: Final = 0.1
 _SEEN: Final = 0.05
 _LOST: Final = 0.0005
 _FAR_MORE: Final = 2
+_OUTAGE: Final = 0.1
 _QUEUED: Final = 1.5
 _QUEUED_NS: Final = 500_000
 
@@ -137,6 +138,7 @@ class Pressure:
         window_fill, cwnd_fill: medians of octets under way by what the peer's window, and the congestion window, let.
         emptied: share of moments at which nothing was unsent.
         app_limited: share of moments at which the kernel said so.
+        timed_out: share of moments at which nothing had come back for so long that all was taken to be lost.
         idle: share of the time for which there was nothing to send and nothing under way.
         buffered: octets in the socket, or under way by rate × round trip where that is more, by its buffer.
         lost: share of octets that were sent again and had not come.
@@ -151,6 +153,7 @@ class Pressure:
     cwnd_fill: float = 1.0
     emptied: float = 0.0
     app_limited: float = 0.0
+    timed_out: float = 0.0
     idle: float = 0.0
     buffered: float = 0.0
     lost: float = 0.0
@@ -187,6 +190,7 @@ class Pressure:
             cwnd_fill=median(_share(info.unacked, info.cwnd) for info in infos),
             emptied=fmean(info.notsent == 0 for info in infos),
             app_limited=fmean(info.app_limited for info in infos),
+            timed_out=fmean(info.timed_out for info in infos),
             idle=0.0 if busy is None else max(0.0, (elapsed_ns - busy * 1e3) / elapsed_ns),
             buffered=median(_share(max(one.queued, under_way), one.send_buffer) for one in samples),
             lost=_share(_lost(samples), _grown(samples, lambda info: info.sent)),
@@ -221,6 +225,9 @@ def cause_of_stream(
         return Cause.SEND_BUFFER
     late = emptied or pressure.app_limited >= _OFTEN
     if pressure.idle >= _IDLE or (cwnd_open and (late or sender.busy >= _BUSY)):
+        if pressure.timed_out >= _OUTAGE:
+            # a sender that keeps a pace is idle in between, which says nothing of a path that was gone for a while
+            return Cause.PATH_LOSS
         return Cause.SENDER_CPU if sender.busy >= _BUSY else Cause.APPLICATION
     queued = pressure.queueing_ns >= _QUEUED_NS
     if pressure.lost >= _LOST and not (queued and pressure.queueing >= _QUEUED):

@@ -2,7 +2,8 @@
 
 An older kernel returns fewer octets: a field that they do not cover is not known.
 
- octet   5   options; bit 0: timestamps           7 bit 0   delivery rate is limited by the application
+ octet   1   state of congestion control          5 bit 0   options: timestamps
+         7 bit 0   delivery rate is limited by the application
  u32 at 16   snd_mss          24  unacked (segments)     60  pmtu           68  rtt (µs)       80  snd_cwnd (segments)
        100   total_retrans   136  segs_out              156  data_segs_out
        144   notsent (octets)                           148  min_rtt (µs)  220  reord_seen       228  snd_wnd (octets)
@@ -26,6 +27,7 @@ TCP_INFO_OCTETS: Final = 232
 _LEAST_OCTETS: Final = 104
 """What every Linux that is still in use returns: up to total_retrans."""
 _TIMESTAMPS: Final = 1
+_TCP_CA_LOSS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class TcpInfo:
     Attributes:
         timestamps: whether its segments carry the timestamp option.
         app_limited: whether the delivery rate was bounded by a sender that had nothing to send.
+        timed_out: whether nothing had come back for so long that all under way was taken to be lost, and that is not
+            made good yet (RFC 6298, section 5).
         mss: octets of payload of a full segment, options already taken off.
         unacked, cwnd: segments under way, and that may be.
         pmtu: octets of the largest packet.
@@ -54,6 +58,7 @@ class TcpInfo:
 
     timestamps: bool
     app_limited: bool
+    timed_out: bool
     mss: int
     unacked: int
     pmtu: int
@@ -97,6 +102,7 @@ class TcpInfo:
         return cls(
             timestamps=bool(data[5] & _TIMESTAMPS),
             app_limited=bool(data[7] & 1),
+            timed_out=data[1] == _TCP_CA_LOSS,
             mss=always(16),
             unacked=always(24),
             pmtu=always(60),

@@ -51,6 +51,9 @@ OPEN = replace(PATH, cwnd_fill=0.4, queueing=1.0, queueing_ns=0.0)
         (replace(OPEN, queueing=1.1, queueing_ns=5e5), IDLE, Cause.PATH_RATE),
         (replace(PATH, idle=0.2), IDLE, Cause.APPLICATION),
         (replace(PATH, idle=0.2), HARD_AT_WORK, Cause.SENDER_CPU),
+        (replace(PATH, idle=0.2, timed_out=0.4), IDLE, Cause.PATH_LOSS),
+        (replace(PATH, idle=0.2, timed_out=0.05), IDLE, Cause.APPLICATION),
+        (replace(PATH, timed_out=0.4), IDLE, Cause.PATH_RATE),
         (PATH, WAITING, Cause.PATH_RATE),
         (replace(PATH, idle=0.05), WAITING, Cause.HOST_STARVED),
         (replace(PATH, idle=0.05), replace(WAITING, threads=4), Cause.PATH_RATE),
@@ -106,6 +109,7 @@ def test_only_the_path_can_be_guilty() -> None:
 INFO = TcpInfo(
     timestamps=True,
     app_limited=False,
+    timed_out=False,
     mss=1_000,
     unacked=40,
     pmtu=1_052,
@@ -200,6 +204,7 @@ def test_an_old_kernel_blames_nobody() -> None:
     old = TcpInfo(
         timestamps=True,
         app_limited=False,
+        timed_out=False,
         mss=1_000,
         unacked=0,
         pmtu=1_052,

@@ -29,10 +29,11 @@ def filled() -> bytearray:
 def test_fields_stand_where_the_kernel_has_them() -> None:
     """Every field is read at its own offset and no other."""
     data = filled()
-    data[5], data[7] = 1, 1
+    data[1], data[5], data[7] = 4, 1, 1
     assert TcpInfo.parse(data) == TcpInfo(
         timestamps=True,
         app_limited=True,
+        timed_out=True,
         mss=16,
         unacked=24,
         pmtu=60,
@@ -66,6 +67,7 @@ def test_an_older_kernel_tells_less() -> None:
     oldest = TcpInfo.parse(filled()[:104])
     assert (oldest.retransmitted, oldest.pacing_rate) == (100, None)
     assert TcpInfo.parse(filled()[:107]).pacing_rate is None
+    assert not TcpInfo.parse(filled()).timed_out
 
 
 def test_before_the_first_round_trip_there_is_no_least_one() -> None:
