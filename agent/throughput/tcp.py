@@ -173,6 +173,7 @@ class TcpReceiving(Receiving):
         for one in sockets:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(_WAKE_OCTETS, in_a_nap)))
         self._acknowledged: list[tuple[int, int]] = []
+        self._min_rtt_ns: int | None = None
 
     def report(self) -> WayReport:
         """How far it is."""
@@ -180,6 +181,7 @@ class TcpReceiving(Receiving):
             octets=self.total,
             windows=self.windows,
             packets=self._packets if self.total else None,
+            min_rtt_ns=self._min_rtt_ns,
             acknowledgements=self._acknowledgements,
             ended=self.ended,
         )
@@ -195,11 +197,13 @@ class TcpReceiving(Receiving):
     def _look(self, now_ns: int) -> bool:
         closed = super()._look(now_ns)
         if closed:
-            infos = [tcp_info(one) for one in self._sockets]
+            infos = [info for one in self._sockets if (info := tcp_info(one)) is not None]
+            rtts = [info.min_rtt_us for info in infos if info.min_rtt_us is not None]
+            self._min_rtt_ns = min(rtts) * 1_000 if rtts else self._min_rtt_ns
             sent = [
                 info.segments - info.data_segments
                 for info in infos
-                if info is not None and info.segments is not None and info.data_segments is not None
+                if info.segments is not None and info.data_segments is not None
             ]
             self._acknowledged.append((time.monotonic_ns(), sum(sent)))
         return closed

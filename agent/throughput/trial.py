@@ -48,6 +48,7 @@ from agent.throughput_settings import ThroughputPathSettings
 _REPORTED_WITHIN_S: Final = 4.0
 _LOOK_AGAIN_S: Final = (0.05, 0.15, 0.3, 0.5, 1.0)
 _WHOLE: Final = 0.9
+_UNHEARD_NS: Final = 2 * WINDOW_NS
 _NOWHERE: Final = HostLoad(elapsed_ns=1)
 
 
@@ -110,7 +111,6 @@ class _Test:
         shares = {way: share for way in self._ways if (share := line.share(way)) is not None}
         self._shares = shares
         self._engine: EngineProcess | None = None
-        self._decided: set[Way] = set()
         self._began_ns: int | None = None
 
     async def run(self) -> Trial:
@@ -192,16 +192,15 @@ class _Test:
         if self._began_ns is None:
             # the first report comes with the first window
             self._began_ns = time.time_ns() - WINDOW_NS
-        for way, told in report.ways.items():
-            if told.packets is not None and self._is_decided(
-                way, told, told.packets, _acknowledgements(way, report)
-            ):
-                self._decided.add(way)
-        if self._engine is not None and len(self._decided) == len(self._ways):
+        # of all ways by the same moment: what was decided of one before the others may be open again
+        if self._engine is not None and all(self._is_decided(way, report) for way in self._ways):
             for way in self._ways:
                 self._engine.end(way)
 
-    def _is_decided(self, way: Way, told: WayReport, packets: Packets, acknowledgements: float) -> bool:
+    def _is_decided(self, way: Way, report: EngineReport) -> bool:
+        told = report.ways.get(way)
+        if told is None or told.packets is None:
+            return False
         windows = after_ramp(told.windows, told.min_rtt_ns or 0)
         if self._capacity:
             return is_steady(windows)
@@ -209,9 +208,9 @@ class _Test:
         rate = goodput_of(windows)
         if floor is None or rate is None:
             return False
-        at_layer = rate.scaled(packets.at(floor.layer, 1.0))
+        at_layer = rate.scaled(told.packets.at(floor.layer, 1.0))
         if floor.layer is Layer.IP:
-            at_layer = at_layer.raised(acknowledgements)
+            at_layer = at_layer.raised(_acknowledgements(way, report))
         return decide(at_layer, floor.rate, floor.tolerance) is not Decision.GO_ON
 
     async def _server_report(self, grant: Grant) -> ServerReport:
@@ -230,11 +229,18 @@ class _Test:
                 break
             await asyncio.sleep(_LOOK_AGAIN_S[min(attempt, len(_LOOK_AGAIN_S) - 1)])
         await self._control.give_back(grant)
+        with contextlib.suppress(NoTest):
+            # what it says now that it had to be ended
+            _, report = await self._control.look(grant)
         return report
 
     def _windows(self, way: Way, told: WayReport, server: ServerReport) -> Sequence[Window]:
-        """Those of the receiver: its own, or what it has told the sender by which the test was ended."""
-        return told.windows if way is Way.DOWN or told.windows else server.received
+        """Those of the receiver: its own, or what it has told the sender by which the test was ended, unless the path
+        has kept back the end of that."""
+        heard = told.windows
+        if way is Way.DOWN or (heard and not _go_on(server.received, heard)):
+            return heard
+        return server.received
 
     def _outcome(self, way: Way, report: EngineReport, server: ServerReport) -> Outcome:
         told = report.ways[way]
@@ -248,8 +254,8 @@ class _Test:
         packets = (server.sent_packets if way is Way.DOWN else told.packets) or told.packets
         if packets is None:
             return failed(way, ErrorReason.EMPTY, "nothing has come", floor)
-        rtts = [rtt for rtt in (server.min_rtt_ns, told.min_rtt_ns) if rtt is not None]
-        rate = goodput_of(after_ramp(windows, min(rtts, default=0)))
+        # by the same ramp as when it was ended: a longer one would leave fewer windows, which prove less
+        rate = goodput_of(after_ramp(windows, told.min_rtt_ns or 0))
         cause = self._cause(way, told, report.host, server, packets)
         return judge(way, rate, packets, floor, cause, _acknowledgements(way, report))
 
@@ -280,6 +286,11 @@ def _acknowledgements(way: Way, report: EngineReport) -> float:
     """
     other = report.ways.get(Way.DOWN)
     return other.acknowledgements if way is Way.UP and other is not None else 0.0
+
+
+def _go_on(windows: Sequence[Window], heard: Sequence[Window]) -> bool:
+    """Whether a receiver has seen more than its sender has heard of, by its own clock."""
+    return bool(windows) and windows[-1].end_ns - heard[-1].end_ns > _UNHEARD_NS
 
 
 def _pressures(way: Way, told: WayReport, server: ServerReport) -> Sequence[Pressure]:

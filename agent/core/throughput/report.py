@@ -19,7 +19,6 @@ class ServerReport:
     Attributes:
         received: windows of what came up, those of the ramp too; times are the server's monotonic clock.
         received_packets: how that was packed; None: nothing came.
-        min_rtt_ns: the least round trip that the server's sockets saw; None: not known.
         pressures: what stood in the way of each TCP stream that it sent down, after the ramp.
         sent_packets: how those were packed.
         congestion_control: of the TCP streams that it sent down; empty: of none.
@@ -32,7 +31,6 @@ class ServerReport:
 
     received: tuple[Window, ...] = ()
     received_packets: Packets | None = None
-    min_rtt_ns: int | None = None
     pressures: tuple[Pressure, ...] = ()
     sent_packets: Packets | None = None
     congestion_control: str = ""

@@ -20,7 +20,7 @@ from tests.support.requirements import require_binary
 from tests.support.throughput import engines, is_there, written
 
 HTTP, DATA, REFLECTOR = 9461, 9462, 8620
-QUIET = 0.01
+QUIET = 0.003
 SHORT = ("--seconds", "6")
 FRAME = 1514 / 1500
 """A qdisc counts the Ethernet header too."""

@@ -10,15 +10,20 @@ from typing import Any
 
 import pytest
 
+from agent.core.throughput.cause import Pressure
 from agent.core.throughput.lease import Way
+from agent.core.throughput.rates import WINDOW_NS, Packets, Window
+from agent.core.throughput.report import ServerReport
 from agent.core.throughput.result import ErrorReason, Verdict
 from agent.throughput.child import EngineProcess
-from agent.throughput.trial import Trial, try_line
+from agent.throughput.control_client import ControlClient
+from agent.throughput.plan import Ended, EngineReport, WayReport
+from agent.throughput.trial import Trial, _Test, try_line
 from tests.support.processes import eventually, free_port
 from tests.support.requirements import require_ipv6
 from tests.support.throughput import TOKEN, Granting, engines, granting, is_there, line_to
 
-QUIET = 0.01
+QUIET = 0.003
 
 
 @pytest.fixture
@@ -102,6 +107,43 @@ async def test_capacity(there: Granting) -> None:
     assert outcome.verdict is None
     assert outcome.ip_layer is not None
     assert 10e6 < outcome.ip_layer.mean < 31e6
+
+
+@pytest.mark.parametrize("rtt_ms", [None, 5, 60, 160])
+def test_what_ends_a_test_is_what_it_comes_to(rtt_ms: int | None) -> None:
+    """Wherever the ramp ends, a floor is proven by the windows by which the test was ended, and by no others."""
+    line = line_to(1, direction="down", floors={"down": "40M"}, streams=1)
+    test = _Test(line, ControlClient(line.address, TOKEN))
+    rates = (20, 39.5, 42.5, 40.5, 41.5, 41, 40.8, 41.1, 40.9, 41)
+    rtt_ns = None if rtt_ms is None else rtt_ms * 1_000_000
+    decided = []
+    for count in range(1, len(rates) + 1):
+        windows = [
+            Window(at * WINDOW_NS, (at + 1) * WINDOW_NS, int(rate * 1e6 / 16))
+            for at, rate in enumerate(rates[:count])
+        ]
+        told = WayReport(1, tuple(windows), Packets(1_448, 52), rtt_ns, ended=Ended.TOLD)
+        report = EngineReport({Way.DOWN: told})
+        outcome = test._outcome(Way.DOWN, report, ServerReport(sent_packets=told.packets))
+        decided.append(test._is_decided(Way.DOWN, report))
+        assert decided[-1] is (outcome.verdict is Verdict.PASS), (count, outcome)
+    assert decided[-1]
+
+
+@pytest.mark.parametrize(("seen", "heard", "verdict"), [(9, 8, Verdict.PASS), (18, 8, Verdict.FAIL)])
+def test_what_the_sender_has_not_heard_of_counts(seen: int, heard: int, verdict: Verdict) -> None:
+    """Up, a path that goes dead keeps back how little has come: then the receiver's own windows are asked."""
+    line = line_to(1, direction="up", floors={"up": "40M"}, streams=1)
+    test = _Test(line, ControlClient(line.address, TOKEN))
+    windows = tuple(
+        Window(at * WINDOW_NS, (at + 1) * WINDOW_NS, 2_600_000 if at < 8 else 0) for at in range(seen)
+    )
+    pressure = Pressure(1e6, timed_out=0.5, idle=0.2, lost=0.1)
+    told = WayReport(
+        1, windows[:heard], Packets(1_448, 52), 1_000_000, pressures=(pressure,), ended=Ended.TOLD
+    )
+    outcome = test._outcome(Way.UP, EngineReport({Way.UP: told}), ServerReport(received=windows))
+    assert outcome.verdict is verdict
 
 
 async def test_who_has_no_token(there: Granting) -> None:
