@@ -141,6 +141,8 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
         "judged_packets": judgement.packets if judgement.trials is None else judgement.trials,
         "effective_packets": judgement.effective,
         "effective": {"lower": judgement.effective_lower, "upper": judgement.effective_upper},
+        "blocks": None if judgement.blocks is None else [one._asdict() for one in judgement.blocks],
+        "prior_design_effect": judgement.prior_design_effect,
         "counts": _counts(judgement.counts),
         "violation_ratio": {"lower": judgement.violation_lower, "upper": judgement.violation_upper},
         "violation_bound": {"lower": judgement.bound_lower, "upper": judgement.bound_upper},

@@ -159,7 +159,7 @@ class Windows:
         asked = numbers, begins_ns[rows], ends_ns[rows], intervals
         found, left_out = self._recent.totals(*asked, self._numbers.limits, promised)
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        return self._observed(rows, Seen(found, left_out.outcomes, []), out_ms, begins_ns, ends_ns)
+        return self._observed(rows, Seen(found, left_out.outcomes, []), (), out_ms, begins_ns, ends_ns)
 
     async def _unavailable(
         self, first: int, stop: int, rules: Collection[AvailabilityRule]
@@ -198,7 +198,8 @@ class Windows:
         begins_ns = np.full(len(ends_ns), first * MINUTE_NS)
         ends_ns = np.maximum(ends_ns, begins_ns)
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        observed = self._observed(rows, seen, out_ms, begins_ns, ends_ns)
+        lengths = block_minutes(stop - first)
+        observed = self._observed(rows, seen, lengths, out_ms, begins_ns, ends_ns)
         return replace(observed, unavailable_ms=_overlap_ms(spent, begins_ns, ends_ns))
 
     def _seen_lately(self, lately: LastHour, asked: _OfWindow) -> Seen:
@@ -255,6 +256,7 @@ class Windows:
         self,
         rows: Integers,
         seen: Seen,
+        lengths: Sequence[int],
         left_out_ms: Integers,
         begins_ns: Integers,
         ends_ns: Integers,
@@ -279,7 +281,7 @@ class Windows:
             spread(found.minima_us, NOT_MEASURED),
             left_out_ms,
             spread(seen.left_out),
-            [spread(one) for one in seen.products],
+            dict(zip(lengths, map(spread, seen.products), strict=bool(seen.products))),
             tails={beyond: one.each(spread) for beyond, one in seen.tails.items()},
         )
 

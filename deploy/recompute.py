@@ -5,16 +5,20 @@
     isochrone-collector breaches --json | python3 recompute.py
 
 Python's standard library suffices. Each verdict is one line: what was counted, the bounds that follow, and the verdict;
-what differs from what is printed is named, and the status is 1 then. What it cannot tell is whether the counts are
-true, nor how many independent packets they are worth (`effective`): see README.md, "A verdict".
+what differs from what is printed is named, and the status is 1 then. How many independent packets the counts are worth
+(`effective`) follows from sums over blocks of time (`blocks`) and from what a longer history has told of the path
+(`prior_design_effect`). What it cannot tell is whether these and the counts are true: see README.md, "Recompute it
+yourself".
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from statistics import NormalDist
 from typing import Any
 
 CONFIDENCE = 0.95
@@ -34,6 +38,9 @@ LONG_AND_SHORT = (
 
 HELD_BACK = ("agent_silent", "path_untold", "other_limit", "limit_unknown")
 """Reasons for which nothing is claimed, whatever the figures say."""
+
+FEWEST_BLOCKS, FEWEST_DEGREES = 4, 3
+"""Longer blocks count where there are so many; an upper bound has so many degrees of freedom where blocks allow it."""
 
 EXACT = ("availability", "throughput")
 """Measures of which a window has all there is, and no sample: bounds are the shares themselves."""
@@ -71,10 +78,9 @@ def incomplete_beta(x: float, a: float, b: float) -> float:
 def solved(grows: Callable[[float], float], value: float) -> float:
     """Where a growing function of a proportion has this value."""
     low, high = 0.0, 1.0
-    for _ in range(200):
-        middle = (low + high) / 2
+    while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if grows(middle) < value else (low, middle)
-    return (low + high) / 2
+    return middle
 
 
 def upper_bound(events: float, trials: float) -> float:
@@ -89,6 +95,47 @@ def lower_bound(events: float, trials: float) -> float:
     if events <= 0:
         return 0.0
     return solved(lambda p: incomplete_beta(p, events, trials - events + 1), 1 - CONFIDENCE)
+
+
+@functools.cache
+def t_quantile(degrees: float) -> float:
+    """The t quantile at 95 %, of 1 degree of freedom and more, by the beta distribution of t² / (t² + degrees)."""
+    share = solved(lambda y: incomplete_beta(y, 0.5, degrees / 2), 2 * CONFIDENCE - 1)
+    return math.sqrt(degrees * share / (1 - share))
+
+
+def design_effect(x: int, n: int, sums: Sequence[Sequence[int]], upper: bool) -> float:
+    """How many of n packets, x of which broke the promise, are worth one independent of the others; 1 or more.
+
+    Args:
+        x, n: over the whole window.
+        sums: of blocks of each length Σx², Σxn and Σn².
+        upper: whether the upper bound is asked for.
+    """
+    if not 0 < x < n:
+        return 1.0
+    numbers = [n * n / nn if nn else 0.0 for _, _, nn in sums]
+    effects = [1.0]
+    for m, (xx, xn, nn) in zip(numbers, sums, strict=True):
+        if m < 2 - 1e-9 or (m < FEWEST_BLOCKS and m < max(numbers)):
+            continue
+        between = (xx * n * n - 2 * x * n * xn + x * x * nn) / (n * n)
+        effect = max(1.0, m / (m - 1) * between / (x * (n - x) / n))
+        degrees = min(m - 1, max(FEWEST_DEGREES, x / effect / 2)) if upper else m - 1
+        effects.append(effect * (t_quantile(degrees) / NormalDist().inv_cdf(CONFIDENCE)) ** 2)
+    return max(effects)
+
+
+def effective(one: Document) -> Document:
+    """How many independent packets the judged ones are worth for each bound; as printed where no blocks tell it."""
+    blocks, judged = one.get("blocks"), one["judged_packets"]
+    if blocks is None:
+        printed: Document = one["effective"]
+        return printed
+    surely, possibly = broken(one)
+    lower = design_effect(surely, judged, [block["lower"] for block in blocks], upper=False)
+    upper = design_effect(possibly, judged, [block["upper"] for block in blocks], upper=True)
+    return {"lower": judged / lower, "upper": judged / max(upper, one["prior_design_effect"] or 1)}
 
 
 def broken(one: Document) -> tuple[int, int]:
@@ -148,10 +195,11 @@ def budget_verdict(one: Document) -> str:
 def recomputed(one: Document) -> Document:
     """What follows from the figures of a verdict, under the names that it has for that."""
     surely, possibly = broken(one)
-    judged, worth, threshold = one["judged_packets"], one["effective"], one["threshold"]
+    judged, threshold = one["judged_packets"], one["threshold"]
     window, away = one["window"], one["maintenance"]["seconds"] + one["unavailable_seconds"]
     found: Document = {}
     if judged:
+        worth = found["effective"] = effective(one)
         found["violation_ratio"] = {"lower": surely / judged, "upper": possibly / judged}
         found["violation_bound"] = (
             dict(found["violation_ratio"])

@@ -108,15 +108,15 @@ class ByMinute:
         """The delays from these buckets on of each path (paths, directions, 3), with products of blocks of so many
         minutes."""
         counts = np.zeros_like(first)
-        products = [BlockProducts(self.paths, length, PAIRS) for length in lengths]
+        products = {length: BlockProducts(self.paths, length, PAIRS) for length in lengths}
         for minute, table, kept, _ in self._minutes():
             beyond = table.delays_from(self.rows, first[self.places])
             by_path = np.zeros_like(counts)
             add_rows(by_path, self.places, beyond * (kept[:, None] & self.fitting)[:, :, None])
             counts += by_path
-            for block in products:
+            for block in products.values():
                 block.add(minute, by_path)
-        return Tails(counts, [one.result() for one in products])
+        return Tails(counts, {length: one.result() for length, one in products.items()})
 
     def _minutes(self) -> Iterator[tuple[int, MinuteTable, Flags, Flags]]:
         """The minutes in their order, which of the rows count in each, and which are left out and spoken of."""

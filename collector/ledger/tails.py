@@ -7,6 +7,8 @@ minute, those of which some packets are beyond and some are not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -36,10 +38,7 @@ def tails_of_minutes(
         counts = counted_from(totals.delays, first)
         places = np.flatnonzero((varied(counts) & wanted).any(axis=1))
         some = by_minute.some(places).tails(first[places], lengths)
-        products = [np.zeros((len(counts), *one.shape[1:]), np.int64) for one in some.products]
-        for whole, part in zip(products, some.products, strict=True):
-            whole[places] = part
-        found[beyond] = Tails(counts, products)
+        found[beyond] = replace(some.each(partial(_among, len(counts), places)), counts=counts)
     return found
 
 
@@ -73,6 +72,16 @@ def tails_of_parts(
         add_rows(counts, place, counted)
         found[beyond] = Tails(
             counts,
-            [products_of(counted, place, mine.minute // length, len(paths), PAIRS) for length in lengths],
+            {
+                minutes: products_of(counted, place, mine.minute // minutes, len(paths), PAIRS)
+                for minutes in lengths
+            },
         )
     return found
+
+
+def _among(paths: int, places: Integers, values: Integers) -> Integers:
+    """Values of some of the paths, at their places, and zeros of the others."""
+    whole = np.zeros((paths, *values.shape[1:]), np.int64)
+    whole[places] = values
+    return whole

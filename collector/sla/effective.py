@@ -118,6 +118,10 @@ class Blocks:
         x, n = np.asarray(events, np.float64), np.asarray(trials, np.float64)
         return cls(np.square(x).sum(-1), (x * n).sum(-1), np.square(n).sum(-1))
 
+    def first(self) -> tuple[int, int, int]:
+        """Σx², Σxn and Σn² of the first window, where they are whole numbers."""
+        return int(self.events_squared[0]), int(self.events_by_trials[0]), int(self.trials_squared[0])
+
     @classmethod
     def of_products(cls, products: ArrayLike, chosen: Collection[int]) -> Blocks:
         """The sums for a share of outcomes, of products of outcomes summed over blocks.

@@ -28,7 +28,7 @@ from collector.sla.measure import SHARES
 from collector.sla.objective import Objective, Target
 from collector.sla.observation import DIRECTIONS, Integers, Observation
 from collector.sla.variation import ALL, POSSIBLY, SURELY, Beyond, counted_from, first_beyond
-from collector.sla.verdict import Verdict
+from collector.sla.verdict import BlockSums, Verdict
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -120,7 +120,7 @@ def judge(
     prior = None if history is None else _prior(question, history)
     # Of what always happens, or never does, the blocks tell nothing.
     varied = np.flatnonzero(np.any([(one > 0) & (one < trials) for one in (surely, possibly)], axis=0))
-    sure, may = (blocks_of(question, observed, which, varied) for which in (SURELY, POSSIBLY))
+    sure, may = ([*_blocks(question, observed, which, varied).values()] for which in (SURELY, POSSIBLY))
     # a lower bound errs to the safe side where bursts were missed, and needs no prior
     least = _samples(surely, trials, varied, sure, Side.LOWER, None)
     most = _samples(possibly, trials, varied, may, Side.UPPER, prior)
@@ -131,8 +131,15 @@ def judge(
     return Evidence(trials, surely, possibly, least, most, coverage, codes, prior=prior)
 
 
-def blocks_of(question: Question, observed: Observation, which: int, some: Integers) -> list[Blocks]:
-    """What the blocks of each length tell of what broke the promise: whole numbers; none where they are not known.
+def block_sums(question: Question, observed: Observation, index: int) -> tuple[BlockSums, ...]:
+    """What the blocks of each length tell of one target: with these its effective samples were found."""
+    shares = [_blocks(question, observed, which, np.array([index])) for which in (SURELY, POSSIBLY)]
+    lower, upper = ({minutes: one.first() for minutes, one in share.items()} for share in shares)
+    return tuple(BlockSums(minutes, lower[minutes], upper[minutes]) for minutes in sorted(lower))
+
+
+def _blocks(question: Question, observed: Observation, which: int, some: Integers) -> dict[int, Blocks]:
+    """What the blocks of each length tell of what broke the promise; none where they are not known.
 
     Args:
         question, observed: as of `judge`.
@@ -142,9 +149,11 @@ def blocks_of(question: Question, observed: Observation, which: int, some: Integ
     rows, places, objective = question.rows[some], question.places[some], question.objective
     if objective.variation is not None:
         tails = observed.tails.get(Beyond(objective.variation))
-        return [] if tails is None else tails.blocks(which, rows, places)
+        return {} if tails is None else tails.blocks(which, rows, places)
     share = sorted(SHARES[objective.measure][which])
-    return [Blocks.of_products(one[rows, places], share) for one in observed.products]
+    return {
+        minutes: Blocks.of_products(one[rows, places], share) for minutes, one in observed.products.items()
+    }
 
 
 def _counted(question: Question, observed: Observation) -> tuple[Integers, Integers, Integers]:
@@ -177,14 +186,15 @@ def _design_effects(question: Question, history: Observation) -> Floats:
     if limit is None:
         trials, _, possibly = _counted(question, history)
         varied = np.flatnonzero((possibly > 0) & (possibly < trials))
-        blocks = blocks_of(question, history, POSSIBLY, varied)
+        blocks = _blocks(question, history, POSSIBLY, varied)
     else:
         tails = history.tails[Beyond(limit, apart=True)]
         counts = tails.counts[question.rows, question.places]
         trials, possibly = counts[:, ALL], counts[:, POSSIBLY]
         varied = np.flatnonzero((possibly > 0) & (possibly < trials))
         blocks = tails.blocks(POSSIBLY, question.rows[varied], question.places[varied])
-    effects[varied] = effective_samples(possibly[varied], trials[varied], blocks, Side.UPPER).design_effect
+    found = effective_samples(possibly[varied], trials[varied], [*blocks.values()], Side.UPPER)
+    effects[varied] = found.design_effect
     return effects
 
 

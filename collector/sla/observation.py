@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,8 +32,9 @@ class Observation:
         minima_us: least delay, rounded down (n, directions); `NOT_MEASURED` where nothing is known.
         left_out_ms: how much of it is maintenance, and stands in no other figure but these (n,).
         left_out: packets of that time (n, directions, outcomes).
-        products: sums over blocks of time of the products of outcomes (n, directions, `PRODUCTS`), of each
-            length of blocks that is looked at; none where the window is not made of minutes.
+        products: sums over blocks of time of the products of outcomes (n, directions, `PRODUCTS`), by the minutes of a
+            block; none where the window is not made of minutes. Hours and days that are summed up are not divided, and
+            may be longer than the longer blocks.
         tails: what of delays was beyond, of each delay variation that is asked for.
         unavailable_ms: how much of it was unavailable, and stands in no other figure (n,); None: nobody has asked.
     """
@@ -46,7 +47,7 @@ class Observation:
     minima_us: Integers
     left_out_ms: Integers
     left_out: Integers
-    products: Sequence[Integers]
+    products: Mapping[int, Integers]
     unavailable_ms: Integers | None = None
     tails: Mapping[Beyond, Tails] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ be: clocks that wander over a day, or another route, are no variation within fiv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -57,27 +57,35 @@ class Tails:
 
     Attributes:
         counts: `SURELY`, `POSSIBLY` and `ALL` (n, directions, 3).
-        products: sums of `PAIRS` over blocks of each length (n, directions, `PAIRS`).
+        products: sums of `PAIRS` over blocks (n, directions, `PAIRS`), by their length in minutes; hours and days that
+            are summed up are not divided, and may be longer.
     """
 
     counts: Integers
-    products: Sequence[Integers]
+    products: Mapping[int, Integers]
 
     @classmethod
     def joined(cls, parts: Sequence[Tails]) -> Tails:
         """Of some paths after the others."""
-        products = [np.concatenate(some) for some in zip(*(one.products for one in parts), strict=True)]
-        return cls(np.concatenate([one.counts for one in parts]), products)
+        return cls(
+            np.concatenate([one.counts for one in parts]),
+            {
+                minutes: np.concatenate([one.products[minutes] for one in parts])
+                for minutes in parts[0].products
+            },
+        )
 
     def each(self, change: Callable[[Integers], Integers]) -> Tails:
         """With all arrays changed alike."""
-        return Tails(change(self.counts), [change(one) for one in self.products])
+        return Tails(change(self.counts), {minutes: change(one) for minutes, one in self.products.items()})
 
-    def blocks(self, which: int, rows: Integers, places: Integers) -> list[Blocks]:
-        """The sums for a share, `SURELY` or `POSSIBLY`, of some paths and directions (m,)."""
-        found = [one[rows, places] for one in self.products]
-        square, by_all = PAIRS.index((which, which)), PAIRS.index((which, ALL))
-        return [Blocks(one[:, square], one[:, by_all], one[:, PAIRS.index((ALL, ALL))]) for one in found]
+    def blocks(self, which: int, rows: Integers, places: Integers) -> dict[int, Blocks]:
+        """The sums for a share, `SURELY` or `POSSIBLY`, of some paths and directions (m,), by minutes of a block."""
+        pairs = [PAIRS.index(one) for one in ((which, which), (which, ALL), (ALL, ALL))]
+        return {
+            minutes: Blocks(*(one[rows, places, pair] for pair in pairs))
+            for minutes, one in self.products.items()
+        }
 
 
 def first_beyond(limit: Limit, minima_us: Integers) -> Integers:

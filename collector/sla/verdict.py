@@ -90,6 +90,20 @@ class Burn(NamedTuple):
     observed: float
 
 
+class BlockSums(NamedTuple):
+    """How what was judged varies between blocks of time: by it packets are worth fewer independent ones.
+
+    Attributes:
+        minutes: how long a block is; hours and days that are summed up are not divided, and may be longer.
+        lower: Σx², Σxn and Σn², x: what surely broke the promise in a block, n: all that was judged in it.
+        upper: the same of what may have broken it.
+    """
+
+    minutes: int
+    lower: tuple[int, int, int]
+    upper: tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """One verdict: a path in one direction against one objective over one window.
@@ -112,6 +126,10 @@ class Judgement:
         effective: how many independent ones they are worth: what happens in bursts proves less; None where there
             were none.
         effective_lower, effective_upper: the same for each bound; `effective` is the lesser.
+        blocks: what tells how many they are worth, of blocks of each length; empty where the window has none, or where
+            nothing broke the promise or everything, so that they tell nothing; None: it is not told by blocks.
+        prior_design_effect: how many packets were worth one in the longer history that was asked, for the upper bound;
+            None: none was.
         min_coverage: below which coverage nothing is judged.
         calendar: whether the window is a day or a month of the calendar.
         window_length_ns: how long the window is, or a day or month will have been.
@@ -155,6 +173,8 @@ class Judgement:
     effective: float | None = None
     effective_lower: float | None = None
     effective_upper: float | None = None
+    blocks: tuple[BlockSums, ...] | None = None
+    prior_design_effect: float | None = None
     min_coverage: float = 0.0
     calendar: bool = False
     window_length_ns: int | None = None

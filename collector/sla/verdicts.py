@@ -17,15 +17,15 @@ from collector.sla.budget import Burning, burn_rates_of, burns_of, explain_burn,
 from collector.sla.fault_watch import Standing
 from collector.sla.fault_words import describe
 from collector.sla.faults import FaultKind
-from collector.sla.judge import Evidence, Exact, Flags, Floats, Question
-from collector.sla.measure import Measure
+from collector.sla.judge import Evidence, Exact, Flags, Floats, Question, block_sums
+from collector.sla.measure import SHARES, Measure
 from collector.sla.names import duration_name
 from collector.sla.objective import Target
 from collector.sla.observation import DIRECTIONS, NOT_MEASURED, Observation
 from collector.sla.promise import Promise
 from collector.sla.reasons import AgentFacts, Figures, explain, explain_other_limit, unread
 from collector.sla.throughput import Tested, explain_throughput
-from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
+from collector.sla.verdict import BlockSums, Fault, Judgement, PathKey, Reason, Verdict
 from collector.sla.window import Calendar
 
 _MS_NS: Final = 1_000_000
@@ -179,6 +179,8 @@ class Answer:
             effective=figures.effective if trials else None,
             effective_lower=figures.least if trials else None,
             effective_upper=figures.most if trials else None,
+            blocks=self._blocks(index, figures),
+            prior_design_effect=None if evidence.prior is None else float(evidence.prior[index]),
             min_coverage=objective.min_coverage,
             calendar=isinstance(window.span, Calendar),
             window_length_ns=window.length_ns(int(observed.begin_ns[row])),
@@ -196,6 +198,14 @@ class Answer:
             unobserved_ns=unobserved_ns,
             last_test=None if agent.line is None else agent.line.last.get(target.direction),
         )
+
+    def _blocks(self, index: int, figures: Figures) -> tuple[BlockSums, ...] | None:
+        """What the blocks tell of one of them."""
+        objective = self.question.objective
+        if objective.measure not in SHARES and objective.variation is None:
+            return None
+        told = any(0 < events < figures.trials for events in (figures.surely, figures.possibly))
+        return block_sums(self.question, self._observed, index) if told else ()
 
     def _fault(self, row: int, verdict: Verdict) -> Fault | None:
         """What is broken of a path; not a clock that a proof has done without."""

@@ -103,6 +103,15 @@ def test_the_overflow_bucket_has_no_upper_edge() -> None:
     assert document["delay"]["p99"] == {"above_seconds": 1.0, "at_most_seconds": None}
 
 
+def test_what_tells_how_many_packets_are_independent_is_printed_in_whole_numbers() -> None:
+    """Sums over blocks of each length for either bound, and what a longer history has told."""
+    document = json.loads(json.dumps(judgement_document(judgement(), NAMES)))
+    sums = {"lower": [9, 1_800, 1_800_000], "upper": [16, 2_400, 1_800_000]}
+    assert document["blocks"] == [{"minutes": 1, **sums}, {"minutes": 3, **sums}]
+    assert document["prior_design_effect"] == 1.5
+    assert judgement_document(replace(judgement(), blocks=None), NAMES)["blocks"] is None
+
+
 def test_an_open_breach_says_since_when_and_a_closed_one_how_long() -> None:
     """The summary is a sentence that stands by itself."""
     open_breach = breach()

@@ -12,15 +12,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from agent.core.outcome import Direction
 from collector.documents import breach_document, judgement_document
 from collector.sla.counts import Reading
+from collector.sla.effective import Blocks, Side, effective_samples
 from collector.sla.maintenance import MaintenanceCalendar
 from collector.sla.selector import Selector
 from collector.sla.verdict import PathKey
-from deploy.recompute import incomplete_beta, lower_bound, upper_bound
+from deploy.recompute import design_effect, incomplete_beta, lower_bound, t_quantile, upper_bound
 from tests.support.counting import MS, SECOND_NS, counts, reading
 from tests.support.evaluated import MINUTE_NS, evaluated
 from tests.support.fleets import changed
@@ -38,6 +43,8 @@ FLEET = changed(
   - {id: lost, measure: loss, loss_ratio: 0.0001, window: 1h, tiers: [hub]}
   - {id: steady, measure: delay_variation, percentile: 99, variation: "< 3ms", window: 1h, tiers: [hub]}
   - {id: steadier, measure: delay_variation, percentile: 99, variation: "<= 300us", window: 1h, tiers: [hub]}
+  - {id: moment, measure: delay_variation, percentile: 99, variation: "<= 300us", window: 5m, tiers: [hub]}
+  - {id: long, measure: delay_variation, percentile: 99, variation: "<= 3ms", window: 3h, tiers: [hub]}
   - {id: up, measure: availability, availability: 99, consecutive: 3, window: 2h, tiers: [hub]}""",
 ).replace("interval: 50ms", "interval: 100ms")
 
@@ -104,10 +111,64 @@ def test_each_kind_of_verdict_follows_from_its_figures(document: dict[str, Any])
     told = {(one["measure"], one["verdict"]) for one in document["verdicts"]}
     assert {measure for measure, _ in told} == {"delay", "loss", "delay_variation", "availability", "budget"}
     assert {verdict for _, verdict in told} == {"PASS", "FAIL", "INDETERMINATE", "NO_DATA"}
-    assert any(
-        one["effective"]["lower"] and one["effective"]["lower"] < 0.5 * one["packets"]
-        for one in document["verdicts"]
-    )
+
+
+def test_what_the_packets_are_worth_follows_from_the_blocks(document: dict[str, Any]) -> None:
+    """Of delay, loss and delay variation, over an hour and longer, with bursts and with what a history has told;
+    nothing of it is printed of other measures, nor where everything was good."""
+    by_objective = {one["objective"]: one for one in document["verdicts"] if one["judged_packets"]}
+    told = {name for name, one in by_objective.items() if one["blocks"]}
+    assert told >= {"hourly", "month", "losses", "steady", "moment", "long"}
+    lengths = {name: [block["minutes"] for block in by_objective[name]["blocks"]] for name in told}
+    assert (lengths["hourly"], lengths["moment"]) == ([1, 3, 12], [1])
+    assert lengths["long"] == [9, 36]
+    for name in told:
+        one = by_objective[name]
+        assert one["effective"]["upper"] < 0.6 * one["judged_packets"]
+    long = {"month", "losses"}
+    assert all((by_objective[name]["prior_design_effect"] is None) == (name in long) for name in told)
+    assert any((by_objective[name]["prior_design_effect"] or 0) > 2 for name in told)
+    assert by_objective["up"]["blocks"] is None
+    nothing = {(), None}
+    assert {
+        tuple(one["blocks"] or ()) for one in document["verdicts"] if not one["judged_packets"]
+    } <= nothing
+
+
+def test_verdicts_of_a_former_version_are_taken_at_their_word(document: dict[str, Any]) -> None:
+    """They tell what packets are worth, and not by which blocks."""
+    one = next(one for one in document["verdicts"] if one["objective"] == "hourly" and one["judged_packets"])
+    for blocks in ({"blocks": None}, {}):
+        former = {name: value for name, value in one.items() if name not in ("blocks", "prior_design_effect")}
+        assert recompute({"verdicts": [former | blocks]})[0] == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 400)), min_size=2, max_size=60),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_what_packets_are_worth_is_what_the_collector_says(
+    drawn: list[tuple[int, int]], length: int, upper: bool
+) -> None:
+    """Of any blocks, though nothing of it is shared."""
+    x = np.array([min(one) for one in drawn])
+    n = np.array([max(one) for one in drawn])
+    starts = [np.arange(0, len(x), step) for step in (1, length)]
+    blocks = [Blocks.of(np.add.reduceat(x, one), np.add.reduceat(n, one)) for one in starts]
+    sums = [
+        tuple(int(one) for one in (block.events_squared, block.events_by_trials, block.trials_squared))
+        for block in blocks
+    ]
+    expected = effective_samples(x.sum(), n.sum(), blocks, Side.UPPER if upper else Side.LOWER)
+    found = design_effect(int(x.sum()), int(n.sum()), sums, upper)
+    assert found == pytest.approx(float(expected.design_effect), rel=1e-7)
+
+
+@pytest.mark.parametrize("degrees", [1, 1.5, 3, 4.25, 59, 1439, 44_639])
+def test_the_t_quantile_is_scipy_s(degrees: float) -> None:
+    """For whole degrees of freedom and others."""
+    assert t_quantile(degrees) == pytest.approx(float(stdtrit(degrees, 0.95)), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +178,8 @@ def test_each_kind_of_verdict_follows_from_its_figures(document: dict[str, Any])
         (lambda one: one["violation_bound"].update(upper=0.5), "violation_bound.upper"),
         (lambda one: one.update(verdict="FAIL" if one["verdict"] == "PASS" else "PASS"), "verdict"),
         (lambda one: one.update(coverage=0.95), "coverage"),
+        (lambda one: [block["lower"].__setitem__(0, 10**8) for block in one["blocks"]], "effective.lower"),
+        (lambda one: one.update(prior_design_effect=1e4), "effective.upper"),
         (lambda one: one.update(error_budget_remaining_ratio=0.123), "error_budget_remaining_ratio"),
     ],
 )

@@ -93,7 +93,7 @@ def observation(
         told = np.array([(beyond[:, one] * beyond[:, other]).sum() for one, other in PAIRS])
         whole = (np.broadcast_to(one, (1, 3, *one.shape)) for one in (beyond.sum(axis=0), told))
         counts, by_block = whole
-        tails = {Beyond(variation, apart): Tails(counts, [by_block]) for apart in (False, True)}
+        tails = {Beyond(variation, apart): Tails(counts, {1: by_block}) for apart in (False, True)}
     return Observation(
         np.array([begin_ns]),
         np.array([end_ns]),
@@ -103,7 +103,7 @@ def observation(
         minima_us,
         np.array([left_out_ms]),
         np.array([[left_out.outcomes] * 3], np.int64),
-        [np.broadcast_to(products, (1, 3, *products.shape))] if minutes else [],
+        {1: np.broadcast_to(products, (1, 3, *products.shape))} if minutes else {},
         tails=tails,
     )
 

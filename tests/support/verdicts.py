@@ -21,7 +21,7 @@ from collector.sla.faults import FaultKind
 from collector.sla.line import LastTest
 from collector.sla.measure import Measure
 from collector.sla.names import Name
-from collector.sla.verdict import Fault, Judgement, PathKey, Reason, Verdict
+from collector.sla.verdict import BlockSums, Fault, Judgement, PathKey, Reason, Verdict
 from collector.web.view import Fleet, Objective, Site, Tier
 
 SECOND_NS = 1_000_000_000
@@ -69,6 +69,9 @@ COUNTS: Mapping[Verdict, Mapping[Outcome, int]] = {
 }
 
 
+BLOCKS = tuple(BlockSums(minutes, (9, 1_800, 1_800_000), (16, 2_400, 1_800_000)) for minutes in (1, 3))
+
+
 def judgement(
     verdict: Verdict = Verdict.PASS,
     path: PathKey = HUB_PATH,
@@ -108,6 +111,8 @@ def judgement(
         coverage=1.0 if packets else 0.2,
         delay_p50_ns=bucket,
         delay_p99_ns=bucket,
+        blocks=BLOCKS if packets else (),
+        prior_design_effect=1.5,
     )
 
 

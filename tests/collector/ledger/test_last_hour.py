@@ -177,8 +177,9 @@ def test_a_window_that_moves_on_is_what_it_is_anew(seed: int) -> None:
             tails, of_parts = seen.tails[BEYOND], tails_of_parts(*parts, blocks)[BEYOND]
             np.testing.assert_array_equal(tails.counts, of_parts.counts)
             told_of = varied(tails.counts) & wanted
-            for products, other in zip(tails.products, of_parts.products, strict=True):
-                np.testing.assert_array_equal(products[told_of], other[told_of])
+            assert [*tails.products] == [*of_parts.products] == [*blocks]
+            for block, products in tails.products.items():
+                np.testing.assert_array_equal(products[told_of], of_parts.products[block][told_of])
 
 
 def test_what_is_left_out_of_a_window_is_told_beside_it() -> None:

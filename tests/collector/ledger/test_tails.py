@@ -46,7 +46,7 @@ def test_each_part_is_held_against_the_least_delay_asked_for(apart: bool) -> Non
         delays = by_direction(mine.counts)[:, :, len(Outcome) :]
         counted = counted_from(delays, first_beyond(beyond.limit, least))
         np.testing.assert_array_equal(found.counts[place], counted.sum(axis=0))
-        for length, products in zip((1, 180), found.products, strict=True):
+        for length, products in found.products.items():
             blocks = mine.minute // length
             each = [counted[blocks == block].sum(axis=0) for block in sorted(set(blocks.tolist()))]
             for pair, (one, other) in enumerate(PAIRS):

@@ -127,7 +127,7 @@ def observed(covered: int, left_out: int = 0, length: int = 1000) -> Observation
         np.full((1, directions), NOT_MEASURED),
         np.array([left_out * 60_000]),
         outcomes,
-        [],
+        {},
     )
 
 

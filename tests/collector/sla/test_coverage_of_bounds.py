@@ -368,7 +368,7 @@ def observation_of(found: Totals, tails: Mapping[Beyond, Tails], minutes: int) -
         found.minima_us,
         nothing,
         np.zeros_like(found.outcomes),
-        [],
+        {},
         tails=tails,
     )
 

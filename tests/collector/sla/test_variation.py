@@ -79,11 +79,11 @@ def test_tails_give_the_sums_of_either_share() -> None:
     """Of the paths and directions asked for, also where those of some paths stand after the others."""
     by_block = np.random.default_rng(1).integers(0, 100, (4, 2, 3, 3))
     whole = np.stack([(by_block[..., one] * by_block[..., other]).sum(0) for one, other in PAIRS], axis=-1)
-    tails = Tails.joined([Tails(by_block.sum(0)[one], [whole[one]]) for one in (slice(1), slice(1, 2))])
+    tails = Tails.joined([Tails(by_block.sum(0)[one], {1: whole[one]}) for one in (slice(1), slice(1, 2))])
     tails = tails.each(lambda values: values[::-1])
     rows, places = np.array([0, 1, 1]), np.array([2, 0, 1])
     for which in (SURELY, POSSIBLY):
-        (blocks,) = tails.blocks(which, rows, places)
+        blocks = tails.blocks(which, rows, places)[1]
         for place, (row, direction) in enumerate(zip(1 - rows, places, strict=True)):
             x, n = by_block[:, row, direction, which], by_block[:, row, direction, ALL]
             assert blocks.events_squared[place] == (x * x).sum()
