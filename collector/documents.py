@@ -173,6 +173,7 @@ def judgement_document(judgement: Judgement, names: Names) -> Document:
             "least_seconds": _seconds_or_none(judgement.least_delay_ns),
             "buckets": list(judgement.delays),
         },
+        "planned_tests": judgement.planned,
         "last_test": None if judgement.last_test is None else test_document(judgement.last_test),
         "fault": None if judgement.fault is None else fault_document(judgement.fault, names),
     }

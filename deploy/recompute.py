@@ -220,8 +220,10 @@ def recomputed(one: Document) -> Document:
         bound = found.get("violation_bound", {"lower": 0, "upper": 1})
         close = threshold * (1 + 1e-9)
         verdict = "PASS" if bound["upper"] <= close else "FAIL" if bound["lower"] > close else "INDETERMINATE"
-    if one["measure"] not in ("budget", "throughput"):
-        # a budget is covered as its shortest window or its least covered one is, a line as its planned slots are
+    if one.get("planned_tests") is not None:
+        found["coverage"] = min(1, judged / max(1, one["planned_tests"]))
+    elif one["measure"] not in ("budget", "throughput"):
+        # a budget is covered as its shortest window or its least covered one is
         found["coverage"] = min(1, 1 - one["unobserved_seconds"] / max(1e-3, window["seconds"] - away))
     if one["error_budget_remaining_ratio"] is not None and judged:
         seen = window["seconds"] - away - one["unobserved_seconds"]

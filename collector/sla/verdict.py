@@ -147,6 +147,7 @@ class Judgement:
             figures are without it.
         unobserved_ns: how much of the rest of the window nobody saw, or no packet stands for: it is in no figure.
         last_test: what the line was last measured to carry, where throughput is the measure.
+        planned: how many of its turns were planned: these are covered that brought a result.
     """
 
     path: PathKey
@@ -191,6 +192,7 @@ class Judgement:
     unavailable_ns: int = 0
     unobserved_ns: int = 0
     last_test: LastTest | None = None
+    planned: int | None = None
 
     @property
     def packets(self) -> int:

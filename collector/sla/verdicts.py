@@ -197,6 +197,7 @@ class Answer:
             unavailable_ns=unavailable_ns,
             unobserved_ns=unobserved_ns,
             last_test=None if agent.line is None else agent.line.last.get(target.direction),
+            planned=int(evidence.planned[index]) if isinstance(evidence, Tested) else None,
         )
 
     def _blocks(self, index: int, figures: Figures) -> tuple[BlockSums, ...] | None:

@@ -23,12 +23,14 @@ from agent.runtime.settings import parse
 from agent.settings import AgentSettings
 from agent.throughput.rota import Rota, Surroundings
 from agent.throughput.trial import try_line
+from collector.documents import Names, breach_document, judgement_document
 from collector.fleet.plan import agent_config
 from collector.fleet.settings import FleetSettings
 from collector.program import Collector
 from collector.sla.verdict import Judgement, Verdict
 from tests.support.netns import Namespace, joined_namespaces
 from tests.support.processes import agent_command, eventually, free_port, running
+from tests.support.recomputed import recompute
 from tests.support.requirements import require_binary
 from tests.support.simulated import MetricsServer, SimulatedAgent, showing
 from tests.support.throughput import TOKEN
@@ -162,6 +164,11 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
                 testing.cancel()
                 stop.set()
                 await asyncio.wait_for(collecting, 10)
+        documents = [judgement_document(one, Names()) for one in (*first.values(), *second.values())]
+        breaches = [breach_document(one, Names()) for one in collector.state.breaches]
+        status, lines = recompute({"verdicts": documents, "breaches": breaches})
+        assert status == 0, lines
+        assert lines[-1] == f"{4 + len(breaches)} verdicts recomputed, none printed otherwise"
         # where this machine was busy a test says nothing of the line, and neither does the collector
         assert Verdict.FAIL not in (one.verdict for one in first.values())
         assert first[Way.DOWN].verdict is not Verdict.PASS
@@ -172,6 +179,7 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
             assert "bounded by the path's rate (path_rate)" in down.reason.en
             assert down.last_test is not None
             assert max(down.last_test.rates.values()) == pytest.approx(CARRIED, rel=0.1)
+            assert lines[2].endswith("1 of 2: 50.00000% to 100.00000%, 0.00000% allowed: FAIL")
             (breach,) = collector.state.breaches
             assert breach.key.direction is Direction.REVERSE
             assert breach.opening.last_test is not None
@@ -179,4 +187,5 @@ async def test_a_line_that_carries_too_little_fails_when_that_is_confirmed(tmp_p
             assert down.verdict in (Verdict.INDETERMINATE, Verdict.NO_DATA)
         if record.counts[Way.UP, Result.PASS] == 2:
             assert second[Way.UP].verdict is Verdict.PASS
+            assert lines[3].endswith("0 of 2: 0.00000% to 0.00000%, 0.00000% allowed: PASS")
             assert second[Way.UP].reason.code == "floor_met"

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +27,9 @@ from tests.support.counting import MS, SECOND_NS, counts, reading
 from tests.support.evaluated import MINUTE_NS, evaluated
 from tests.support.fleets import changed
 from tests.support.maintenance import window
+from tests.support.recomputed import recompute
 from tests.support.verdicts import NAMES, breach
 
-SCRIPT = Path(__file__).parents[2] / "deploy/recompute.py"
 HUB = PathKey("wuhan", "qingyang", "hub", "unicom", "stamp", 46)
 NOW_NS = 30_000_000 * MINUTE_NS
 FLEET = changed(
@@ -86,19 +83,6 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("state") / "state.sqlite"
     found = asyncio.run(evaluated(file, FLEET, readings(), NOW_NS, MaintenanceCalendar([worked_on])))
     return {"verdicts": [judgement_document(one, NAMES) for one in found]}
-
-
-def recompute(document: dict[str, Any]) -> tuple[int, list[str]]:
-    """The status and the lines of the script."""
-    done = subprocess.run(
-        [sys.executable, "-I", SCRIPT],
-        input=json.dumps(document),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not done.stderr, done.stderr
-    return done.returncode, done.stdout.splitlines()
 
 
 def test_each_kind_of_verdict_follows_from_its_figures(document: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from agent.core.outcome import Direction
 from agent.core.throughput.cause import Cause
 from agent.core.throughput.rates import Layer
 from agent.core.throughput.result import Floor
+from collector.documents import Names, judgement_document
 from collector.sla.judge import Question
 from collector.sla.line import LastTest, LineSaid
 from collector.sla.measure import Measure
@@ -23,6 +24,7 @@ from collector.sla.throughput import LineSlots, SlotTable, judge_throughput
 from collector.sla.verdict import Judgement, PathKey, Verdict
 from collector.sla.verdicts import Answer, Verdicts
 from collector.sla.window import Window
+from deploy.recompute import differences, recomputed
 from tests.support.counting import SECOND_NS, counts, observation
 
 HOUR_NS = 3600 * SECOND_NS
@@ -79,10 +81,16 @@ def verdict_on(
 def test_the_turns_of_a_window_are_all_there_are(
     turns: tuple[int, int, int], allowed: float, verdict: Verdict, code: str
 ) -> None:
-    """Their shares are held against the share that may miss, without a margin; too few of the planned say nothing."""
+    """Their shares are held against the share that may miss, without a margin; too few of the planned say nothing. All
+    of it follows from what is printed."""
     judgement = verdict_on(*turns, allowed=allowed)
     assert (judgement.verdict, judgement.reason.code) == (verdict, code)
     assert judgement.coverage == sum(turns) / 4
+    document = judgement_document(judgement, Names())
+    follows = recomputed(document)
+    assert follows["verdict"] == verdict.name
+    assert follows["coverage"] == sum(turns) / 4
+    assert not [*differences(document, follows)]
     if sum(turns):
         assert judgement.bound_lower == turns[1] / sum(turns)
         assert judgement.bound_upper == (turns[1] + turns[2]) / sum(turns)
