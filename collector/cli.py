@@ -28,7 +28,7 @@ from collector.fleet.settings import FleetSettings
 from collector.maintenance_commands import add_commands
 from collector.program import Collector
 from collector.renewal import run_renewed
-from collector.store.exceptions import StateGone, StoreError
+from collector.store.exceptions import StateAway, StateGone, StoreError
 from collector.tables import breaches_table, verdicts_table
 
 
@@ -103,10 +103,10 @@ def _run(chosen: argparse.Namespace) -> int:
     try:
         return asyncio.run(run())
     except StoreError as error:
-        if not (first.state_is_remote or isinstance(error, StateGone)):
+        if not (first.state_is_remote or isinstance(error, (StateAway, StateGone))):
             raise
-        # A server comes back by itself, and the service with it, and of a file that was removed a new one is made: what
-        # ends with USAGE is not started again.
+        # A server comes back by itself, and the service with it; a full disk is tidied up, and of a file that was
+        # removed a new one is made: what ends with USAGE is not started again.
         print(error, file=sys.stderr)
         return ExitStatus.FAILED
 

@@ -6,7 +6,8 @@ One schema (`collector.store.schema`), one way to reach it; what differs between
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,10 +17,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Table, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from collector.store.exceptions import StateGone, StoreError
+from collector.store.exceptions import StateAway, StateGone, StoreError
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BEFORE_MIGRATIONS: Final = "0001"
@@ -29,6 +30,12 @@ _READING: Final = "isochrone_reading"
 _MIGRATING: Final = 0x49534F4D
 """The number of PostgreSQL's advisory lock around the migrations: "ISOM"."""
 
+
+_OURS: Final = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+"""What is wrong with what was asked, and not with the database."""
+
+_PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""What ails a file, or its disk, for a while."""
 
 _AT_ONCE: Final = 500
 """Values in one IN (…)."""
@@ -58,7 +65,8 @@ class Database:
         """Open a file or a server's database, and bring it to this program's version.
 
         Raises:
-            StoreError: it cannot be reached, is of something else, or of a newer version of this program.
+            StoreError: it cannot be reached, is of something else, or of a newer version of this program; `StateAway`:
+                its disk is full, or it is in use for long.
         """
         if isinstance(where, URL):
             shown = repr(where)  # which hides the password
@@ -72,7 +80,9 @@ class Database:
             async with engine.begin() as connection:
                 problem = await connection.run_sync(_migrate)
         except (DBAPIError, OSError) as error:
-            problem = reason(error)
+            await engine.dispose()
+            kind = StateAway if _passes(error) else StoreError
+            raise kind(f"{shown}: {reason(error)}") from error
         if problem:
             await engine.dispose()
             raise StoreError(f"{shown}: {problem}")
@@ -95,15 +105,34 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is written whole, or not at all where an exception leaves it."""
-        async with self._engine.begin() as connection:
-            yield connection
+        """A transaction that is written whole, or not at all where an exception leaves it.
+
+        Raises:
+            StateAway: the database cannot be written.
+        """
+        with self._in_reach():
+            async with self._engine.begin() as connection:
+                yield connection
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that sees one state of everything, and keeps nobody from writing."""
-        async with self._reading.connect() as connection:
-            yield connection
+        """A transaction that sees one state of everything, and keeps nobody from writing.
+
+        Raises:
+            StateAway: the database cannot be read.
+        """
+        with self._in_reach():
+            async with self._reading.connect() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def _in_reach(self) -> Iterator[None]:
+        try:
+            yield
+        except _OURS:
+            raise
+        except (DBAPIError, OSError) as error:
+            raise StateAway(f"{self.shown}: {reason(error)}") from error
 
     def insert(self, table: Table) -> sqlite.Insert:
         """An INSERT that can say ON CONFLICT; both dialects spell it alike."""
@@ -131,6 +160,14 @@ def reason(error: DBAPIError | OSError) -> str:
     if isinstance(error, OSError):
         return f"cannot be reached: {error.strerror or type(error).__name__}"
     return f"not usable as a state: {error.orig}"
+
+
+def _passes(error: DBAPIError | OSError) -> bool:
+    """Whether a file may be usable again without anybody's mending it."""
+    found = error.orig if isinstance(error, DBAPIError) else None
+    code = found.sqlite_errorcode if isinstance(found, sqlite3.Error) else sqlite3.SQLITE_OK
+    # the lower octet; those above say more of the same
+    return code & 0xFF in _PASSING
 
 
 def server_engine(url: URL) -> AsyncEngine:

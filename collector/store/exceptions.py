@@ -3,6 +3,7 @@
 StoreError       it is of another program, or of another version of this one, or cannot be read and written,
                  or another collector uses it
 StateGone        the file was removed or replaced while it was used
+StateAway        it cannot be read or written at the moment: its disk is full, its server has gone
 UnknownWindow    there is no maintenance window of this id
 WindowRefused    a maintenance window cannot be added or ended like that
 """
@@ -16,6 +17,10 @@ class StoreError(IsochroneError):
 
 class StateGone(StoreError):
     """The state file is no longer where it was: whoever begins anew finds or makes another one."""
+
+
+class StateAway(StoreError):
+    """The state cannot be read or written at the moment; whoever begins anew, later, may find that it can."""
 
 
 class UnknownWindow(IsochroneError):

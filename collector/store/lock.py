@@ -10,6 +10,7 @@ that.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +21,9 @@ from sqlalchemy import URL, func, select
 from sqlalchemy.exc import DBAPIError
 
 from collector.store.database import reason, server_engine
-from collector.store.exceptions import StoreError
+from collector.store.exceptions import StateAway, StoreError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _COLLECTING: Final = 0x49534F43
 """The number of the advisory lock: "ISOC"."""
@@ -31,25 +34,28 @@ def held_alone(file: Path) -> Iterator[None]:
     """Be the only collector of a state file, under whatever name it is reached through symbolic links.
 
     Raises:
-        StoreError: another one has it, or the file beside it cannot be written.
+        StoreError: another one has it, or there can be no file beside it; `StateAway`: for the disk is full.
     """
     name = Path(f"{os.path.realpath(file)}.lock")
     try:
-        beside = name.open("a+", encoding="ascii")
+        # unbuffered: what a full disk does not take is not tried again when the file is closed
+        beside = name.open("a+b", buffering=0)
     except OSError as error:
-        raise StoreError(f"{file}: cannot be locked: {name}: {error.strerror}") from error
+        kind = StateAway if error.errno in _FULL else StoreError
+        raise kind(f"{file}: cannot be locked: {name}: {error.strerror}") from error
     with beside:
         try:
             fcntl.flock(beside, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            beside.truncate(0)
-            beside.write(f"{os.getpid()}\n")
-            beside.flush()
         except BlockingIOError as error:
             beside.seek(0)
-            holder = beside.read().strip() or "unknown"
+            holder = beside.read().decode("ascii", "replace").strip() or "unknown"
             raise StoreError(f"{file} is used by another collector (pid {holder})") from error
         except OSError as error:
             raise StoreError(f"{file}: cannot be locked: {name}: {error.strerror}") from error
+        # who has it is told for people; a full disk is for those to complain of who need it
+        with contextlib.suppress(OSError):
+            beside.truncate(0)
+            beside.write(f"{os.getpid()}\n".encode())
         yield
 
 

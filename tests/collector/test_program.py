@@ -7,8 +7,10 @@ import contextlib
 import functools
 import json
 import re
+import resource
 import socket
 import sqlite3
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -320,6 +322,21 @@ async def test_a_state_file_that_is_removed_ends_the_collector_and_its_successor
     async with scene.collecting():
         await serving(f"http://127.0.0.1:{scene.port}/-/ready", "the collector")
         assert state.exists()
+
+
+def test_a_disk_that_is_full_is_no_mistake_of_the_configuration(scene: Scene) -> None:
+    """It ends with a status with which systemd starts it again, until there is room."""
+    (scene.folder / "fleet.yaml").write_text(scene.text, encoding="utf-8")
+    done = subprocess.run(
+        collector_command("run", "--config", scene.folder / "fleet.yaml"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("not usable as a state: disk I/O error")
 
 
 async def test_a_database_that_is_away_is_no_mistake_of_the_configuration(scene: Scene) -> None:

@@ -13,12 +13,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from collector.alerts.outbox import Notification
 from collector.sla.breach import BreachKey, Watch
 from collector.store import schema
 from collector.store.database import Database, server_engine
-from collector.store.exceptions import StateGone, StoreError
+from collector.store.exceptions import StateAway, StateGone, StoreError
 from collector.store.lock import held
 from collector.store.store import Store
 from tests.support.counting import PATH, reading
@@ -131,6 +132,22 @@ async def test_a_file_that_is_removed_or_replaced_while_it_is_used_is_noticed(tm
     file.unlink()
     kept.rename(file)
     database.assert_in_place()
+    await database.close()
+
+
+async def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path) -> None:
+    """In one line; what was asked wrongly is no fault of the disk's."""
+    database = await Database.open(tmp_path / "state.sqlite")
+
+    async def written(*asked: str) -> None:
+        async with database.writing() as connection:
+            for one in asked:
+                await connection.execute(text(one))
+
+    with pytest.raises(StateAway, match=r"state\.sqlite: .*database or disk is full"):
+        await written("PRAGMA max_page_count=1", "CREATE TABLE another (name TEXT)")
+    with pytest.raises(IntegrityError):
+        await written("INSERT INTO agents (site) VALUES ('a')", "INSERT INTO agents (site) VALUES ('a')")
     await database.close()
 
 

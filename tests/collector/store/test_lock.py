@@ -46,3 +46,10 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     refused = pytest.raises(StoreError, match=r"nowhere/state\.sqlite\.lock: No such file or directory")
     with refused, held_alone(tmp_path / "nowhere" / "state.sqlite"):
         pass
+
+
+def test_a_full_disk_keeps_nobody_from_locking(tmp_path: Path) -> None:
+    """Only who has it cannot be told: nothing that is written to this device finds room."""
+    (tmp_path / "state.sqlite.lock").symlink_to("/dev/full")
+    with held_alone(tmp_path / "state.sqlite"):
+        pass
