@@ -32,9 +32,11 @@ PERMITTED = os.geteuid() == 0
 UNANSWERED = ("> 0",) if PERMITTED else (metrics.ROUTE_CHANGES, metrics.ROUTE_HOPS)
 """What must be sound, and has no answer here: the marks of changes of a route that has none, or all about routes."""
 
-DEADLINE_S = 40.0
+DEADLINE_S = 60.0
 RATE_INTERVAL = "8s"
 LOOK_BACK_S = 20
+TESTER = "guanggu"
+"""The site that tests the quickstart's pilot line."""
 SINGLE = {
     "source": "wuhan",
     "target": HUB,
@@ -108,6 +110,7 @@ async def watched(folder: Path) -> AsyncIterator[Prometheus]:
             relay = await stage.start(children, stop)
         await relay.order(link=HUB, direction="forward", delay=DEGRADED)
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        await have_the_line_tested_often(stage, session)
         yield Prometheus(session, f"http://127.0.0.1:{stage.port('127.0.0.1:9466')}")
 
 
@@ -117,6 +120,17 @@ def trace_the_route(fleet_file: Path) -> None:
     (path,) = (path for path in fleet["paths"] if path["target"] == HUB)
     path["route"] = "10s"
     fleet_file.write_text(yaml.safe_dump(fleet, allow_unicode=True), encoding="utf-8")
+
+
+async def have_the_line_tested_often(stage: Stage, session: aiohttp.ClientSession) -> None:
+    """Have a slot of the pilot line come every 20 s: a machine that is slow at the start has missed the only one."""
+    file = stage.folder / f"{TESTER}.yaml"
+    work = yaml.safe_load(file.read_text(encoding="utf-8"))
+    (line,) = work["throughput_paths"]
+    line["slot"] = {"every": "1m", "offsets": ["20s", "40s", "60s"], "jitter": "1s"}
+    file.write_text(yaml.safe_dump(work), encoding="utf-8")
+    async with session.post(f"http://{stage.agents[TESTER]}/-/reload") as response:
+        assert response.status == 200, await response.text()
 
 
 def boards() -> list[dict[str, Any]]:
@@ -185,7 +199,7 @@ async def marks_of(prometheus: Prometheus, board: dict[str, Any], panel: dict[st
     return {mark["mark"]: mark["le"] for mark in marks if mark["le"] in rows}
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 async def test_every_query_has_an_answer(tmp_path: Path) -> None:
     """None is refused and none is empty; every variable offers something, among it the path that is degraded."""
     require_binary("prometheus")
