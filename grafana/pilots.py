@@ -90,8 +90,9 @@ def _tests(sheet: Sheet) -> None:
         panels.named(sheet, panels.lines(), RESULTS),
         Words("各结果的测试次数", "Tests by result"),
         Words(
-            "每个时间区间内的次数；未确认与无结论的测试正反都不能证明。",
-            "In each interval of the graph. What is unconfirmed or inconclusive proves nothing either way.",
+            "每个时间区间内的次数；未确认与无结论的测试正反都不能证明；受主机所限的测试与线路无关，等于没有测试。",
+            "In each interval of the graph. What is unconfirmed or inconclusive proves nothing either way; what a host "
+            "has spoiled says nothing of the line, as without a test.",
         ),
         "none",
         [Query(f"sum by (result) ({tests})", "{{result}}")],

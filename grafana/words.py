@@ -83,6 +83,7 @@ RESULTS: Final = {
     "fail": State(Words("未达到（已确认）", "floor missed, confirmed"), "red"),
     "unconfirmed": State(Words("未达到（未确认）", "floor missed, unconfirmed"), "orange"),
     "inconclusive": State(Words("无结论", "inconclusive"), "yellow"),
+    "spoiled": State(Words("受主机所限", "spoiled by a host"), "semi-dark-yellow"),
     "error": State(Words("测试失败", "no test"), "purple"),
     "measured": State(Words("只测速率", "measured only"), "blue"),
 }

@@ -51,7 +51,7 @@ THROUGHPUT_FLOOR: Final = "isochrone_throughput_floor_bits_per_second"  # direct
 THROUGHPUT_LIMITED_BY: Final = "isochrone_throughput_limited_by"  # direction, cause
 """1 for the cause that bounded the last test, 0 for the others."""
 THROUGHPUT_TESTS: Final = (
-    # direction, result (pass, fail, unconfirmed, inconclusive, error, measured)
+    # direction, result (pass, fail, unconfirmed, inconclusive, spoiled, error, measured)
     "isochrone_throughput_tests_total"
 )
 THROUGHPUT_ERRORS: Final = "isochrone_throughput_errors_total"  # direction, reason

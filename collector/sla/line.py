@@ -31,7 +31,8 @@ class LineSaid:
 
     Attributes:
         last: of each way that was ever measured.
-        errors: turns that were no test, by way and reason, since the agent's start; those that have happened.
+        errors: turns that were no test of the line, by way and reason, since the agent's start; those that have
+            happened. `spoiled` are those in which a host was in the way.
         untested: slots that have passed without a test, by reason, likewise.
     """
 

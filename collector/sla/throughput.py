@@ -4,10 +4,14 @@ A turn of a line is a test, with a retest where it found the floor missed, and c
 
     within      it proved the floor
     over        it refuted it, and enough of the turns before did too (the agent's N of M): a violation
-    uncertain   it refuted it, and that is not confirmed; or a host was in the way, which says nothing of the line
+    uncertain   it refuted it, and that is not confirmed; or it did neither
 
-A turn that was no test, for an error or for users' traffic, is no outcome and least of all a rate of 0: it is a slot
-without one. So the share of planned slots that brought an outcome is how much of a window was covered.
+A turn that was no test of the line, for an error, for users' traffic or because a host spoiled it, is no outcome and
+least of all a rate of 0: it is a slot without one. Who measures badly proves nothing, neither for the line nor against
+it; but the share of planned slots that brought an outcome is how much of a window was covered, so that whose hosts are
+always in the way has NO_DATA in the end.
+
+There is no error budget of throughput: a line has a few turns a day, and no rate at which so few burn tells what comes.
 
 Each turn is a proof by itself, with a confidence from its own windows of half a second; the turns of a window are no
 sample of it but all there are. Their shares are taken as they are:
@@ -179,10 +183,10 @@ def explain_throughput(target: Target, tested: Tested, index: int, said: LineSai
             open_ = possibly - surely
             return Reason(
                 "floor_unproven",
-                f"{trials} 次测试中 {open_} 次未能证明：未达到下限但尚未确认，或受主机所限，"
+                f"{trials} 次测试中 {open_} 次未能证明：未达到下限但尚未确认，或正反都不足以证明，"
                 f"{allowed.zh}{last.zh}",
-                f"{open_} of {trials} tests have proven nothing: the floor was missed and that is not confirmed, or a "
-                f"host was in the way; {allowed.en}{last.en}",
+                f"{open_} of {trials} tests have proven nothing: the floor was missed and that is not confirmed, or it "
+                f"was neither proven nor refuted; {allowed.en}{last.en}",
             )
 
 

@@ -3,6 +3,7 @@
 pass                        within
 fail                        over
 unconfirmed, inconclusive   uncertain
+spoiled                     none: a host was in the way, so it was no test of the line
 error                       none: it was no test
 measured                    none: nothing is promised
 """
@@ -39,6 +40,9 @@ LINE_METRICS: Final = (
 )
 _TELLING: Final = ("direction", "layer", "result", "reason", "cause")
 """Labels that tell the samples of a line from each other; others a Prometheus has added."""
+
+_LATER: Final = frozenset((Result.SPOILED,))
+"""What agents of before count elsewhere, and do not tell: a fleet is not upgraded at once."""
 
 _OUTCOME_OF: Final = {
     Result.PASS: Outcome.WITHIN,
@@ -136,15 +140,27 @@ def _line(path: PathKey, found: _Found) -> Line:
     Raises:
         IncompleteError: not all results of a way are there; they would be taken for 0, and that for a restart.
     """
-    missing = [result for turns in found.turns.values() for result in Result if result not in turns]
+    missing = [
+        result
+        for turns in found.turns.values()
+        for result in Result
+        if result not in turns and result not in _LATER
+    ]
     if missing or not found.turns:
         raise IncompleteError(f"{path}: {metrics.THROUGHPUT_TESTS}: {len(missing) or 'all'} missing")
     last = {
         direction: LastTest(rates, found.causes.get(direction), found.ended_ns.get(direction))
         for direction, rates in found.rates.items()
     }
-    errors = {direction: _happened(counts) for direction, counts in found.errors.items()}
+    errors = {
+        direction: _happened(counts | _spoiled(found.turns.get(direction, {})))
+        for direction, counts in found.errors.items()
+    }
     return Line(path, found.turns, found.floors, LineSaid(last, errors, _happened(found.untested)))
+
+
+def _spoiled(turns: Mapping[Result, int]) -> dict[str, int]:
+    return {Result.SPOILED.value: turns.get(Result.SPOILED, 0)}
 
 
 def _happened(counts: Mapping[str, int]) -> dict[str, int]:

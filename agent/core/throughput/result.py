@@ -78,6 +78,14 @@ class Outcome:
     error: ErrorReason | None = None
     detail: str = ""
 
+    @property
+    def spoiled(self) -> bool:
+        """Whether a host kept it below its floor: then nothing was learnt of the line, as without a test."""
+        if self.verdict is not Verdict.INCONCLUSIVE or self.cause is None or self.cause.of_path:
+            return False
+        assert self.floor is not None
+        return _decision(self.goodput, self.ip_layer, self.floor) is Decision.MISSED
+
 
 def failed(way: Way, error: ErrorReason, detail: str, floor: Floor | None = None) -> Outcome:
     """The outcome of a test that has not taken place."""
@@ -111,11 +119,14 @@ def judge(
 
 def _verdict(goodput: Rate, ip_layer: Rate, floor: Floor, cause: Cause | None) -> Verdict:
     """A floor that is met is met whatever was in the way; one that is missed counts where it was the path."""
-    rate = ip_layer if floor.layer is Layer.IP else goodput
-    match decide(rate, floor.rate, floor.tolerance):
+    match _decision(goodput, ip_layer, floor):
         case Decision.MET:
             return Verdict.PASS
         case Decision.MISSED if cause is not None and cause.of_path:
             return Verdict.FAIL
         case _:
             return Verdict.INCONCLUSIVE
+
+
+def _decision(goodput: Rate | None, ip_layer: Rate | None, floor: Floor) -> Decision:
+    return decide(ip_layer if floor.layer is Layer.IP else goodput, floor.rate, floor.tolerance)

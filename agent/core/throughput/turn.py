@@ -43,13 +43,15 @@ class Result(StrEnum):
     """As what a turn counts, one way: each turn once.
 
     PASS, INCONCLUSIVE, ERROR: as of `Verdict`. UNCONFIRMED: both tests found the floor missed, and not enough of the
-    turns before. FAIL: enough of them too. MEASURED: there is no floor.
+    turns before. FAIL: enough of them too. SPOILED: a host kept each test below the floor, which says nothing of the
+    line. MEASURED: there is no floor.
     """
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     UNCONFIRMED = "unconfirmed"
     INCONCLUSIVE = "inconclusive"
+    SPOILED = "spoiled"
     ERROR = "error"
     MEASURED = "measured"
 
@@ -90,14 +92,18 @@ def is_worth_another(outcomes: Mapping[Way, Outcome]) -> bool:
 
 
 def settled(attempts: Sequence[Outcome]) -> Outcome:
-    """What one or two attempts come to: a line that has passed once can; one that fails has failed each time."""
+    """What one or two attempts come to: a line that has passed once can; one that fails has failed each time.
+
+    What has left the floor open says more than what a host has spoiled.
+    """
     passed = next((one for one in attempts if one.verdict is Verdict.PASS), None)
     if passed is not None:
         return passed
     failed = [one for one in attempts if one.verdict is Verdict.FAIL]
     if failed and len(failed) < len(attempts):
         return replace(failed[-1], verdict=Verdict.INCONCLUSIVE)
-    return attempts[-1]
+    last = attempts[-1]
+    return next((one for one in attempts if not one.spoiled), last) if last.spoiled else last
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +175,8 @@ class LineRecord:
         if outcome.verdict is Verdict.ERROR:
             return Result.ERROR
         if outcome.verdict is Verdict.INCONCLUSIVE:
-            # it says nothing of the line, so it must neither confirm nor clear anything
-            return Result.INCONCLUSIVE
+            # it proves nothing of the line, so it must neither confirm nor clear anything
+            return Result.SPOILED if outcome.spoiled else Result.INCONCLUSIVE
         missed = self._missed[way]
         missed.append(outcome.verdict is Verdict.FAIL)
         if outcome.verdict is Verdict.PASS:

@@ -49,6 +49,12 @@ def measured(way: Way, rate: float, cause: Cause = Cause.PATH_RATE) -> Outcome:
 GOOD = Tried({Way.DOWN: measured(Way.DOWN, 1.1e9), Way.UP: measured(Way.UP, 110e6)})
 SHORT = Tried({Way.DOWN: measured(Way.DOWN, 0.6e9), Way.UP: measured(Way.UP, 110e6)})
 STARVED = Tried({Way.DOWN: measured(Way.DOWN, 0.6e9, Cause.HOST_STARVED), Way.UP: measured(Way.UP, 110e6)})
+OPEN = Tried(
+    {
+        Way.DOWN: judge(Way.DOWN, Rate(1e9, 0.8e9, 1.2e9, 4), SIZES, FLOORS[Way.DOWN], Cause.PACING_CAP),
+        Way.UP: measured(Way.UP, 110e6),
+    }
+)
 REFUSED = Tried({way: failed(way, ErrorReason.REFUSED, "full", FLOORS[way]) for way in Way})
 
 
@@ -72,14 +78,15 @@ def by_lines(text: str) -> AgentReading:
 
 
 def test_turns_are_outcomes_of_a_path() -> None:
-    """Down as reverse; what is not confirmed, and what a host spoiled, proves nothing; an error is no outcome."""
-    read = by_lines(agent(GOOD, SHORT, STARVED, SHORT, REFUSED).exposition())
+    """Down as reverse; what is not confirmed, or left open, proves nothing; an error is no outcome, nor is what a host
+    has spoiled."""
+    read = by_lines(agent(GOOD, SHORT, STARVED, OPEN, SHORT, REFUSED).exposition())
     one = read.readings[-1]
-    assert (one.path, one.sent, one.in_flight, one.resolved) == (LINE, 5, 0, True)
+    assert (one.path, one.sent, one.in_flight, one.resolved) == (LINE, 6, 0, True)
     assert dict(one.limits) == {Direction.REVERSE: Floor(1e9), Direction.FORWARD: Floor(100e6)}
     down = one.directions[Direction.REVERSE].outcomes
     assert (down[Packets.WITHIN], down[Packets.OVER], down[Packets.UNCERTAIN]) == (1, 1, 2)
-    assert one.directions[Direction.FORWARD].outcomes[Packets.WITHIN] == 4
+    assert one.directions[Direction.FORWARD].outcomes[Packets.WITHIN] == 5
     assert one.directions[Direction.ROUND_TRIP].packets == 0
 
 
@@ -92,10 +99,20 @@ def test_what_was_last_measured_and_why_nothing_was() -> None:
     assert down.rates[Layer.IP] == pytest.approx(0.6e9 * 1500 / 1448)
     assert dict(said.errors) == {way: {"refused": 1} for way in (Direction.REVERSE, Direction.FORWARD)}
     assert not said.untested
+    spoiled = by_lines(agent(STARVED, STARVED).exposition()).lines[LINE]
+    assert spoiled.errors == {Direction.REVERSE: {"spoiled": 2}, Direction.FORWARD: {}}
     waiting = agent()
     waiting.lines[0][1].skip(Untested.USERS_TRAFFIC)
     idle = by_lines(waiting.exposition()).lines[LINE]
     assert (idle.last, idle.untested) == ({}, {"users_traffic": 1})
+
+
+def test_an_agent_of_before() -> None:
+    """Tells of no test that a host has spoiled, and is read all the same."""
+    text = agent(GOOD, SHORT).exposition()
+    old = "\n".join(line for line in text.split("\n") if 'result="spoiled"' not in line)
+    assert len(old) < len(text)
+    assert by_lines(old).readings[-1] == by_lines(text).readings[-1]
 
 
 def test_a_line_that_only_measures_is_held_against_nothing() -> None:

@@ -15,9 +15,14 @@ from agent.core.throughput.result import ErrorReason, Floor, Outcome, failed, ju
 from agent.core.throughput.turn import Confirmation, LineRecord, Result, Untested, is_worth_another
 
 FLOOR = Floor(10e9)
-PASS, FAIL, UNCLEAR = (
-    judge(Way.DOWN, Rate(rate, rate, rate, 4), Packets(1448, 52), FLOOR, cause)
-    for rate, cause in ((10e9, Cause.PACING_CAP), (9e9, Cause.PATH_RATE), (9e9, Cause.HOST_STARVED))
+PASS, FAIL, SPOILED, UNCLEAR = (
+    judge(Way.DOWN, Rate(rate, rate - wide, rate + wide, 4), Packets(1448, 52), FLOOR, cause)
+    for rate, wide, cause in (
+        (10e9, 0, Cause.PACING_CAP),
+        (9e9, 0, Cause.PATH_RATE),
+        (9e9, 0, Cause.HOST_STARVED),
+        (9.6e9, 1e9, Cause.HOST_STARVED),
+    )
 )
 BROKEN = failed(Way.DOWN, ErrorReason.BROKEN_OFF, "gone", FLOOR)
 FREE = judge(Way.DOWN, Rate(1e9, 1e9, 1e9, 4), Packets(1448, 52))
@@ -55,6 +60,7 @@ def test_a_violation_is_confirmed_by_the_turns_before() -> None:
     between = [[FAIL, FAIL], [UNCLEAR, UNCLEAR], [BROKEN, BROKEN], [FAIL, FAIL]]
     assert results(between) == ["unconfirmed", "inconclusive", "error", "fail"]
     assert results([[FAIL, FAIL]], 1, 1) == ["fail"]
+    assert results([[FAIL, FAIL], [SPOILED], [FAIL, FAIL]]) == ["unconfirmed", "spoiled", "fail"]
 
 
 def test_a_second_test_decides() -> None:
@@ -64,6 +70,18 @@ def test_a_second_test_decides() -> None:
     assert results([[FAIL, BROKEN]]) == ["inconclusive"]
     assert is_worth_another({Way.DOWN: PASS, Way.UP: FAIL})
     assert not is_worth_another({Way.DOWN: PASS})
+
+
+def test_what_a_host_spoils_says_nothing_of_the_line() -> None:
+    """It is no test where that was so each time; a floor that was missed once, or left open, may have been missed."""
+    assert results([[SPOILED, SPOILED]]) == ["spoiled"]
+    assert results([[SPOILED, PASS]]) == ["pass"]
+    assert results([[SPOILED, FAIL]]) == results([[FAIL, SPOILED]]) == ["inconclusive"]
+    assert results([[SPOILED, UNCLEAR]]) == results([[UNCLEAR, SPOILED]]) == ["inconclusive"]
+    assert results([[SPOILED, BROKEN]]) == ["error"]
+    assert [one.spoiled for one in (PASS, FAIL, SPOILED, UNCLEAR, BROKEN, FREE)].index(True) == 2
+    unknown = judge(Way.DOWN, Rate(9e9, 9e9, 9e9, 4), Packets(1448, 52), FLOOR)
+    assert results([[unknown, unknown]]) == ["inconclusive"]
 
 
 def test_an_error_is_no_rate() -> None:
@@ -101,7 +119,7 @@ def test_confirmations_that_never_come(missed: int, of: int) -> None:
         Confirmation(missed, of)
 
 
-@given(st.lists(st.lists(st.sampled_from([PASS, FAIL, UNCLEAR, BROKEN]), min_size=1, max_size=2)))
+@given(st.lists(st.lists(st.sampled_from([PASS, FAIL, SPOILED, UNCLEAR, BROKEN]), min_size=1, max_size=2)))
 def test_every_turn_counts_once(turns: list[list[Outcome]]) -> None:
     """All results together are all turns; a fail is never the first miss where two are needed."""
     made = record()
