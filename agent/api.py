@@ -2,10 +2,13 @@
 
     GET /api/v1/paths?interval=1m
     GET /api/v1/routes[?target=T…]
+    GET /api/v1/throughput/turns[?target=T…]
     GET /api/v1/packets?target=T[&tier=…&provider=…&kind=…&dscp=…][&from=…&to=…][&format=json|csv]
 
 What is proven of a packet's one-way delays (`forward_lower_ns` and so on) follows from its delays, its uncertainty and
 the path's floors, those of now; `reflector_sequence` beside `sequence` is what proves in which direction one was lost.
+A turn of a line is told with both its tests and all their windows: rates follow from these, and from them the result.
+
 Times in answers are integer nanoseconds of Unix wall time (UTC), delays integer nanoseconds; what is not known is null,
 or empty in CSV. Times in queries are RFC 3339 or integer nanoseconds.
 """
@@ -44,6 +47,7 @@ from agent.core.outcome import Direction, Outcome
 from agent.core.route_history import RouteHistory
 from agent.core.session_report import SessionReport
 from agent.core.throughput.lease import LEASES
+from agent.core.throughput.turn_history import TurnHistory
 from agent.runtime.moments import parse_time
 from agent.runtime.quantities import parse_duration
 from agent.runtime.secret_files import bears
@@ -109,6 +113,10 @@ class Evidence(Protocol):
     def routes(self) -> Sequence[tuple[PathLabels, RouteHistory]]:
         """What is known of the ways of paths that are traced."""
 
+    @property
+    def turns(self) -> TurnHistory:
+        """The latest turns of the lines that are tested."""
+
 
 def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None:
     """Serve /api/v1 for who has the token, or for nobody; throughput leases have a token of their own."""
@@ -156,8 +164,12 @@ def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None
             await asyncio.sleep(0)
         return response
 
+    async def turns(request: web.Request) -> web.Response:
+        found = evidence.turns.of(_wanted(request.query))
+        return web.json_response({"turns": [{**asdict(labels), **turn} for labels, turn in found]})
+
     async def routes(request: web.Request) -> web.Response:
-        wanted = {name: request.query[name] for name in PATH_LABELS if name in request.query}
+        wanted = _wanted(request.query)
         found = [
             {**asdict(labels), **history.document()}
             for labels, history in evidence.routes
@@ -169,6 +181,7 @@ def add_api(app: web.Application, evidence: Evidence, token: str | None) -> None
     app.router.add_get("/api/v1/paths", paths)
     app.router.add_get("/api/v1/packets", packets)
     app.router.add_get("/api/v1/routes", routes)
+    app.router.add_get("/api/v1/throughput/turns", turns)
 
 
 def _refused(status: int, why: str) -> web.Response:
@@ -176,9 +189,14 @@ def _refused(status: int, why: str) -> web.Response:
     return web.json_response({"error": why}, status=status, headers=headers)
 
 
+def _wanted(query: Mapping[str, str]) -> dict[str, str]:
+    """The labels that are named."""
+    return {name: query[name] for name in PATH_LABELS if name in query}
+
+
 def _chosen(recorded: Sequence[RecordedPath], query: Mapping[str, str]) -> RecordedPath:
     """The one path that has all labels that are named."""
-    wanted = {name: query[name] for name in PATH_LABELS if name in query}
+    wanted = _wanted(query)
     found = [
         path
         for path in recorded

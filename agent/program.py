@@ -19,6 +19,7 @@ from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
 from agent.core.route_history import RouteHistory
 from agent.core.throughput.turn import LineRecord
+from agent.core.throughput.turn_history import TurnHistory
 from agent.net.card_stamps import least_method
 from agent.net.clocks.card import CardChoice, choose_card
 from agent.net.datagram import TimestampedSocket
@@ -290,6 +291,11 @@ class Agent:
     def routes(self) -> Sequence[tuple[PathLabels, RouteHistory]]:
         """What is known of the ways of paths that are traced."""
         return list(self._routes.histories.items())
+
+    @property
+    def turns(self) -> TurnHistory:
+        """The latest turns of the lines that are tested."""
+        return self._rota.history
 
     # What /metrics shows
 

@@ -6,13 +6,13 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.core.throughput.cause import HostLoad, Pressure
 from agent.core.throughput.lease import Way
-from agent.core.throughput.rates import Layer, Rate
-from agent.core.throughput.result import Outcome, Verdict
+from agent.core.throughput.rates import Layer
+from agent.core.throughput.result import Verdict
+from agent.core.throughput.trial import Trial
 from agent.core.throughput.turn import is_worth_another, settled
 from agent.net.clocks.automatic import AutomaticClock
 from agent.net.timer import sharpen_timers
@@ -20,7 +20,8 @@ from agent.runtime.lifecycle import ExitStatus, stop_requested
 from agent.runtime.quantities import Endpoint
 from agent.throughput.iperf3 import Iperf3Result, cross_check
 from agent.throughput.latency import LatencyWatch, Phase
-from agent.throughput.trial import Trial, try_line
+from agent.throughput.trial import try_line
+from agent.throughput.trial_document import effort_document, outcome_document
 from agent.throughput_settings import ThroughputPathSettings
 
 _WORST_FIRST: Final = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
@@ -106,9 +107,9 @@ def summarise(
         outcome = settled(attempts)
         if outcome.verdict is not None:
             verdicts.append(outcome.verdict)
-        ways[way.value] = _outcome(outcome, line.layer)
+        ways[way.value] = outcome_document(outcome, line.layer)
         ways[way.value]["attempts"] = [
-            {**_outcome(outcome, line.layer), **_effort(trial, way)}
+            {**outcome_document(outcome, line.layer), **effort_document(trial, way)}
             for outcome, trial in zip(attempts, trials, strict=True)
         ]
         if way in opinions:
@@ -133,70 +134,6 @@ def summarise(
         "ways": ways,
         "latency": None if watch is None else watch.document(loads),
         "retry_after_seconds": trials[-1].retry_after_s,
-    }
-
-
-def _outcome(outcome: Outcome, layer: Layer) -> dict[str, Any]:
-    floor = outcome.floor
-    return {
-        "verdict": outcome.verdict,
-        "cause": outcome.cause,
-        "error": outcome.error,
-        "detail": outcome.detail or None,
-        "floor_bits_per_second": None if floor is None else floor.rate,
-        "layer": layer,
-        "ip_layer": _rate(outcome.ip_layer),
-        "goodput": _rate(outcome.goodput),
-    }
-
-
-def _rate(rate: Rate | None) -> dict[str, Any] | None:
-    if rate is None:
-        return None
-    return {
-        "bits_per_second": rate.mean,
-        "lower_bits_per_second": rate.lower,
-        "upper_bits_per_second": rate.upper,
-        "windows": rate.windows,
-    }
-
-
-def _effort(trial: Trial, way: Way) -> dict[str, Any]:
-    """What an attempt took: data, time and CPU of both ways."""
-    counts = (trial.datagrams or {}).get(way)
-    lasted = None
-    if trial.began_ns is not None and trial.ended_ns is not None:
-        lasted = (trial.ended_ns - trial.began_ns) / 1e9
-    return {
-        "octets": (trial.octets or {}).get(way),
-        "seconds": lasted,
-        "datagrams": None if counts is None else {**asdict(counts), "lost": counts.lost},
-        "congestion_control": (trial.congestion_control or {}).get(way) or None,
-        "pressures": [_pressure(one) for one in (trial.pressures or {}).get(way, ())],
-        "cpu_seconds": trial.cpu_ns / 1e9,
-        "hosts": {"client": _load(trial.host), "server": _load(trial.server_host)},
-        "window_goodputs_bits_per_second": [window.goodput for window in (trial.windows or {}).get(way, ())],
-    }
-
-
-def _pressure(pressure: Pressure) -> dict[str, Any]:
-    """What stood in a TCP stream's way: shares, but for its goodput and how long it has queued."""
-    shares = asdict(pressure)
-    rate, queueing_ns = shares.pop("rate"), shares.pop("queueing_ns")
-    return {"goodput_bits_per_second": rate, **shares, "queueing_seconds": queueing_ns / 1e9}
-
-
-def _load(host: HostLoad | None) -> dict[str, Any] | None:
-    """What an end went through after the ramp, as shares of its threads' time, of its cores' and of its packets."""
-    if host is None:
-        return None
-    return {
-        "threads": host.threads,
-        "seconds": host.elapsed_ns / 1e9,
-        "cpu_seconds": host.cpu_ns / 1e9,
-        "run_delay_ratio": host.run_delay_ns / (host.elapsed_ns * host.threads),
-        "steal_ratio": host.steal_ns / (host.elapsed_ns * host.cores),
-        "dropped_ratio": host.dropped / max(host.arrived, 1),
     }
 
 

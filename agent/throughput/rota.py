@@ -18,12 +18,15 @@ from typing import Final
 from agent.core.ledger import PathLabels
 from agent.core.throughput.bystanders import Deferral, InterfaceOctets, Next
 from agent.core.throughput.lease import Way
-from agent.core.throughput.result import ErrorReason, Outcome, failed
+from agent.core.throughput.result import ErrorReason, failed
+from agent.core.throughput.trial import Trial
 from agent.core.throughput.turn import Attempt, LineRecord, Result, Untested, is_worth_another
+from agent.core.throughput.turn_history import TurnHistory
 from agent.core.timestamps import SECOND_NS
 from agent.net.interfaces import interface_towards, read_octets
 from agent.runtime.apart import apart
 from agent.runtime.exceptions import ConfigError
+from agent.throughput.trial_document import turn_document
 from agent.throughput_settings import ThroughputPathSettings
 
 log = logging.getLogger(__name__)
@@ -40,16 +43,6 @@ _TOLERATED_NS: Final = 5 * SECOND_NS
 _AROUND_NS: Final = 2 * SECOND_NS
 _USERS_EVERY_S: Final = 1.0
 _BEYOND_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class _NoTest:
-    """A test that has not taken place; see `Attempt`."""
-
-    outcomes: Mapping[Way, Outcome]
-    began_ns: int | None = None
-    ended_ns: int | None = None
-    retry_after_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +84,9 @@ class Rota:
         around: the world.
         load: called when a line begins to be filled, with None, and when that is over, with the time until which it has
             to be taken for disturbed (Unix wall time, ns).
+
+    Attributes:
+        history: the latest turns, with what they were reached with.
     """
 
     def __init__(
@@ -110,6 +106,7 @@ class Rota:
         self._load = load
         self._turns: dict[PathLabels, _Turn] = {}
         self._changed = asyncio.Event()
+        self.history = TurnHistory()
 
     @property
     def records(self) -> Sequence[tuple[PathLabels, LineRecord]]:
@@ -177,7 +174,11 @@ class Rota:
         else:
             end_ns = turn.begin_ns + line.slot.jitter + _TOLERATED_NS + line.turn_ns
             attempts = await self._loaded(line, end_ns - line.test_ns)
-            self._tell(turn, turn.record.take(attempts, self._around.unix_ns()))
+            now_ns = self._around.unix_ns()
+            results = turn.record.take(attempts, now_ns)
+            document = turn_document(attempts, results, line.layer, now_ns)
+            self.history.add(line.labels(self._site), document)
+            self._tell(turn, results)
 
     async def _loaded(self, line: ThroughputPathSettings, until_ns: int) -> Sequence[Attempt]:
         """Test a line, and a second time where that is worth it and begins before `until_ns`.
@@ -236,9 +237,9 @@ class Rota:
             log.exception("throughput of %s: the test failed", line.target)
             return self._none(line, f"{type(error).__name__}: {error}")
 
-    def _none(self, line: ThroughputPathSettings, detail: str) -> _NoTest:
+    def _none(self, line: ThroughputPathSettings, detail: str) -> Trial:
         ways = line.direction.ways
-        return _NoTest({way: failed(way, ErrorReason.INTERNAL, detail, line.floor(way)) for way in ways})
+        return Trial({way: failed(way, ErrorReason.INTERNAL, detail, line.floor(way)) for way in ways})
 
     def _skip(self, turn: _Turn, why: Untested) -> None:
         turn.record.skip(why)

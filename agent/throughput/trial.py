@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from agent.core.throughput.cause import (
@@ -36,6 +35,7 @@ from agent.core.throughput.rates import (
 )
 from agent.core.throughput.report import ServerReport
 from agent.core.throughput.result import ErrorReason, Outcome, failed, judge
+from agent.core.throughput.trial import Trial
 from agent.core.timestamps import SECOND_NS
 from agent.runtime.line_settings import Mode
 from agent.throughput.child import EngineProcess
@@ -52,37 +52,6 @@ _UNHEARD_NS: Final = 2 * WINDOW_NS
 _NOWHERE: Final = HostLoad(elapsed_ns=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What a test has come to.
-
-    Attributes:
-        outcomes: of each way.
-        began_ns, ended_ns: when data flowed, Unix wall time; None: none has.
-        octets: of payload that this end has sent or received, each way.
-        windows: of each way, at its receiver, those of the ramp too.
-        host, server_host: what both ends went through; None: not known.
-        cpu_ns: CPU of this end's child.
-        datagrams: over UDP, of each way, what became of them at both ends.
-        pressures: over TCP, of each way, what stood in the way of each stream at its sender.
-        congestion_control: over TCP, of each way, that of its streams.
-        retry_after_s: when it may be worth asking again, where the lease was refused.
-    """
-
-    outcomes: Mapping[Way, Outcome]
-    began_ns: int | None = None
-    ended_ns: int | None = None
-    octets: Mapping[Way, int] | None = None
-    windows: Mapping[Way, Sequence[Window]] | None = None
-    host: HostLoad | None = None
-    server_host: HostLoad | None = None
-    cpu_ns: int = 0
-    datagrams: Mapping[Way, DatagramCounts] | None = None
-    pressures: Mapping[Way, Sequence[Pressure]] | None = None
-    congestion_control: Mapping[Way, str] | None = None
-    retry_after_s: float | None = None
-
-
 async def try_line(line: ThroughputPathSettings, token: str) -> Trial:
     """Test a line once; whatever fails is an outcome.
 
@@ -90,18 +59,25 @@ async def try_line(line: ThroughputPathSettings, token: str) -> Trial:
         line: what to test and how.
         token: with which the target grants tests.
     """
+    test = None
     try:
         async with ControlClient(line.address, token) as control:
-            return await _Test(line, control).run()
+            test = _Test(line, control)
+            return await test.run()
     except NoTest as error:
         outcomes = {
             way: failed(way, error.reason, error.detail, line.floor(way)) for way in line.direction.ways
         }
-        return Trial(outcomes, retry_after_s=error.retry_after_s)
+        began_ns, ended_ns = (None, None) if test is None else (test.began_ns, test.ended_ns)
+        return Trial(outcomes, began_ns, ended_ns, retry_after_s=error.retry_after_s)
 
 
 class _Test:
-    """One test under way."""
+    """One test under way.
+
+    Attributes:
+        began_ns, ended_ns: when data flowed, Unix wall time; None: none has, or it still does.
+    """
 
     def __init__(self, line: ThroughputPathSettings, control: ControlClient) -> None:
         self._line = line
@@ -111,7 +87,8 @@ class _Test:
         shares = {way: share for way in self._ways if (share := line.share(way)) is not None}
         self._shares = shares
         self._engine: EngineProcess | None = None
-        self._began_ns: int | None = None
+        self.began_ns: int | None = None
+        self.ended_ns: int | None = None
 
     async def run(self) -> Trial:
         """Have a lease, test, and give it back."""
@@ -159,7 +136,7 @@ class _Test:
                     await engine.ended()
         finally:
             await engine.stop()
-        ended_ns = time.time_ns()
+            self.ended_ns = time.time_ns()
         if not engine.complete:
             raise NoTest(ErrorReason.INTERNAL, "the test's process has ended early")
         server = await self._server_report(grant)
@@ -168,8 +145,8 @@ class _Test:
         report = engine.report
         return Trial(
             {way: self._outcome(way, report, server) for way in self._ways},
-            self._began_ns,
-            ended_ns,
+            self.began_ns,
+            self.ended_ns,
             {way: told.octets for way, told in report.ways.items()},
             {way: self._windows(way, report.ways[way], server) for way in self._ways},
             report.host,
@@ -189,9 +166,9 @@ class _Test:
 
     def _look(self, report: EngineReport) -> None:
         """End the test as soon as all of it is decided."""
-        if self._began_ns is None:
+        if self.began_ns is None:
             # the first report comes with the first window
-            self._began_ns = time.time_ns() - WINDOW_NS
+            self.began_ns = time.time_ns() - WINDOW_NS
         # of all ways by the same moment: what was decided of one before the others may be open again
         if self._engine is not None and all(self._is_decided(way, report) for way in self._ways):
             for way in self._ways:

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from agent.core.flight import counted
+from agent.core.ledger import PathLabels
 from agent.core.outcome import Outcome
 from agent.program import Agent
 from agent.runtime.exceptions import ConfigError
@@ -171,12 +172,28 @@ async def test_what_cannot_be_answered_is_refused_in_words(tmp_path: Path, url: 
         assert complaint in (await response.json())["error"]
 
 
+async def test_turns_of_lines(tmp_path: Path) -> None:
+    """Those that are remembered, with the labels of their line; what has other labels is left out."""
+    http = free_port()
+    agent = configured(tmp_path, http)
+    agent.turns.add(PathLabels("here", "there", "pilot", "", "throughput", 0), {"at_ns": 7})
+    async with reading(agent, http) as client:
+        (turn,) = (await document(client, "/api/v1/throughput/turns?target=there"))["turns"]
+        assert (turn["target"], turn["tier"], turn["at_ns"]) == ("there", "pilot", 7)
+        assert (await document(client, "/api/v1/throughput/turns?target=gone")) == {"turns": []}
+
+
 async def test_only_who_has_the_token_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Another token or none is refused, whatever is asked for; the token is in no log; /metrics stays open."""
     http = free_port()
     for wrong in ("", "another-token-0123456789", TOKEN + "x", "tökén"):
         async with reading(configured(tmp_path, http), http, wrong) as client:
-            for url in ("/api/v1/paths", "/api/v1/packets?target=self", "/api/v1/nothing"):
+            for url in (
+                "/api/v1/paths",
+                "/api/v1/packets?target=self",
+                "/api/v1/throughput/turns",
+                "/api/v1/nothing",
+            ):
                 async with client.get(url) as response:
                     assert response.status == 401
             async with client.get("/metrics") as response:

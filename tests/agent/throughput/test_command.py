@@ -11,11 +11,11 @@ from agent.core.throughput.cause import Cause
 from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import Packets, Rate
 from agent.core.throughput.result import ErrorReason, Floor, Outcome, Verdict, failed, judge
+from agent.core.throughput.trial import Trial
 from agent.core.throughput.turn import is_worth_another, settled
 from agent.runtime.lifecycle import ExitStatus
 from agent.throughput.command import lines_of, summarise
 from agent.throughput.iperf3 import Iperf3Result
-from agent.throughput.trial import Trial
 from tests.support.processes import free_port
 from tests.support.throughput import TOKEN, line_to
 

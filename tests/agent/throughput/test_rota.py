@@ -17,10 +17,11 @@ from agent.core.throughput.cause import Cause
 from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import Packets, Rate
 from agent.core.throughput.result import ErrorReason, Outcome, failed, judge
+from agent.core.throughput.trial import Trial
 from agent.core.throughput.turn import Attempt, Result, Untested
 from agent.core.timestamps import SECOND_NS
 from agent.throughput.rota import Rota, Surroundings
-from agent.throughput.trial import Trial, try_line
+from agent.throughput.trial import try_line
 from agent.throughput_settings import ThroughputPathSettings
 from tests.support.simulated import SimulatedAgent
 from tests.support.throughput import TOKEN, granting, line_to
@@ -280,6 +281,12 @@ async def test_a_real_test(tmp_path: Path) -> None:
     assert all(latest.outcome.goodput is not None for latest in record.latest.values()), record.said
     assert record.latest
     assert set(filled) == {"127.0.0.1"}
+    ((labels, turn),) = rota.history.of({"target": "there"})
+    assert labels.kind == "throughput"
+    for way, told in turn["ways"].items():
+        assert record.counts[Way(way), Result(told["result"])] == 1
+        assert len(told["attempts"]) == len(tried)
+        assert all(one["window_seconds"] for one in told["attempts"])
 
 
 async def test_what_metrics_show(folder: Path) -> None:

@@ -15,10 +15,11 @@ from agent.core.throughput.lease import Way
 from agent.core.throughput.rates import WINDOW_NS, Packets, Window
 from agent.core.throughput.report import ServerReport
 from agent.core.throughput.result import ErrorReason, Verdict
+from agent.core.throughput.trial import Trial
 from agent.throughput.child import EngineProcess
 from agent.throughput.control_client import ControlClient
 from agent.throughput.plan import Ended, EngineReport, WayReport
-from agent.throughput.trial import Trial, _Test, try_line
+from agent.throughput.trial import _Test, try_line
 from tests.support.processes import eventually, free_port
 from tests.support.requirements import require_ipv6
 from tests.support.throughput import TOKEN, Granting, engines, granting, is_there, line_to
