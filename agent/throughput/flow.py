@@ -158,8 +158,13 @@ class Sending(Flow):
 
     def begin(self, now_ns: int) -> None:
         """Let data flow."""
-        self._allowance = Allowance(self._plan.share, now_ns, now_ns + self._duration_ns)
+        self.allow_from(now_ns)
         super().begin(now_ns)
+
+    def allow_from(self, now_ns: int) -> None:
+        """From now on the share may be sent, for as long as data flows."""
+        self._begin_ns = now_ns
+        self._allowance = Allowance(self._plan.share, now_ns, now_ns + self._duration_ns)
 
     def reserve(self, octets: int, now_ns: int) -> int:
         """How many of so many octets of payload may be sent now; they count as sent."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
+import threading
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Final
 from agent.core.throughput.cause import DatagramCounts
 from agent.core.throughput.feedback import FEEDBACK_OCTETS, Feedback, FeedbackKind
 from agent.core.throughput.lease import Protocol, Way
+from agent.core.throughput.pace import Pace
 from agent.core.throughput.preamble import MAGIC as PREAMBLE_MAGIC
 from agent.core.throughput.preamble import PREAMBLE_OCTETS
 from agent.core.throughput.rate_search import RateSearch
@@ -35,16 +36,15 @@ from agent.throughput.udp import (
 
 _UDP_SEGMENT: Final = 103
 _SO_SNDBUFFORCE: Final = 32
-_SEGMENTS: Final = 44
+SEGMENTS: Final = 44
+"""Datagrams of a call: what 65,535 octets have room for."""
+_LOW_BITS: Final = 16
+_LOW: Final = (1 << _LOW_BITS) - 1
 _PIECES: Final = 2
 """How many calls may follow each other at once: each sleep between them costs as much as sending a dozen datagrams."""
 _BURST_NS: Final = 250_000
 _MOST_NS: Final = 4_000_000
 """How much is made up for at once: on a busy host each sleep may end late by some milliseconds."""
-_FASTER: Final = 1.25
-_AT_ONCE_NS: Final = 300_000
-"""So late a sleep may end by itself."""
-_LATE_NS: Final = 50_000_000
 
 
 class UdpSending(Sending):
@@ -68,9 +68,10 @@ class UdpSending(Sending):
         self._accepts = accepts
         share = self._plan.share
         self._search = RateSearch(share.rate // 2, share.rate) if self._plan.searching else None
-        self._rate = share.rate if self._search is None else self._search.rate
+        self._octets_per_ns = self._of_each_stream(share.rate if self._search is None else self._search.rate)
         self._sent = [0] * len(sockets)
-        self._meant = 0.0
+        self._paces = [Pace() for _ in sockets]
+        self._asked = threading.Event()
         self._looked_ns = 0
         self._heard_ns = 0
         self._judged: Feedback | None = None
@@ -79,8 +80,7 @@ class UdpSending(Sending):
             one.setsockopt(SOL_UDP, _UDP_SEGMENT, self._payload)
 
     def begin(self, now_ns: int) -> None:
-        """Let data flow."""
-        self._looked_ns = now_ns
+        """Let data flow once the receiver says that it is there: what comes before finds a socket of little room."""
         self._heard_ns = now_ns + FIRST_SILENCE_NS - SILENCE_NS
         super().begin(now_ns)
 
@@ -88,7 +88,7 @@ class UdpSending(Sending):
         """How far it is."""
         heard = self.heard
         counts = DatagramCounts(
-            meant=int(self._meant),
+            meant=sum(self._sent) + int(sum(pace.given_up for pace in self._paces) / self._payload),
             sent=sum(self._sent),
             received=0 if heard is None else heard.datagrams,
             overflowed=0 if heard is None else heard.overflowed,
@@ -104,51 +104,41 @@ class UdpSending(Sending):
 
     def _run(self, stream: int) -> None:
         sharpen_timers()
-        own, payload, streams = self._sockets[stream], self._payload, len(self._sockets)
-        piece = _Piece(payload)
-        sequence, due_ns, spaced_ns = 0, time.monotonic_ns(), 0
+        self._asked.wait()
+        own, payload, pace = self._sockets[stream], self._payload, self._paces[stream]
+        piece, sequence = Piece(payload), 0
+        pace.begin(time.monotonic_ns())
         while not self.ended:
+            pause(pace.next_ns)
             now_ns = time.monotonic_ns()
-            if now_ns < due_ns:
-                pause(due_ns)
-                continue
-            if now_ns < spaced_ns and now_ns - due_ns > _AT_ONCE_NS:
-                # what is late is made up for, but not by bursts that no queue has room for
-                pause(spaced_ns)
-                continue
-            behind_ns = min(now_ns - due_ns, _LATE_NS)
-            due_ns = now_ns - behind_ns
-            octets_per_ns = self._packets.goodput(self._rate) / 8 / SECOND_NS / streams
-            worth_ns = min(_BURST_NS + behind_ns, _MOST_NS)
-            segments = min(_PIECES * _SEGMENTS, max(1, int(octets_per_ns * worth_ns / payload)))
+            octets_per_ns = self._octets_per_ns
+            worth_ns = min(_BURST_NS + pace.behind_ns(now_ns, octets_per_ns), _MOST_NS)
+            segments = min(_PIECES * SEGMENTS, max(1, int(octets_per_ns * worth_ns / payload)))
             granted = self.reserve(segments * payload, now_ns)
-            segments = granted // payload
-            self.give_back(granted - segments * payload)
-            if not segments:
+            begun, until = sequence, sequence + granted // payload
+            try:
+                while sequence < until:
+                    some = min(until - sequence, SEGMENTS)
+                    own.send(piece.of(sequence, some))
+                    sequence += some
+            except BlockingIOError:
+                pass
+            sent = (sequence - begun) * payload
+            if sent < granted:
+                self.give_back(granted - sent)
+            if not sent:
                 if self.has_sent_all(now_ns):
                     break
                 pause(now_ns + _BURST_NS)
                 continue
-            left = segments
-            with contextlib.suppress(BlockingIOError):
-                while left:
-                    some = min(left, _SEGMENTS)
-                    own.send(piece.of(sequence, some))
-                    sequence += some
-                    left -= some
-            self.give_back(left * payload)
             self._sent[stream] = sequence
             self.transferred[stream] = sequence * payload
-            lasting_ns = int((segments - left) * payload / octets_per_ns)
-            due_ns += lasting_ns
-            spaced_ns = now_ns + int(lasting_ns / _FASTER)
+            pace.sent(sent, now_ns, octets_per_ns)
+        pace.end(self._looked_ns if self.ended else time.monotonic_ns(), self._octets_per_ns)
 
     def _look(self, now_ns: int) -> bool:
         if not self.ended:
-            lasted_ns = min(now_ns, self._begin_ns + self._duration_ns) - self._looked_ns
-            goodput = self._packets.goodput(self._rate)
-            self._meant += max(0, lasted_ns) * goodput / 8 / SECOND_NS / self._payload
-        self._looked_ns = now_ns
+            self._looked_ns = now_ns
         closed = False
         for stream, one in enumerate(self._sockets):
             for came in _queued(one):
@@ -159,6 +149,9 @@ class UdpSending(Sending):
                 closed |= self.hear(came)
                 if self.heard is not before:
                     self._heard_ns = now_ns
+                    if before is None:
+                        self.allow_from(now_ns)
+                        self._asked.set()
                     self._adjust()
         if not self.ended and now_ns - self._heard_ns > SILENCE_NS:
             self.end(Ended.SILENT)
@@ -179,6 +172,11 @@ class UdpSending(Sending):
         """End it; the threads see to it by themselves, for what is sent does not wait."""
         if not self.ended:
             self.ended = why
+        self._asked.set()
+
+    def _of_each_stream(self, rate: int) -> float:
+        """Octets of payload a nanosecond, of a rate of all streams at the IP layer, bit/s."""
+        return self._packets.goodput(rate) / 8 / SECOND_NS / len(self._sockets)
 
     def _repeat(self, stream: int, one: socket.socket, came: bytes) -> None:
         repeat_accept(self._accepts, stream, one, came)
@@ -189,33 +187,47 @@ class UdpSending(Sending):
             return
         if before is not None:
             lost = heard.missing - before.missing
-            self._rate = self._search.heard(max(0, lost), heard.queueing_ns)
+            self._octets_per_ns = self._of_each_stream(self._search.heard(max(0, lost), heard.queueing_ns))
         self._judged = heard
 
 
-class _Piece:
+class Piece:
     """What one call sends.
+
+    A number is written in two parts. The last two octets come from a table, without a Python integer for each; the
+    others change once in 65,536 datagrams, and all are written then.
 
     Args:
         payload: octets of a datagram.
     """
 
     def __init__(self, payload: int) -> None:
-        data = bytearray(os.urandom(payload) * _SEGMENTS)
+        data = bytearray(os.urandom(payload) * SEGMENTS)
         self._payload = payload
-        self._octets, self._words = memoryview(data), memoryview(data).cast("Q")
+        self._octets = memoryview(data)
+        self._words, self._halves = self._octets.cast("Q"), self._octets.cast("H")
+        low = _in_network_order(array("H", range(1 << _LOW_BITS)))
+        self._low = memoryview(low + low[:SEGMENTS])
+        self._high: int | None = None
 
     def of(self, sequence: int, datagrams: int) -> memoryview:
         """So many datagrams, numbered from a sequence number on and stamped with the time."""
-        numbers = array("Q", range(sequence, sequence + datagrams))
-        stamps = array("Q", [time.monotonic_ns()]) * datagrams
-        if sys.byteorder == "little":
-            numbers.byteswap()
-            stamps.byteswap()
-        step = self._payload // WORD_OCTETS
-        self._words[0 : datagrams * step : step] = memoryview(numbers)
-        self._words[1 : datagrams * step : step] = memoryview(stamps)
+        step, low = self._payload // WORD_OCTETS, sequence & _LOW
+        if sequence >> _LOW_BITS != self._high or low + datagrams > _LOW:
+            numbers = _in_network_order(array("Q", range(sequence, sequence + SEGMENTS)))
+            self._words[::step] = memoryview(numbers)
+            self._high = sequence >> _LOW_BITS if low + SEGMENTS <= _LOW else None
+        else:
+            self._halves[3 : 4 * datagrams * step : 4 * step] = self._low[low : low + datagrams]
+        stamps = time.monotonic_ns().to_bytes(WORD_OCTETS) * datagrams
+        self._words[1 : datagrams * step : step] = memoryview(stamps).cast("Q")
         return self._octets[: datagrams * self._payload]
+
+
+def _in_network_order(numbers: array[int]) -> array[int]:
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 def _queued(one: socket.socket) -> list[bytes]:
