@@ -11,6 +11,7 @@ from agent.core.throughput.handshake import Progress, Requester
 from agent.core.throughput.lease import Protocol, Way
 from agent.core.throughput.preamble import NONCE_OCTETS, PREAMBLE_OCTETS
 from agent.core.throughput.result import ErrorReason
+from agent.throughput.congestion_control import choose_congestion_control
 from agent.throughput.control_client import NoTest
 from agent.throughput_documents import Grant
 
@@ -51,6 +52,8 @@ async def _opened(grant: Grant, address: str, protocol: Protocol, way: Way, stre
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
     one = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    if protocol is Protocol.TCP:
+        choose_congestion_control(one)
     requester = Requester(grant.id, grant.token, way, stream, secrets.token_bytes(NONCE_OCTETS))
     try:
         async with asyncio.timeout(grant.start_by_ns / 1e9):

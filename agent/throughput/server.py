@@ -32,6 +32,7 @@ from agent.reflector.leases import LeaseDesk
 from agent.runtime.exceptions import IsochroneError
 from agent.runtime.quantities import Endpoint
 from agent.throughput.child import EngineProcess
+from agent.throughput.congestion_control import choose_congestion_control
 from agent.throughput.plan import Ended, EnginePlan, EngineReport, WayPlan
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class ThroughputServer:
         try:
             for endpoint in listen:
                 self._listeners.append(_bound(endpoint, socket.SOCK_STREAM))
+                choose_congestion_control(self._listeners[-1])
                 one = _bound(endpoint, socket.SOCK_DGRAM)
                 cookies = Cookies(Key(secrets.token_bytes(TOKEN_OCTETS)))
                 self._doors.append((one, DatagramDoor(cookies, self._admit_datagrams)))

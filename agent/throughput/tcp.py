@@ -6,10 +6,6 @@ makes a thread of this interpreter as fast as a program in C, at less CPU.
 A pace is kept twice. The thread sends what is due by the clock, to the octet; and the kernel spreads that out
 (SO_MAX_PACING_RATE, which TCP keeps to by itself without any queueing discipline), a little faster than the pace, for
 by itself it falls short of what it is told by some percent.
-
-Streams are controlled by CUBIC (RFC 9438), whatever the host's own choice: what a line carries is not to depend on
-that, and what is lost is to be seen. A host that does not let this process choose
-(net.ipv4.tcp_allowed_congestion_control) keeps its own, and the result says which that was.
 """
 
 from __future__ import annotations
@@ -29,6 +25,7 @@ from agent.core.throughput.lease import Protocol, Way
 from agent.core.throughput.rates import RAMP_ROUND_TRIPS, WINDOW_NS, Packets
 from agent.core.throughput.tcp_info import TCP_INFO_OCTETS, TcpInfo
 from agent.core.timestamps import SECOND_NS
+from agent.throughput.congestion_control import congestion_control_of
 from agent.throughput.flow import FEEDBACK_NS, Receiving, Sending, ip_version_of, pause
 from agent.throughput.plan import Ended, EnginePlan, WayReport
 
@@ -38,8 +35,6 @@ _SIOCOUTQ: Final = 0x5411
 _SO_MAX_PACING_RATE: Final = 47
 _TCP_USER_TIMEOUT: Final = 18
 _GIVE_UP_MS: Final = 4_000
-_CONGESTION_CONTROL: Final = b"cubic"
-_NAME_OCTETS: Final = 16
 _FASTER: Final = 1.06
 """How much faster than the pace the kernel may send a stream that is alone."""
 _FASTER_OF_MANY: Final = 1.5
@@ -48,7 +43,9 @@ _CATCH_UP_NS: Final = 200_000_000
 _NAP_NS: Final = 1_000_000
 _WAKE_NS: Final = 500_000
 _WAKE_OCTETS: Final = 64 << 10
-"""A receiver is woken for half a millisecond's worth, and not for each packet."""
+"""A receiver is woken for half a millisecond's worth at most, and not for each packet."""
+_WAKE_OCTETS_UNPACED: Final = 1 << 20
+"""The same where the rate is not to be told to a thousandth."""
 _DRAINED_NS: Final = 2 * SECOND_NS
 _SAMPLE_NS: Final = FEEDBACK_NS
 _MAX_SAMPLES: Final = 4_096
@@ -65,9 +62,8 @@ class TcpSending(Sending):
         self._samples: list[list[StreamSample]] = [[] for _ in sockets]
         self._next_sample_ns = 0
         self._min_rtt_us: int | None = None
-        self._congestion_control = ""
+        self._congestion_control = congestion_control_of(sockets[0])
         for one in sockets:
-            self._congestion_control = _control_congestion(one)
             one.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, _GIVE_UP_MS)
             if self._plan.paced:
                 faster = _FASTER if len(sockets) == 1 else _FASTER_OF_MANY
@@ -170,8 +166,9 @@ class TcpReceiving(Receiving):
     def __init__(self, way: Way, plan: EnginePlan, sockets: Sequence[socket.socket]) -> None:
         super().__init__(way, plan, sockets, packets_of(sockets[0]))
         in_a_nap = self._plan.share.rate * _WAKE_NS // (8 * SECOND_NS)
+        most = _WAKE_OCTETS if self._plan.paced else _WAKE_OCTETS_UNPACED
         for one in sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(_WAKE_OCTETS, in_a_nap)))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(1, min(most, in_a_nap)))
         self._acknowledged: list[tuple[int, int]] = []
         self._min_rtt_ns: int | None = None
 
@@ -239,14 +236,6 @@ def packets_of(one: socket.socket) -> Packets:
     info = tcp_info(one)
     mss, timestamps = (1_448, True) if info is None else (info.mss, info.timestamps)
     return Packets.of(Protocol.TCP, ip_version_of(one), mss, timestamps=timestamps)
-
-
-def _control_congestion(one: socket.socket) -> str:
-    """Have a connection controlled as a test's is to be, where this process may; how it is."""
-    with contextlib.suppress(OSError):
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _CONGESTION_CONTROL)
-    told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME_OCTETS)
-    return told.rstrip(b"\0").decode(errors="replace")
 
 
 def _unacknowledged(one: socket.socket) -> int:
