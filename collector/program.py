@@ -57,7 +57,7 @@ _READINGS_BEYOND_WINDOW: Final = 10
 
 _RECENT_BREACHES_NS: Final = 7 * 24 * 3600 * _SECOND_NS
 _RECENT_BREACHES: Final = 1000
-_SETTLE_EVERY_NS: Final = 300 * _SECOND_NS
+_SETTLE_EVERY_NS: Final = 60 * _SECOND_NS
 _SETTLE_AFTER_MINUTES: Final = 5
 """How long after its end an hour's journal is put into blocks: what comes later costs writing the block again."""
 

@@ -17,10 +17,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
+from agent.core.histogram import BUCKETS
 from agent.core.outcome import Outcome
 from collector.ledger.exceptions import UnreadableBlock
 from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, WIDTH, Integers, Minutes, by_direction
@@ -30,6 +33,11 @@ from collector.ledger.telescope import Heads
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<BII")
 _WIDTHS: Final = (1, 2, 4, 8)
+_SHORT: Final = 2
+"""Octets of which four hold any sum of a group."""
+
+_ROWS_AT_ONCE: Final = 1 << 14
+
 _LEVEL: Final = 6
 QUICKLY: Final = 1
 """Level for what is soon written anew."""
@@ -61,28 +69,74 @@ def unpack(octets: bytes) -> Integers:
     Raises:
         UnreadableBlock: these are not its octets, or those of a version that this program does not know.
     """
-    try:
-        version, rows, columns = _HEAD.unpack_from(octets)
-        body = zlib.decompress(octets[_HEAD.size :])
-    except (struct.error, zlib.error) as error:
-        raise UnreadableBlock(f"not a block of the ledger: {error}") from error
-    if version != _VERSION:
-        raise UnreadableBlock(f"a block of version {version}, this program has version {_VERSION}")
-    widths = np.frombuffer(body[:columns], np.uint8)
-    expected = columns + rows * int(widths.sum(dtype=np.int64))
-    if len(body) != expected or not np.isin(widths, (0, *_WIDTHS)).all():
-        raise UnreadableBlock(f"{len(body)} octets where {expected} were expected")
-    coded = np.zeros((columns, rows), np.uint64)
-    offset = columns
+    ((_, _, cells),) = _tables([octets])
+    return np.ascontiguousarray(cells[:, 0].T, np.int64)
+
+
+def _tables(
+    bodies: Sequence[bytes], columns: int | None = None, head: int = 0
+) -> Iterator[tuple[Integers, Integers, Integers]]:
+    """What some octets hold, those together that have as many rows, as many as the caches hold.
+
+    Args:
+        bodies: of tables.
+        columns: how many each has to have; None: whatever it says.
+        head: how many rows at the top of each are given apart.
+
+    Returns:
+        Which of them, what their heads hold (columns, tables, head), and what the other rows do (columns, tables,
+        rows), in four octets each where those of all do with two.
+    """
+    opened: dict[tuple[int, int], list[tuple[int, bytes]]] = defaultdict(list)
+    for place, octets in enumerate(bodies):
+        try:
+            version, *shape = _HEAD.unpack_from(octets)
+            body = zlib.decompress(memoryview(octets)[_HEAD.size :])
+        except (struct.error, zlib.error) as error:
+            raise UnreadableBlock(f"not a block of the ledger: {error}") from error
+        if version != _VERSION:
+            raise UnreadableBlock(f"a block of version {version}, this program has version {_VERSION}")
+        if columns is not None and shape[1] != columns:
+            raise UnreadableBlock(f"{shape[1]} columns where {columns} were expected")
+        if len(body) < shape[1] or shape[0] < head:
+            raise UnreadableBlock(f"{len(body)} octets and {shape[0]} rows where more were expected")
+        opened[shape[0], shape[1]].append((place, body))
+    for (rows, of_each), some in opened.items():
+        at_once = max(1, _ROWS_AT_ONCE // max(1, rows))
+        for first in range(0, len(some), at_once):
+            places, parts = zip(*some[first : first + at_once], strict=True)
+            yield np.array(places, np.intp), *_cells(parts, rows, of_each, head)
+
+
+def _cells(parts: Sequence[bytes], rows: int, columns: int, head: int) -> tuple[Integers, Integers]:
+    """What tables of one size hold (columns, tables, rows); the first rows apart."""
+    widths = np.frombuffer(b"".join(part[:columns] for part in parts), np.uint8).reshape(len(parts), columns)
+    expected = columns + rows * widths.sum(axis=1, dtype=np.int64)
+    lengths = np.array([len(part) for part in parts])
+    wrong = (lengths != expected) | ~np.isin(widths, (0, *_WIDTHS)).all(axis=1)
+    if wrong.any():
+        raise UnreadableBlock(f"{lengths[wrong][0]} octets where {expected[wrong][0]} were expected")
+    short = int(widths.max(initial=0)) <= _SHORT
+    kind = np.int32 if short else np.int64
+    heads, cells = (np.zeros((columns, len(parts), number), kind) for number in (head, rows - head))
+    begins = [columns] * len(parts)
     for width in _WIDTHS:
-        chosen = widths == width
-        octet_count = int(chosen.sum()) * rows * width
-        if octet_count:
-            planes = np.frombuffer(body, np.uint8, octet_count, offset).reshape(width, -1)
-            coded[chosen] = np.ascontiguousarray(planes.T).view(f"<u{width}").reshape(-1, rows)
-        offset += octet_count
-    table: Integers = ((coded >> np.uint64(1)) ^ (~(coded & np.uint64(1)) + np.uint64(1))).view(np.int64)
-    return np.ascontiguousarray(table.T)
+        table, column = np.nonzero(widths == width)
+        if not len(table) or not rows:
+            continue
+        octets = (np.bincount(table, minlength=len(parts)) * rows).tolist()
+        coded = np.zeros((len(table), rows), f"u{width}")
+        for octet in range(width):
+            plane = b"".join(
+                part[begin + octet * length : begin + octet * length + length]
+                for part, begin, length in zip(parts, begins, octets, strict=True)
+            )
+            coded |= np.frombuffer(plane, np.uint8).reshape(-1, rows).astype(coded.dtype) << (8 * octet)
+        one = coded.dtype.type(1)
+        values = (coded >> one).view(f"i{width}") ^ -(coded & one).view(f"i{width}")
+        heads[column, table], cells[column, table] = values[:, :head], values[:, head:]
+        begins = [begin + width * length for begin, length in zip(begins, octets, strict=True)]
+    return heads, cells
 
 
 def encode(minutes: Minutes, level: int = _LEVEL) -> bytes:
@@ -103,22 +157,23 @@ def encode(minutes: Minutes, level: int = _LEVEL) -> bytes:
     return pack(table, level)
 
 
-def decode(octets: bytes) -> Minutes:
-    """The minutes that `encode` was given.
+def decode(bodies: Sequence[bytes]) -> Iterator[tuple[Minutes, Integers]]:
+    """The minutes that `encode` was given, each time: those of some bodies, and of which of them each row is.
+
+    Many at once take a tenth of what one after the other does. Counts are column after column in memory, in four
+    octets each where those of all bodies do with two.
 
     Raises:
         UnreadableBlock: these are not its octets.
     """
-    table = unpack(octets)
-    if table.shape[1] != _COUNTS + WIDTH or not len(table):
-        raise UnreadableBlock(f"{table.shape[1]} columns where {_COUNTS + WIDTH} were expected")
-    largest, rows = table[0, : 2 * len(DIRECTIONS)], table[1:]
-    np.cumsum(_near(rows), axis=0, out=_near(rows))
-    counts = rows[:, _COUNTS:]
-    _grow(counts, largest)
-    minima_us = np.where(rows[:, _ABSENT:_COUNTS] != 0, NO_MINIMUM, rows[:, _MINIMA:_ABSENT])
-    keys = {name: rows[:, place] for place, name in enumerate(_FIELDS)}
-    return Minutes(**keys, minima_us=minima_us, counts=counts)
+    for chosen, heads, cells in _tables(bodies, _COUNTS + WIDTH, 1):
+        _grow(cells[_COUNTS:], heads[: 2 * len(DIRECTIONS), :, 0])
+        keys = np.cumsum(cells[:_ABSENT], axis=2, dtype=np.int64).reshape(_ABSENT, -1)
+        rows = cells.reshape(len(cells), -1)
+        minima_us = np.where(rows[_ABSENT:_COUNTS] != 0, NO_MINIMUM, keys[_MINIMA:]).T
+        named = {name: keys[place] for place, name in enumerate(_FIELDS)}
+        minutes = Minutes(**named, minima_us=minima_us, counts=rows[_COUNTS:].T)
+        yield minutes, np.repeat(chosen, cells.shape[2])
 
 
 def encode_sums(sums: Sums) -> bytes:
@@ -137,28 +192,35 @@ def encode_sums(sums: Sums) -> bytes:
     return pack(np.concatenate(columns, axis=1, dtype=np.int64))
 
 
-def decode_sums(octets: bytes, minute: int) -> Sums:
-    """The sums that `encode_sums` was given, which begin with this minute.
+def decode_sums(bodies: Sequence[bytes], minutes: Sequence[int]) -> Sums:
+    """The sums that `encode_sums` was given, each time.
+
+    Args:
+        bodies: what it made of them.
+        minutes: with which those of each body begin.
 
     Raises:
         UnreadableBlock: these are not its octets.
     """
-    table = unpack(octets)
     minima, absent = _SUM_FIELDS, _SUM_FIELDS + len(DIRECTIONS)
     counts = absent + len(DIRECTIONS)
     products = counts + WIDTH
-    if table.shape[1] != products + PRODUCT_WIDTH:
-        raise UnreadableBlock(f"{table.shape[1]} columns where {products + PRODUCT_WIDTH} were expected")
-    return Sums(
-        table[:, 0],
-        table[:, 1],
-        np.full(len(table), minute),
-        table[:, 2],
-        table[:, 3],
-        np.where(table[:, absent:counts] != 0, NO_MINIMUM, table[:, minima:absent]),
-        table[:, counts:products],
-        table[:, products:],
-    )
+    found = []
+    for chosen, _, cells in _tables(bodies, products + PRODUCT_WIDTH):
+        table = cells.reshape(len(cells), -1).T.astype(np.int64, "C")
+        found.append(
+            Sums(
+                table[:, 0],
+                table[:, 1],
+                np.repeat(np.asarray(minutes, np.int64)[chosen], cells.shape[2]),
+                table[:, 2],
+                table[:, 3],
+                np.where(table[:, absent:counts] != 0, NO_MINIMUM, table[:, minima:absent]),
+                table[:, counts:products],
+                table[:, products:],
+            )
+        )
+    return Sums.joined(found)
 
 
 def encode_heads(heads: Heads) -> bytes:
@@ -203,11 +265,26 @@ def _shrink(counts: Integers, largest: Integers) -> None:
 
 
 def _grow(counts: Integers, largest: Integers) -> None:
-    """Undo `_shrink`: the sum of a group now holds the difference instead of the largest count."""
-    for place, (outcomes, delays) in enumerate(_groups(counts)):
-        outcome, bucket = outcomes[:, largest[place]], delays[:, largest[len(DIRECTIONS) + place]]
-        outcome[:] = 2 * outcome - outcomes.sum(axis=1) + counts[:, SENT]
-        bucket[:] = 2 * bucket - delays.sum(axis=1) + outcomes[:, : Outcome.LOST].sum(axis=1)
+    """Undo `_shrink`: the sum of a group now holds the difference instead of the largest count.
+
+    Args:
+        counts: of some tables (WIDTH, tables, rows).
+        largest: which count it is of each group (2 × directions, tables).
+    """
+    for place in range(len(DIRECTIONS)):
+        first = 1 + place * (len(Outcome) + BUCKETS)
+        outcomes, delays = counts[first : first + len(Outcome)], counts[first + len(Outcome) :][:BUCKETS]
+        _restore(outcomes, largest[place], counts[SENT])
+        _restore(
+            delays,
+            largest[len(DIRECTIONS) + place],
+            outcomes[: Outcome.LOST].sum(axis=0, dtype=outcomes.dtype),
+        )
+
+
+def _restore(group: Integers, largest: Integers, total: Integers) -> None:
+    tables = np.arange(len(largest))
+    group[largest, tables] += group[largest, tables] + total - group.sum(axis=0, dtype=group.dtype)
 
 
 def _groups(counts: Integers) -> list[tuple[Integers, Integers]]:

@@ -20,7 +20,7 @@ import numpy as np
 from agent.core.histogram import BUCKETS
 from agent.core.outcome import Outcome
 from collector.ledger.by_minute import ByMinute, LeftOut
-from collector.ledger.minute_table import MinuteTable
+from collector.ledger.minute_table import Compact, MinuteTable
 from collector.ledger.minutes import (
     DIRECTIONS,
     NO_MINIMUM,
@@ -103,22 +103,19 @@ class LastHour:
         self.revisions |= {agent: revision for agent, revision, _ in mine}
 
     def add(self, agent: Integers, minutes: Minutes) -> None:
-        """Add minutes of agents (n,); no path, terms and minute twice."""
-        late = minutes.minute >= self.since
-        agent, minutes = agent[late], minutes.take(late)
-        if not len(minutes):
+        """Add minutes of agents (n,)."""
+        late = np.flatnonzero(minutes.minute >= self.since)
+        if not len(late):
             return
         self._summed = None
-        row = self._rows(agent, minutes.path, minutes.terms)
-        for minute in sorted(set(minutes.minute.tolist())):
-            mine = minutes.minute == minute
+        rows = self._rows(agent[late], minutes.path[late], minutes.terms[late])
+        for minute, some in Compact.of(minutes, late, rows).by_minute():
             if minute not in self._minutes:
                 self._minutes[minute] = MinuteTable(len(self._path))
-            into, part = self._minutes[minute], minutes.take(mine)
-            into.grow(len(self._path))
+            self._minutes[minute].grow(len(self._path))
             for window in self._running.values():
-                window.added(minute, row[mine], part, self._minutes)
-            into.add(row[mine], part)
+                window.added(minute, some, self._minutes)
+            self._minutes[minute].add(some)
 
     def _close(self, before: int) -> None:
         """Keep one of the minutes before this one in as few octets as it needs: nothing else is done meanwhile."""
@@ -298,17 +295,14 @@ class LastHour:
 
     def _rows(self, agent: Integers, path: Integers, terms: Integers) -> Integers:
         """The rows of paths and terms, new ones where there are none yet."""
-        keys = path * _TERMS + terms
-        new, first = (
-            np.unique(keys[~np.isin(keys, self._sorted)], return_index=True) if len(keys) else ((), ())
-        )
+        keys, first, place = np.unique(path * _TERMS + terms, return_index=True, return_inverse=True)
+        new = first[~np.isin(keys, self._sorted)]
         if len(new):
-            where = np.flatnonzero(~np.isin(keys, self._sorted))[first]
-            self._agent = np.concatenate([self._agent, agent[where]])
-            self._path = np.concatenate([self._path, path[where]])
-            self._terms = np.concatenate([self._terms, terms[where]])
+            self._agent = np.concatenate([self._agent, agent[new]])
+            self._path = np.concatenate([self._path, path[new]])
+            self._terms = np.concatenate([self._terms, terms[new]])
             known = self._path * _TERMS + self._terms
             self._order = np.argsort(known)
             self._sorted = known[self._order]
-        rows: Integers = self._order[np.searchsorted(self._sorted, keys)]
+        rows: Integers = self._order[np.searchsorted(self._sorted, keys)][place]
         return rows

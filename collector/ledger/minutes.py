@@ -32,6 +32,9 @@ _PER_DIRECTION: Final = len(Outcome) + BUCKETS
 WIDTH: Final = 1 + len(DIRECTIONS) * _PER_DIRECTION
 """How many counts a row has."""
 
+_MOST_NARROW: Final = 256
+"""Counts in four octets are some hundred thousand at most each: of so many the sum is below 2³¹."""
+
 NO_MINIMUM: Final = int(np.iinfo(np.int64).max)
 """Stands for the minimum of nothing."""
 
@@ -93,7 +96,7 @@ class Minutes:
             regular, many where the agent counted on while nobody read it.
         minima_us: least delay of each direction that the agent spoke of (n, directions), of the last one to two
             minutes, rounded down; `NO_MINIMUM` where it spoke of none.
-        counts: (n, WIDTH).
+        counts: (n, WIDTH), in four octets each or eight, row after row or column after column in memory.
     """
 
     path: Integers
@@ -130,23 +133,38 @@ class Minutes:
             return self
         return Minutes(*(getattr(self, one.name)[rows] for one in fields(self)))
 
+    def within(self, from_minute: int, to_minute: int) -> Minutes:
+        """Those of [from, to)."""
+        return self.take((self.minute >= from_minute) & (self.minute < to_minute))
+
     def merged(self) -> Minutes:
         """One row for each path, terms and minute, in that order."""
         if not len(self):
             return self
         order, starts = groups(self.path, self.terms, self.minute)
         rows = self if (order[1:] > order[:-1]).all() else self.take(order)
-        if len(starts) == len(rows):
-            return rows
+        return rows.summed(starts)
+
+    def summed(self, starts: Integers) -> Minutes:
+        """One row for all from each of these on to the next, which are of one path, terms and minute."""
+        if len(starts) == len(self):
+            return self
         return Minutes(
-            rows.path[starts],
-            rows.terms[starts],
-            rows.minute[starts],
-            np.add.reduceat(rows.covered_ms, starts),
-            np.maximum.reduceat(rows.reach_s, starts),
-            np.minimum.reduceat(rows.minima_us, starts),
-            np.add.reduceat(rows.counts, starts),
+            self.path[starts],
+            self.terms[starts],
+            self.minute[starts],
+            np.add.reduceat(self.covered_ms, starts),
+            np.maximum.reduceat(self.reach_s, starts),
+            np.minimum.reduceat(self.minima_us, starts),
+            _summed(self.counts, starts),
         )
+
+
+def _summed(counts: Integers, starts: Integers) -> Integers:
+    """The sums of rows from each of these on to the next."""
+    if counts.dtype.itemsize < 8 and np.diff(starts, append=len(counts)).max() > _MOST_NARROW:
+        counts = counts.astype(np.int64)
+    return np.add.reduceat(counts, starts, dtype=counts.dtype)
 
 
 def groups(path: Integers, terms: Integers, minute: Integers) -> tuple[Integers, Integers]:

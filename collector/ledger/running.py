@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from agent.core.outcome import Outcome
-from collector.ledger.minute_table import DELAYS, TOLD, MinuteTable, Narrow, delays_of, told_of
-from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, Integers, Minutes
+from collector.ledger.minute_table import DELAYS, TOLD, Compact, MinuteTable, Narrow
+from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, SENT, Integers
 from collector.sla.effective import PRODUCTS
 
 
@@ -62,19 +62,19 @@ class RunningWindow:
             self._change(minute, tables, -1)
             self.minutes.remove(minute)
 
-    def added(self, minute: int, row: Integers, minutes: Minutes, tables: Mapping[int, MinuteTable]) -> None:
-        """Take in what is about to be added to the table of a minute, no row twice; nothing where it is not in it."""
+    def added(self, minute: int, some: Compact, tables: Mapping[int, MinuteTable]) -> None:
+        """Take in what is about to be added to the table of a minute; nothing where it is not in it."""
         if minute not in self.minutes:
             return
-        self._grow(int(row.max()) + 1)
-        told, delays = told_of(minutes.counts), delays_of(minutes.counts)
-        outcomes = _by_direction(told)
-        self.covered_ms[row] += minutes.covered_ms
-        self.told[:, row] += told
-        self._widen(int(delays.max(initial=0)) > np.iinfo(np.uint16).max)
-        self.delays[row] += delays.astype(self.delays.dtype)
+        self._grow(int(some.rows[-1]) + 1)
+        where = some.where()
+        self.covered_ms[where] += some.covered_ms
+        self.told[:, where] += some.told
+        self._widen(some.delays.wide)
+        some.delays.add_to(self.delays)
+        outcomes = _by_direction(some.told)
         for block in self._blocks:
-            block.opened(minute, self.minutes, tables, len(self.covered_ms))[..., row] += outcomes
+            block.opened(minute, self.minutes, tables, len(self.covered_ms))[..., where] += outcomes
 
     def outcomes(self) -> Integers:
         """(directions, outcomes, rows)."""

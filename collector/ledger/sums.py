@@ -78,7 +78,8 @@ class Sums:
             minutes: one row for each path, terms and minute.
             span: spans begin where the Unix time is a multiple of it.
         """
-        outcomes = by_direction(minutes.counts)[:, :, : len(Outcome)]
+        counts = minutes.counts.astype(np.int64, copy=False)
+        outcomes = by_direction(counts)[:, :, : len(Outcome)]
         products = (outcomes[:, :, _ONE] * outcomes[:, :, _OTHER]).reshape(len(minutes), PRODUCT_WIDTH)
         start = np.zeros_like(minutes.minute) if span is None else minutes.minute - minutes.minute % span
         return cls(
@@ -88,7 +89,7 @@ class Sums:
             minutes.covered_ms,
             minutes.reach_s,
             minutes.minima_us,
-            minutes.counts,
+            counts,
             products,
         ).merged()
 

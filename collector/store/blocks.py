@@ -5,8 +5,9 @@ All of it follows from the journal, and is changed in the transaction that takes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from collector.ledger.codec import decode, decode_sums, encode, encode_sums
 from collector.ledger.minutes import Minutes
 from collector.ledger.sums import Sums
 from collector.store.database import Database, pieces
-from collector.store.schema import hours, sums
+from collector.store.schema import agents, hours, paths, sums
 
 HOUR: Final = 60
 DAY: Final = 24 * HOUR
@@ -70,11 +71,11 @@ class Tiles:
 
 async def settle(connection: AsyncConnection, database: Database, agent: int, fresh: Minutes) -> None:
     """Put what an agent's paths have counted into its blocks and sums."""
-    paths = np.unique(fresh.path).tolist()
+    counted = np.unique(fresh.path).tolist()
     first, end = int(fresh.minute.min()), int(fresh.minute.max()) + 1
     touched = set(_keys(fresh))
-    known = [_named(row) for row in await _rows(connection, paths, first, end) if _key_of(row) in touched]
-    minutes = Minutes.joined([*known, fresh]).merged()
+    known = [row for row in await rows_of(connection, counted, first, end) if _key_of(row) in touched]
+    minutes = Minutes.joined([*named(known), fresh]).merged()
     await _write_blocks(connection, database, minutes)
     more = (await _settle_hours(connection, database, agent, Sums.of(minutes, HOUR))).within(day_of)
     days = await _sums_of(connection, agent, DAY, more)
@@ -82,33 +83,38 @@ async def settle(connection: AsyncConnection, database: Database, agent: int, fr
 
 
 async def minutes_of(
-    connection: AsyncConnection, paths: Sequence[int] | None, from_minute: int, to_minute: int
+    connection: AsyncConnection, chosen: Sequence[int] | None, from_minute: int, to_minute: int
 ) -> Minutes:
     """What blocks hold of [from, to); of some paths, or of all."""
-    rows = await _rows(connection, paths, from_minute, to_minute)
-    found = Minutes.joined(map(_named, rows))
-    return found.take((found.minute >= from_minute) & (found.minute < to_minute))
+    rows = await rows_of(connection, chosen, from_minute, to_minute)
+
+    def within() -> Minutes:
+        return Minutes.joined(found.within(from_minute, to_minute) for found in named(rows))
+
+    return await asyncio.to_thread(within)
 
 
-async def sums_of(connection: AsyncConnection, agents: Sequence[int], span: int, starts: range) -> Sums:
+async def sums_of(connection: AsyncConnection, chosen: Sequence[int], span: int, starts: range) -> Sums:
     """The sums of spans of some agents' paths, one row for each path, terms and span."""
     if not starts:
         return Sums.empty()
     query = select(sums).where(
-        sums.c.agent.in_(agents),
+        sums.c.agent.in_(chosen),
         sums.c.span == span,
         sums.c.minute >= starts.start,
         sums.c.minute < starts.stop,
     )
     rows = (await connection.execute(query)).all()
-    return Sums.joined(decode_sums(row.body, row.minute) for row in rows)
+    return decode_sums([row.body for row in rows], [row.minute for row in rows])
 
 
 async def forget(connection: AsyncConnection, before_minute: int) -> None:
     """Let go of blocks and hourly sums of hours that ended by then; days stay."""
-    await connection.execute(delete(hours).where(hours.c.hour < before_minute // HOUR))
-    old = (sums.c.span == HOUR) & (sums.c.minute < before_minute // HOUR * HOUR)
-    await connection.execute(delete(sums).where(old))
+    # each path and agent by itself: whoever asked for hours alone would have all keys looked through
+    old = hours.c.path.in_(select(paths.c.id)) & (hours.c.hour < before_minute // HOUR)
+    await connection.execute(delete(hours).where(old))
+    of_agents = sums.c.agent.in_(select(agents.c.id)) & (sums.c.span == HOUR)
+    await connection.execute(delete(sums).where(of_agents, sums.c.minute < before_minute // HOUR * HOUR))
 
 
 async def _settle_hours(connection: AsyncConnection, database: Database, agent: int, now: Sums) -> Sums:
@@ -125,7 +131,8 @@ async def _sums_of(connection: AsyncConnection, agent: int, span: int, like: Sum
     query = select(sums.c.minute, sums.c.body).where(
         sums.c.agent == agent, sums.c.span == span, sums.c.minute.in_(set(like.minute.tolist()))
     )
-    return Sums.joined([decode_sums(row.body, row.minute) for row in await connection.execute(query)])
+    rows = (await connection.execute(query)).all()
+    return decode_sums([row.body for row in rows], [row.minute for row in rows])
 
 
 async def _write_sums(
@@ -163,21 +170,22 @@ async def _write_blocks(connection: AsyncConnection, database: Database, minutes
                 "path": keys[start][0],
                 "hour": keys[start][1],
                 "terms": keys[start][2],
-                "body": encode(_unnamed(minutes.take(slice(start, end)))),
+                "body": encode(unnamed(minutes.take(slice(start, end)))),
             }
             for start, end in zip(starts, [*starts[1:], len(keys)], strict=True)
         ],
     )
 
 
-async def _rows(
-    connection: AsyncConnection, paths: Sequence[int] | None, from_minute: int, to_minute: int
+async def rows_of(
+    connection: AsyncConnection, chosen: Sequence[int] | None, from_minute: int, to_minute: int
 ) -> list[Row[int, int, int, bytes]]:
     """Blocks of hours that have minutes of [from, to)."""
     query = select(hours.c.path, hours.c.hour, hours.c.terms, hours.c.body).where(
         hours.c.hour >= from_minute // HOUR, hours.c.hour < -(-to_minute // HOUR)
     )
-    parts = [query] if paths is None else [query.where(hours.c.path.in_(some)) for some in pieces(paths)]
+    of_all = query.where(hours.c.path.in_(select(paths.c.id)))
+    parts = [of_all] if chosen is None else [query.where(hours.c.path.in_(some)) for some in pieces(chosen)]
     return [row for part in parts for row in await connection.execute(part)]
 
 
@@ -188,14 +196,15 @@ def _keys(minutes: Minutes) -> list[tuple[int, int, int]]:
 
 
 def _key_of(row: Row[int, int, int, bytes]) -> tuple[int, int, int]:
-    return row.path, row.hour, row.terms
+    path, hour, terms, _ = row
+    return path, hour, terms
 
 
 def _sum_keys(of: Sums) -> Iterable[tuple[int, int, int]]:
     return zip(of.path.tolist(), of.terms.tolist(), of.minute.tolist(), strict=True)
 
 
-def _unnamed(block: Minutes) -> Minutes:
+def unnamed(block: Minutes) -> Minutes:
     """Without what the key of the block says."""
     nothing = np.zeros(len(block), np.int64)
     return Minutes(
@@ -209,16 +218,9 @@ def _unnamed(block: Minutes) -> Minutes:
     )
 
 
-def _named(row: Row[int, int, int, bytes]) -> Minutes:
-    """With what the key of the block says."""
-    path, hour, terms = _key_of(row)
-    block = decode(row.body)
-    return Minutes(
-        np.full(len(block), path),
-        np.full(len(block), terms),
-        block.minute + hour * HOUR,
-        block.covered_ms,
-        block.reach_s,
-        block.minima_us,
-        block.counts,
-    )
+def named(rows: Sequence[Row[int, int, int, bytes]]) -> Iterator[Minutes]:
+    """The minutes of blocks, with what their keys say; some after the others."""
+    keys = np.array([_key_of(row) for row in rows], np.int64).reshape(-1, 3)
+    for found, source in decode([body for *_, body in rows]):
+        path, hour, terms = np.ascontiguousarray(keys[source].T)
+        yield replace(found, path=path, terms=terms, minute=found.minute + hour * HOUR)

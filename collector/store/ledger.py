@@ -38,7 +38,7 @@ from collector.store.schema import heads, journal
 log = logging.getLogger(__name__)
 
 _US_NS: Final = 1_000
-_GATHERED: Final = 5
+GATHERED: Final = 5
 """Minutes whose rows are put into one: a twelfth of what is settled at once, so that each minute is moved twice."""
 
 
@@ -97,6 +97,7 @@ class Ledger(LedgerReader):
     def __init__(self, database: Database, numbers: Numbers) -> None:
         super().__init__(database, numbers)
         self._known: dict[int, _Known] = {}
+        self._forgotten = 0
         self._due: list[int] = []
         self._scattered: list[int] = []
         self._numbered_before: dict[str, _Numbered] = {}
@@ -205,7 +206,7 @@ class Ledger(LedgerReader):
         done.known[agent] = _Known(known.revision + 1, taken_ns, now)
         done.slices += told
         done.minutes.append((agent, known.revision + 1, minutes))
-        done.rows.append(_row(agent, known.revision + 1, minutes))
+        done.rows.append(journal_row(agent, known.revision + 1, minutes))
 
     async def _held(self, connection: AsyncConnection, agents: Sequence[int]) -> dict[int, _Known]:
         """The heads of agents as they are, which nobody else changes before the transaction ends."""
@@ -270,7 +271,7 @@ class Ledger(LedgerReader):
                 )
                 mine = (journal.c.agent == agent) & (journal.c.last_minute < before_minute)
                 bodies = (await connection.execute(select(journal.c.body).where(mine))).scalars()
-                fresh = Minutes.joined(map(decode, bodies)).merged()
+                fresh = Minutes.joined(found for found, _ in decode([*bodies])).merged()
                 if len(fresh):
                     await blocks.settle(connection, self._database, agent, fresh)
                     await connection.execute(delete(journal).where(mine))
@@ -286,9 +287,9 @@ class Ledger(LedgerReader):
         Returns:
             Whether more agents wait for it: the next call goes on with them.
         """
-        before_minute -= before_minute % _GATHERED
+        before_minute -= before_minute % GATHERED
         if not self._scattered:
-            part = journal.c.last_minute // _GATHERED
+            part = journal.c.last_minute // GATHERED
             scattered = (
                 select(journal.c.agent)
                 .where(journal.c.last_minute < before_minute)
@@ -312,24 +313,27 @@ class Ledger(LedgerReader):
         mine = (journal.c.agent == agent) & (journal.c.last_minute < before_minute)
         parts: dict[int, list[int]] = defaultdict(list)
         for row in await connection.execute(select(journal.c.revision, journal.c.last_minute).where(mine)):
-            parts[row.last_minute // _GATHERED].append(row.revision)
+            parts[row.last_minute // GATHERED].append(row.revision)
         gathered: list[dict[str, Any]] = []
         for revisions in [some for some in parts.values() if len(some) > 1]:
             these = (journal.c.agent == agent) & journal.c.revision.in_(revisions)
             bodies = (await connection.execute(select(journal.c.body).where(these))).scalars()
-            minutes = Minutes.joined(map(decode, bodies)).merged()
+            minutes = Minutes.joined(found for found, _ in decode([*bodies])).merged()
             await connection.execute(delete(journal).where(these))
-            gathered.append(_row(agent, max(revisions), minutes))
+            gathered.append(journal_row(agent, max(revisions), minutes))
         if gathered:
             await connection.execute(journal.insert(), gathered)
 
     async def forget(self, before_minute: int) -> None:
         """Let go of the minutes and hourly sums of hours that ended by `before_minute`; sums of days stay."""
-        async with self._database.writing() as connection:
-            await blocks.forget(connection, before_minute)
+        hour = before_minute // blocks.HOUR
+        if hour > self._forgotten:
+            async with self._database.writing() as connection:
+                await blocks.forget(connection, before_minute)
+            self._forgotten = hour
 
 
-def _row(agent: int, revision: int, minutes: Minutes) -> dict[str, Any]:
+def journal_row(agent: int, revision: int, minutes: Minutes) -> dict[str, Any]:
     """A row of the journal; some minutes."""
     return {
         "agent": agent,

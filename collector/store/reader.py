@@ -8,7 +8,9 @@ collector has added something, the agent is read again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from sqlalchemy import select
@@ -82,14 +84,19 @@ class LedgerReader:
                 select(schema.paths.c.id.label("path"), schema.agents.c.id.label("agent"))
                 .join(schema.agents, schema.agents.c.site == schema.paths.c.source)
                 .where(schema.agents.c.id.in_(changed))
+                .order_by(schema.paths.c.id)
             )
-            agent_of = {row.path: row.agent for row in await connection.execute(mine)}
-            settled = await blocks.minutes_of(connection, sorted(agent_of), lately.since, _FOREVER)
-            found = await self._journal(connection, lately.since, _FOREVER, [changed])
-        minutes = Minutes.joined([settled, found]).merged()
-        lately.drop(changed)
-        lately.add(np.array([agent_of[path] for path in minutes.path.tolist()], np.int64), minutes)
-        lately.revisions |= revisions
+            paths, agents = np.array((await connection.execute(mine)).all(), np.int64).reshape(-1, 2).T
+            settled = await blocks.rows_of(connection, paths.tolist(), lately.since, _FOREVER)
+            bodies = await self._bodies(connection, lately.since, _FOREVER, [changed])
+
+        def put() -> None:
+            lately.drop(changed)
+            for minutes in chain(blocks.named(settled), (minutes for minutes, _ in decode(bodies))):
+                lately.add(agents[np.searchsorted(paths, minutes.path)], minutes)
+            lately.revisions |= revisions
+
+        await asyncio.to_thread(put)
 
     async def minutes(self, from_minute: int, to_minute: int, paths: Iterable[int] | None = None) -> Minutes:
         """All that was counted in [from, to), one row for each path, terms and minute, in that order.
@@ -192,16 +199,24 @@ class LedgerReader:
         sites = {numbers.keys[path].source for path in paths.tolist()}
         return pieces(sorted(numbers.agents[site] for site in sites if site in numbers.agents))
 
-    @staticmethod
     async def _journal(
-        connection: AsyncConnection, from_minute: int, to_minute: int, agents: Iterable[Sequence[int]]
+        self, connection: AsyncConnection, from_minute: int, to_minute: int, agents: Iterable[Sequence[int]]
     ) -> Minutes:
         """What is not in blocks yet of [from, to)."""
+        bodies = await self._bodies(connection, from_minute, to_minute, agents)
+
+        def within() -> Minutes:
+            return Minutes.joined(found.within(from_minute, to_minute) for found, _ in decode(bodies))
+
+        return await asyncio.to_thread(within)
+
+    @staticmethod
+    async def _bodies(
+        connection: AsyncConnection, from_minute: int, to_minute: int, agents: Iterable[Sequence[int]]
+    ) -> list[bytes]:
+        """The rows of the journal that have minutes of [from, to)."""
         query = select(journal.c.body).where(
             journal.c.last_minute >= from_minute, journal.c.first_minute < to_minute
         )
         parts = [query.where(journal.c.agent.in_(some)) for some in agents]
-        found = Minutes.joined(
-            [decode(body) for part in parts for body in (await connection.execute(part)).scalars()]
-        )
-        return found.take((found.minute >= from_minute) & (found.minute < to_minute))
+        return [body for part in parts for body in (await connection.execute(part)).scalars()]
