@@ -27,7 +27,7 @@ Three things are done otherwise than there:
   thirds; excursions of a queue are more uneven). A lower bound errs to the safe side then, and keeps m - 1.
 
 What is claimed of loss and delay whose statistics do not change with time, judged with the blocks that `block_minutes`
-names, and held against simulations in `tests/collector/sla/test_coverage_of_bounds.py`: in at least 94 % of windows
+names, and held against simulations in `tests/collector/sla/test_coverage_of_*.py`: in at least 94 % of windows
 
 - a lower bound (FAIL) is below the long-run share: windows of two minutes and more, bursts of any length if at most a
   thirtieth of all time lies in them, and of up to a tenth of the window otherwise. Where bursts take a tenth of the
@@ -40,8 +40,8 @@ names, and held against simulations in `tests/collector/sla/test_coverage_of_bou
   windows of any length. So they do where a few long bursts lie above a steady background of single losses; without
   the prior an upper bound covers about 90 % there if ten of the long bursts are expected, and needs forty.
 
-A delay variation is told by the histograms of blocks (`collector.sla.variation`), and so that nothing more is kept, of
-windows longer than an hour hours stand for minutes: there are fewer blocks, and as many bursts in them.
+A delay variation is told by the histograms of blocks (`collector.sla.variation`). That nothing more need be kept, hours
+stand for minutes in windows longer than an hour: of a few blocks less is known, and the t quantile makes up for that.
 
 A correction only ever takes samples away, so what every packet for a sample does not prove needs none.
 """
