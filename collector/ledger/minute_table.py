@@ -329,9 +329,9 @@ class MinuteTable:
         found = np.zeros(begins.shape, np.int64)
         for places, values in self._filled(rows):
             cell, bucket = np.divmod(places, BUCKETS)
-            for place, begin in enumerate(begins.T):
-                within = bucket >= begin[cell]
-                found[:, place] += np.bincount(cell[within], values[within], cells).astype(np.int64)
+            for place, begin in enumerate(np.ascontiguousarray(begins.T)):
+                held = values * (bucket >= begin[cell])
+                found[:, place] += np.bincount(cell, held, cells).astype(np.int64)
         return found.reshape(first.shape)
 
     def _filled(self, rows: Integers) -> Iterator[tuple[Integers, Narrow]]:
@@ -345,7 +345,9 @@ class MinuteTable:
         for one in self._packed:
             asked, some = one.some(rows)
             found = np.flatnonzero(np.unpackbits(some.bits, axis=1, count=DELAYS).view(np.bool_))
-            yield asked[found // DELAYS] * DELAYS + found % DELAYS, some.values
+            if len(asked) < len(rows):
+                found = asked[found // DELAYS] * DELAYS + found % DELAYS
+            yield found, some.values
 
     def _add_minima(self, where: Any, minima_us: Integers) -> None:
         if self._minima_us.dtype == np.int32:

@@ -147,10 +147,11 @@ def test_ingestion() -> None:
 
 
 def test_evaluation() -> None:
-    """The bench of evaluations gives a row for each number of paths, and a bar for the largest."""
-    rows = evaluation.run(0.1, (20, 200))
+    """The bench of evaluations gives a row for each number of paths, and a bar for the largest; and one of a delay
+    variation."""
+    rows = evaluation.run(0.1, (20, 200), 20, 3)
     _assert_well_formed(rows)
-    assert [row.bar for row in rows] == [None, 1]
+    assert [row.bar for row in rows] == [None, 1, None]
 
 
 def test_fleet() -> None:
