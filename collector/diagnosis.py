@@ -95,9 +95,8 @@ class Diagnosis:
 
     def _witnesses(self, sources: Mapping[str, SourceStatus], now_ns: int) -> Witnesses:
         plan, sites = self._plan, len(self._plan.sites)
-        read, silent, refused = (np.zeros(sites, np.bool_) for _ in range(3))
+        read, silent, refused, blind = (np.zeros(sites, np.bool_) for _ in range(4))
         clock_good = np.ones(sites, np.bool_)
-        blind = bool(plan.agents)
         for site in plan.agents:
             status, place = sources.get(site, NEVER_READ), self._places[site]
             seen_ns = self._began_ns if status.seen_ns is None else status.seen_ns
@@ -105,7 +104,7 @@ class Diagnosis:
             silent[place] = not status.up and now_ns - seen_ns >= SILENT_INTERVALS * self._interval_ns
             refused[place] = silent[place] and status.refused
             clock_good[place] = status.clock_bound_ns is not None or site in plan.clockless
-            blind = blind and status.blind and bool(silent[place])
+            blind[place] = silent[place] and status.blind
         reach = self._reach
         return Witnesses(
             blind,

@@ -45,6 +45,9 @@ def _what(fault: Fault, name_of: Callable[[str], Name]) -> Name:
         where = Name(f"{source.zh} → {target.zh}", f"{source.en} → {target.en}")
     elif fault.site is not None:
         where = name_of(fault.site)
+    elif fault.witnesses:
+        agents = "1 agent" if fault.witnesses == 1 else f"{fault.witnesses} agents"
+        return Name(f"来源缺 {fault.witnesses} 个代理", f"it leaves out {agents}")
     else:
         return Name("所有代理", "all agents")
     match fault.direction:

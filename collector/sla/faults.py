@@ -8,7 +8,8 @@ Three witnesses are asked, none of which sees everything:
 
 They are asked in this order; what one fault explains is not asked about again:
 
-    source_down      no agent at all is read: it is the collector that is blind, and nothing else is known
+    source_down      no agent at all is read: it is the collector that is blind, and nothing else is known; or what
+                     should tell of agents, a Prometheus, leaves some out: nothing is known of these alone
     agent_down       an agent is not read, though its host refuses the connection, its reflector answers, or nobody
                      probes it
     uplink_down      a site is cut off: its agent is not read and no path to it is answered; or its agent is read, and
@@ -116,7 +117,7 @@ class Witnesses:
     """What is known at one moment.
 
     Attributes:
-        blind: whether the source of the counts itself does not answer.
+        blind: of which sites' agents the source of the counts itself does not tell (sites,).
         read: which sites' agents were read lately (sites,).
         silent: which were not for a while (sites,); one that is neither has only just failed to answer.
         refused: of the silent ones, whose host was there and refused (sites,).
@@ -127,7 +128,7 @@ class Witnesses:
         impossible: of which paths a delay was measured that no clocks within their bounds could measure (n,).
     """
 
-    blind: bool
+    blind: Flags
     read: Flags
     silent: Flags
     refused: Flags
@@ -148,7 +149,7 @@ class Finding:
         site: what is concerned; None where that is a single path, or the collector.
         path: the single path.
         direction: that is down, where it is known to be one.
-        witnesses: how many other sites say so.
+        witnesses: how many other sites say so; of agents that the source leaves out: how many these are.
     """
 
     kind: FaultKind
@@ -185,9 +186,14 @@ def locate(topology: Topology, seen: Witnesses) -> Located:
     """The faults that explain what is seen."""
     located = Located([], np.full(len(topology.source), _NONE))
     agents = int(topology.has_agent.sum())
-    if seen.blind or (agents >= _FEWEST_AGENTS and bool(seen.silent[topology.has_agent].all())):
+    all_blind = bool(agents and seen.blind[topology.has_agent].all())
+    if all_blind or (agents >= _FEWEST_AGENTS and bool(seen.silent[topology.has_agent].all())):
         located.add(Finding(FaultKind.SOURCE_DOWN), np.arange(len(topology.source)))
         return located
+    left_out = np.flatnonzero(topology.has_agent & seen.blind)
+    if len(left_out):
+        paths = np.flatnonzero(seen.blind[topology.source])
+        located.add(Finding(FaultKind.SOURCE_DOWN, witnesses=len(left_out)), paths)
     # what an agent said last is no news of its paths once it is silent
     known = ~seen.silent[topology.source]
     dark, heard = seen.dark & known, seen.heard & known
@@ -209,7 +215,7 @@ def _silent_agents(located: Located, topology: Topology, seen: Witnesses, dark: 
     """Agents that are not read, and whether their sites are cut off."""
     answers = _count(topology.target, heard, topology.sites)
     unanswered = _count(topology.target, dark, topology.sites)
-    for site in np.flatnonzero(topology.has_agent & seen.silent).tolist():
+    for site in np.flatnonzero(topology.has_agent & seen.silent & ~seen.blind).tolist():
         from_here, to_here = topology.leaving[site], topology.reaching[site]
         dark_here = to_here[dark[to_here]]
         everything = np.concatenate([from_here, dark_here])

@@ -63,7 +63,7 @@ class Fault:
         path: the single path.
         direction: that is down, where it is known to be one.
         paths: how many paths it explains.
-        witnesses: how many other sites say so.
+        witnesses: how many other sites say so; of the collector's own source, how many agents it leaves out, 0: all.
     """
 
     id: str

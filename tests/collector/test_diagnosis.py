@@ -86,6 +86,15 @@ def test_an_agent_is_missed_after_two_intervals() -> None:
     assert watching.kinds() == [(FaultKind.SOURCE_DOWN, None)]
 
 
+def test_an_agent_that_the_source_leaves_out_is_not_missed() -> None:
+    """It is the collector that does not see it: a shard that hangs, a store that does not answer."""
+    watching = Watching()
+    watching.sources["guanggu"] = replace(UP, up=False, blind=True)
+    watching.now_ns = NOW_NS + 20 * SECOND_NS
+    (fault,) = watching.faults()
+    assert (fault.kind, fault.site, fault.witnesses) == (FaultKind.SOURCE_DOWN, None, 1)
+
+
 def test_a_path_that_is_new_in_the_ledger_is_followed() -> None:
     """Numbers are given while the collector runs."""
     watching = Watching()

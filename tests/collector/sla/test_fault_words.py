@@ -32,6 +32,13 @@ def fault(
             "the collector's own source is down: all agents (verdicts stay, then become NO_DATA: neither good nor bad)",
         ),
         (
+            fault(FaultKind.SOURCE_DOWN, sites=2),
+            (
+                "the collector's own source is down: it leaves out 2 agents (verdicts stay, then become NO_DATA: "
+                "neither good nor bad)"
+            ),
+        ),
+        (
             fault(FaultKind.AGENT_DOWN, "wuhan"),
             "agent down: Wuhan (it is not read, others are)",
         ),

@@ -32,6 +32,7 @@ class World:
         mute: sites whose reflector is gone; the agent lives.
         wrong_clocks: sites whose clock vouches for nothing; `lying`: whose clock is wrong and says it is not.
         blocked: paths and the direction in which nothing passes.
+        blind: whether the source tells of no agent; `left_out`: of which ones it does not.
     """
 
     sites: int
@@ -45,6 +46,7 @@ class World:
     wrong_clocks: set[int] = field(default_factory=set)
     lying: set[int] = field(default_factory=set)
     blind: bool = False
+    left_out: set[int] = field(default_factory=set)
 
     def topology(self) -> Topology:
         """Who probes whom."""
@@ -76,13 +78,15 @@ class World:
         reflected = np.zeros(self.sites)
         for (_, target, _), ok in zip(self.paths, received, strict=True):
             reflected[target] += RATE * ok
-        silent = [site not in self.bare and (self.blind or site in self.dead | self.cut) for site in sites]
+        blind = [site not in self.bare and (self.blind or site in self.left_out) for site in sites]
+        gone = self.dead | self.cut
+        silent = [site not in self.bare and (blind[site] or site in gone) for site in sites]
         read = [site not in self.bare and not silent[site] for site in sites]
         reflected[[not one for one in read]] = np.nan
         # of paths whose agent is silent the last thing is remembered that was read
         heard = np.array([ok or not run for ok, run in zip(answered, running, strict=True)])
         return Witnesses(
-            self.blind,
+            np.array(blind),
             np.array(read),
             np.array(silent),
             np.array([site in self.dead for site in sites]),
@@ -140,6 +144,19 @@ def test_a_collector_that_reads_nobody_is_blind_and_claims_nothing_else() -> Non
     world = mesh(3)
     world.cut = {0, 1, 2}
     assert [one.kind for one in world.located().findings] == [FaultKind.SOURCE_DOWN]
+
+
+def test_agents_that_the_source_leaves_out_are_not_said_to_be_down() -> None:
+    """A partial answer is the collector's own blindness too; what is not of it is found as ever."""
+    world = mesh(6)
+    world.left_out, world.dead = {1, 2}, {4}
+    located = world.located()
+    assert located.findings == [
+        Finding(FaultKind.SOURCE_DOWN, witnesses=2),
+        Finding(FaultKind.AGENT_DOWN, 4),
+    ]
+    left_out = {at for at, (source, _, _) in enumerate(world.paths) if source in world.left_out}
+    assert set(np.flatnonzero(located.of_path == 0).tolist()) == left_out
 
 
 def test_one_agent_alone_that_is_silent_is_down() -> None:
@@ -326,6 +343,7 @@ WORLDS = st.builds(
     wrong_clocks=SITES,
     lying=SITES,
     blind=st.booleans(),
+    left_out=SITES,
 )
 
 
@@ -340,6 +358,8 @@ def test_what_is_dark_is_explained_and_what_is_heard_is_not_accused(world: World
         number = int(located.of_path[path])
         blind = located.findings[:1] == [Finding(FaultKind.SOURCE_DOWN)]
         assert number < 0 or blind or located.findings[number].kind is FaultKind.CLOCK_BAD
+    accused = {one.site for one in located.findings if one.kind is FaultKind.AGENT_DOWN}
+    assert not accused & world.left_out
 
 
 @given(WORLDS, st.randoms(use_true_random=False))
@@ -374,7 +394,7 @@ def test_a_hundred_thousand_paths_are_looked_at_at_once() -> None:
     dark = cut[source] | cut[target] | mute[target]
     rates = np.full(paths, RATE)
     seen = Witnesses(
-        False,
+        np.zeros(sites, np.bool_),
         ~cut,
         cut,
         np.zeros(sites, np.bool_),
