@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,12 @@ from collector.sources.samples import NEEDED, AgentReading, agent_reading
 from collector.sources.text_format import parse
 
 _MAX_OCTETS: Final = 256 << 20
+_LARGE_OCTETS: Final = 32 << 20
+"""As much as two thousand paths tell."""
+
+_LARGE_AT_A_TIME: Final = 2
+"""So many that are larger: all that are read together must not take the memory of the host."""
+
 _BUFFER_OCTETS: Final = 1 << 18
 """With less, reading is paused and resumed so often that it costs a third more."""
 
@@ -64,6 +71,7 @@ class AgentsSource:
         self._latest: Layout | None = None
         # Not left to the connector: who waits for a connection of it is given up as if the agent did not answer.
         self._turn = asyncio.Semaphore(_AT_A_TIME)
+        self._large = asyncio.Semaphore(_LARGE_AT_A_TIME)
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             connector=aiohttp.TCPConnector(limit=_AT_A_TIME, resolver=resolver),
@@ -79,10 +87,11 @@ class AgentsSource:
         await self._session.close()
 
     async def _in_turn(self, site: str, address: str) -> AgentReading:
-        async with self._turn:
-            return await self._scrape(site, address)
+        # whoever answers at length waits for others that do, and holds what he has got until it is read
+        async with self._turn, contextlib.AsyncExitStack() as turns:
+            return await self._scrape(site, address, turns)
 
-    async def _scrape(self, site: str, address: str) -> AgentReading:
+    async def _scrape(self, site: str, address: str, turns: contextlib.AsyncExitStack) -> AgentReading:
         try:
             # Who answers in an agent's place is not one: no redirection is followed, wherever it leads.
             asked = self._session.get(f"http://{address}/metrics", params=_ASKED, allow_redirects=False)
@@ -91,6 +100,8 @@ class AgentsSource:
                     return self._unread(site, f"{address} answers {response.status} {response.reason}")
                 body = bytearray()
                 async for chunk in response.content.iter_any():
+                    if len(body) <= _LARGE_OCTETS < len(body) + len(chunk):
+                        await turns.enter_async_context(self._large)
                     body += chunk
                     if len(body) > _MAX_OCTETS:
                         return self._unread(site, f"{address}: more than {_MAX_OCTETS >> 20} MiB")

@@ -154,6 +154,17 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
     assert "more than 1 MiB" in one.reason
 
 
+async def test_those_who_answer_at_length_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are; all are read, and none holds up those who follow."""
+    monkeypatch.setattr("collector.sources.agents._LARGE_OCTETS", 100)
+    agent = SimulatedAgent([SimulatedPath()])
+    async with showing(MetricsServer(agent)) as server, showing(MetricsServer(text="#\n" * 300)) as other:
+        sites = {"wuhan": server.address} | {f"other{number}": other.address for number in range(5)}
+        found = await read(sites)
+    assert [one.up for one in found.values()] == [True, *[False] * 5]
+    assert not any("in time" in one.reason for one in found.values())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
