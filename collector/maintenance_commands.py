@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import sys
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,8 @@ def _told(chosen: argparse.Namespace, window: dict[str, Any]) -> int:
         local, occurrence = window["local"], window["occurrence"]
         effect = f": {occurrence['effect']['en']}" if occurrence else ""
         print(f"{window['id']}: {window['state']}, {local['start']} – {local['end']}{effect}")
+    if window.get("selected_paths") == 0:
+        print(f"{window['id']}: warning: it selects none of the paths", file=sys.stderr)
     return ExitStatus.OK
 
 

@@ -169,7 +169,7 @@ class Collector:
         )
         maintenance = Maintenance(store.maintenance, self.fleet.maintenance, self.fleet.names(), time.time_ns)
         await maintenance.open()
-        writing = MaintenanceApi(maintenance, shown.names(), self._token)
+        writing = MaintenanceApi(maintenance, shown.names(), self._token, self.plan.facts)
         app = create_app(shown, self.state, alerts.counts, writing.routes())
         async with (
             _serving(app, self.fleet.listen),

@@ -27,6 +27,7 @@ from agent.runtime.yaml_lines import Location
 from collector.documents import Document, Names
 from collector.maintenance import Maintenance, NewWindow, WindowEnd
 from collector.sla.maintenance import MaintenanceWindow, WindowState
+from collector.sla.selector import PathFacts
 from collector.store.exceptions import UnknownWindow, WindowRefused
 from collector.web.queries import selection
 from collector.web.refusal import Refusal
@@ -44,12 +45,16 @@ class MaintenanceApi:
         maintenance: the windows.
         names: of sites and tiers.
         token: of who may write; None: nobody may.
+        paths: all paths and lines of the fleet file.
     """
 
-    def __init__(self, maintenance: Maintenance, names: Names, token: str | None) -> None:
+    def __init__(
+        self, maintenance: Maintenance, names: Names, token: str | None, paths: Sequence[PathFacts]
+    ) -> None:
         self._maintenance = maintenance
         self._names = names
         self._token = token
+        self._paths = paths
 
     def routes(self) -> list[web.RouteDef]:
         """What to serve where."""
@@ -75,7 +80,7 @@ class MaintenanceApi:
         return _json({"changes": [audit_document(row, self._names) for row in rows]})
 
     async def add(self, request: web.Request) -> web.Response:
-        """Add a window; the answer is the window."""
+        """Add a window; the answer is the window, and how many paths it is for."""
         self._admit(request)
         now_ns = self._maintenance.now_ns()
         sent = _object(await request.read())
@@ -85,7 +90,9 @@ class MaintenanceApi:
             window = await self._maintenance.add(asked, now_ns)
         except WindowRefused as error:
             raise Refusal(409, str(error)) from error
-        return _json(self._document(window, now_ns), status=201)
+        # names that are all known may yet have no path in common: who asks must not believe it to be covered
+        selected = sum(map(window.selector.matches, self._paths))
+        return _json({**self._document(window, now_ns), "selected_paths": selected}, status=201)
 
     async def end(self, request: web.Request) -> web.Response:
         """End a window early, or call it off; the answer is the window."""

@@ -84,6 +84,19 @@ async def test_a_window_is_added_listed_and_ended(
     assert "cancelled" in capsys.readouterr().out
 
 
+async def test_a_window_that_selects_no_path_is_said_to(
+    desk: Office, token: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every name is known, and yet no path has all of them: it is added, for a path may come, and not in silence."""
+    add = ("add", "--url", desk.url, "--token-file", token)
+    assert await called(*add, *NIGHT, "--source", "wuhan", "--target", "wuhan") == 0
+    assert capsys.readouterr().err == "cutover: warning: it selects none of the paths\n"
+    assert await called(*add, *NIGHT, "--id", "all", "--all-paths", "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["selected_paths"] > 0
+    assert said.err == ""
+
+
 async def test_the_past_is_changed_with_a_justification(
     desk: Office, token: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from collector.fleet.plan import compile_plan
 from collector.maintenance import Maintenance
 from collector.sla.maintenance import DAY_NS, Category, MaintenanceWindow
 from collector.sla.selector import Selector
@@ -64,7 +65,8 @@ async def office(folder: Path, text: str = FLEET, token: str | None = TOKEN) -> 
         )
         made = Office(maintenance, store)
         await maintenance.open()
-        async with serving(State(), more=MaintenanceApi(maintenance, NAMES, token).routes()) as made.url:
+        api = MaintenanceApi(maintenance, NAMES, token, compile_plan(settings).facts)
+        async with serving(State(), more=api.routes()) as made.url:
             yield made
     finally:
         await store.close()
