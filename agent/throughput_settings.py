@@ -65,7 +65,8 @@ class ThroughputServerSettings(Settings):
         budget: of all tests together, bit/s at the IP layer, each way by itself; default: what the slots amount to.
         rates: of one test, at most; default: the budget, or 11G, which no 10GbE port exceeds.
         longest: test.
-        per_day: octets that one IPv4 address or IPv6 /64 may transfer in a day of Asia/Shanghai, both ways together.
+        per_day: octets that one IPv4 address or IPv6 /64 may transfer in a day of Asia/Shanghai, both ways together;
+            what it has is forgotten when the agent ends.
         streams: of one way, at most.
     """
 

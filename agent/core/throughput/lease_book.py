@@ -50,7 +50,7 @@ class LeaseRules:
         rate_down, rate_up: bit/s, the most that one lease may have.
         longest_ns: the longest test.
         octets_per_day: of payload of both ways, for each IPv4 address and each IPv6 /64, in a day of Asia/Shanghai; a
-            wall clock that is set over midnight begins one.
+            wall clock that is set over midnight begins one, and so does a start of the agent.
         streams: the most of one way.
         start_ns: how long after the grant data sockets are admitted.
         grace_ns: how long after the end of data the results are waited for.
@@ -260,8 +260,9 @@ class LeaseBook:
         remaining = leases
         while remaining and self._in_the_way(request, remaining) is not None:
             free_ns, remaining = remaining[0].expires_ns, remaining[1:]
+        alone = "" if len(leases) >= self._rules.slots else ", and an exclusive test has none beside it"
         detail = {
-            RefusalReason.BUSY: f"{len(leases)} of {self._rules.slots} slots are taken",
+            RefusalReason.BUSY: f"{len(leases)} of {self._rules.slots} slots are taken{alone}",
             RefusalReason.OVER_BUDGET: f"the tests that run leave too little of {self._rules.budget} bit/s",
         }
         return Refusal(reason, detail[reason], free_ns - now_ns)

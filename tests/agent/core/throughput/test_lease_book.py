@@ -175,7 +175,9 @@ def test_exclusive_means_alone() -> None:
     alone = replace(ASKED, peer=OTHER, exclusive=True)
     granted(book)
     later = granted(book, replace(ASKED, peer=LONG), SECOND_NS)
-    assert refused(book, alone, 2 * SECOND_NS).retry_after_ns == later.expires_ns - 2 * SECOND_NS
+    refusal = refused(book, alone, 2 * SECOND_NS)
+    assert refusal.retry_after_ns == later.expires_ns - 2 * SECOND_NS
+    assert refusal.detail == "2 of 4 slots are taken, and an exclusive test has none beside it"
     for lease in book.running:
         book.release(lease.id, 2 * SECOND_NS)
     granted(book, alone, 2 * SECOND_NS)
