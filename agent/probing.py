@@ -6,7 +6,7 @@ import asyncio
 import functools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from agent.core.histogram import Histogram
 from agent.core.ledger import PathLabels
 from agent.core.session_report import SessionReport
 from agent.net.datagram import TimestampedSocket
+from agent.net.interfaces import interface_towards
 from agent.net.local_clock import LocalClock
 from agent.probes.icmp import IcmpProbes
 from agent.probes.probed import OutletKind, ProbedPath
@@ -25,6 +26,7 @@ from agent.probes.tcp import TcpProbes
 from agent.runtime.probe_address import KINDS, ProbeKind
 from agent.settings import AgentSettings, PathSettings
 
+_ANY_PORT: Final = 9
 _ROWS_PER_KIND: Final = 1 << 24
 """Every kind of probe has a table of rows of its own, and all share a recorder."""
 
@@ -121,10 +123,17 @@ class Probing:
                 task.cancel()
         return next(iter(done)).result()
 
-    def begin_load(self, target: str, host: str) -> None:
-        """A throughput test fills the lines to a target or host from now on."""
+    def begin_load(self, target: str, host: str, through: Container[str] = frozenset()) -> None:
+        """A throughput test fills the lines to a target or host from now on, and the way to others."""
         for prober in self.probers.values():
-            prober.begin_load(target, host, time.time_ns())
+            prober.begin_load(target, host, time.time_ns(), through)
+
+    async def hosts_through(self, interface: str) -> Container[str]:
+        """The addresses to which paths are sent by way of an interface."""
+        hosts = {host for prober in self.probers.values() for host in prober.hosts.values()}
+        return await asyncio.to_thread(
+            lambda: {host for host in hosts if interface_towards(host, _ANY_PORT) == interface}
+        )
 
     def end_load(self, target: str, host: str, until_ns: int) -> None:
         """It does so until then (Unix wall time)."""

@@ -219,10 +219,11 @@ class Agent:
         reflecting = 0 if self.reflector is None else len(self.reflector.sockets)
         return f"site {self.settings.site}: {len(self.paths)} paths, {reflecting} reflector sockets"
 
-    def _load(self, line: ThroughputPathSettings, until_ns: int | None) -> None:
-        """A throughput test fills a line from now on, or does so until then."""
+    async def _load(self, line: ThroughputPathSettings, interface: str | None, until_ns: int | None) -> None:
+        """A throughput test fills a line, and what else leaves by its interface, from now on, or does so until then."""
         if until_ns is None:
-            self.probing.begin_load(line.target, line.address.host)
+            through = frozenset[str]() if interface is None else await self.probing.hosts_through(interface)
+            self.probing.begin_load(line.target, line.address.host, through)
         else:
             self.probing.end_load(line.target, line.address.host, until_ns)
 

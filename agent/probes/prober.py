@@ -16,7 +16,7 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -92,6 +92,7 @@ class Prober:
         self._rng = rng
         self._probes = probes
         self._rows: list[ProbedPath] = []
+        self._loaded: dict[tuple[str, str], Integers] = {}
         self._timeouts = Timeouts()
         self._outlet_of: Integers = np.zeros(0, np.int64)
         self._streams = Streams(rng.getrandbits(128))
@@ -298,21 +299,28 @@ class Prober:
 
     # Load
 
-    def begin_load(self, target: str, host: str, now_ns: int) -> None:
-        """A throughput test fills the line to a target from now on (Unix wall time)."""
-        self.sessions.loads.begin(self._rows_to(target, host), now_ns)
+    @property
+    def hosts(self) -> dict[int, str]:
+        """The address to which each path is sent, by row; of those that are known."""
+        known = [path.ledger.row for path in self._rows if self._outlet_of[path.ledger.row] >= 0]
+        return {row: decode_address(self._destinations.address(row))[0] for row in known}
 
-    def end_load(self, target: str, host: str, until_ns: int) -> None:
-        """It does so until then, which may still come (Unix wall time)."""
-        self.sessions.loads.end(self._rows_to(target, host), until_ns)
-
-    def _rows_to(self, target: str, host: str) -> Integers:
+    def begin_load(self, target: str, host: str, now_ns: int, through: Container[str] = frozenset()) -> None:
+        """A throughput test fills the line to a target from now on (Unix wall time), and the way to some hosts."""
+        hosts = self.hosts if through else {}
         rows = [
             path.ledger.row
             for path in self._rows
-            if target == path.settings.target or host == path.settings.address.host
+            if target == path.settings.target
+            or host == path.settings.address.host
+            or hosts.get(path.ledger.row) in through
         ]
-        return np.array(rows, np.int64)
+        self._loaded[target, host] = np.array(rows, np.int64)
+        self.sessions.loads.begin(self._loaded[target, host], now_ns)
+
+    def end_load(self, target: str, host: str, until_ns: int) -> None:
+        """It does so until then, which may still come (Unix wall time)."""
+        self.sessions.loads.end(self._loaded.pop((target, host)), until_ns)
 
     # The clockwork
 

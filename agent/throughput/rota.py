@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 LineTest = Callable[[ThroughputPathSettings, str], Awaitable[Attempt]]
 """Tests a line once, with the token with which its target grants tests; whatever fails is an outcome."""
 
+Load = Callable[[ThroughputPathSettings, str | None, int | None], Awaitable[None]]
+"""Takes note that a line, by way of an interface, begins to be filled (None), or is until then (Unix wall time, ns)."""
+
 _LOOK_AGAIN_S: Final = 60.0
 """The wall clock may be set: so long is slept at most before it is looked at again."""
 
@@ -73,6 +76,10 @@ class Surroundings:
     interface: Callable[[str, int], str | None] = interface_towards
 
 
+async def _nobody_asks(line: ThroughputPathSettings, interface: str | None, until_ns: int | None) -> None:
+    pass
+
+
 class Rota:
     """Tests lines at their slots.
 
@@ -82,8 +89,8 @@ class Rota:
         rng: draws the jitter.
         folder: of the files of tokens.
         around: the world.
-        load: called when a line begins to be filled, with None, and when that is over, with the time until which it has
-            to be taken for disturbed (Unix wall time, ns).
+        load: called when a line begins to be filled, with its interface and None, and when that is over, with the time
+            until which it has to be taken for disturbed (Unix wall time, ns).
 
     Attributes:
         history: the latest turns, with what they were reached with.
@@ -96,14 +103,14 @@ class Rota:
         rng: random.Random,
         folder: Path = Path(),
         around: Surroundings = Surroundings(),
-        load: Callable[[ThroughputPathSettings, int | None], None] = lambda _line, _until_ns: None,
+        load: Load | None = None,
     ) -> None:
         self._site = site
         self._test = test
         self._rng = rng
         self._folder = folder
         self._around = around
-        self._load = load
+        self._load = load or _nobody_asks
         self._turns: dict[PathLabels, _Turn] = {}
         self._changed = asyncio.Event()
         self.history = TurnHistory()
@@ -144,7 +151,11 @@ class Rota:
                 wait_s = _LOOK_AGAIN_S if wait_ns is None else min(_LOOK_AGAIN_S, wait_ns / SECOND_NS)
                 await self._pause(wait_s)
                 continue
-            await self._take(turn, now_ns)
+            try:
+                await self._take(turn, now_ns)
+            except Exception:
+                # one line's trouble, whatever it is, keeps no other from its turn
+                log.exception("throughput of %s: the turn failed", turn.line.target)
             self._await_next(turn, max(self._around.unix_ns(), turn.begin_ns))
 
     async def _pause(self, seconds: float) -> None:
@@ -169,31 +180,38 @@ class Rota:
         left_ns = turn.begin_ns + line.slot.jitter + _TOLERATED_NS - now_ns
         if left_ns < 0:
             self._skip(turn, Untested.LATE)
-        elif not await self._is_free(line, self._around.monotonic_ns() + left_ns):
+            return
+        until_ns = self._around.monotonic_ns() + left_ns
+        interface = line.users.interface or await apart(
+            self._around.interface, line.address.host, line.address.port
+        )
+        if not await self._is_free(line, interface, until_ns):
             self._skip(turn, Untested.USERS_TRAFFIC)
         else:
             end_ns = turn.begin_ns + line.slot.jitter + _TOLERATED_NS + line.turn_ns
-            attempts = await self._loaded(line, end_ns - line.test_ns)
+            attempts = await self._loaded(line, interface, end_ns - line.test_ns)
             now_ns = self._around.unix_ns()
             results = turn.record.take(attempts, now_ns)
             document = turn_document(attempts, results, line.layer, now_ns)
             self.history.add(line.labels(self._site), document)
             self._tell(turn, results)
 
-    async def _loaded(self, line: ThroughputPathSettings, until_ns: int) -> Sequence[Attempt]:
+    async def _loaded(
+        self, line: ThroughputPathSettings, interface: str | None, until_ns: int
+    ) -> Sequence[Attempt]:
         """Test a line, and a second time where that is worth it and begins before `until_ns`.
 
         What others send there from 2 s before until 2 s after is under load: the line's queues need not be empty at
         once, and what was sent before may still be under way.
         """
-        self._load(line, None)
+        await self._load(line, interface, None)
         try:
             await self._around.sleep(_AROUND_NS / SECOND_NS)
             attempts = [await self._attempt(line)]
             if await self._is_to_be_repeated(attempts[0], until_ns):
                 attempts.append(await self._attempt(line))
         finally:
-            self._load(line, self._around.unix_ns() + _AROUND_NS)
+            await self._load(line, interface, self._around.unix_ns() + _AROUND_NS)
         return attempts
 
     async def _is_to_be_repeated(self, tested: Attempt, until_ns: int) -> bool:
@@ -208,14 +226,11 @@ class Rota:
         await self._around.sleep(wait_s)
         return True
 
-    async def _is_free(self, line: ThroughputPathSettings, until_ns: int) -> bool:
+    async def _is_free(self, line: ThroughputPathSettings, interface: str | None, until_ns: int) -> bool:
         """Whether users do not need the line, before the slot is over."""
-        name = line.users.interface or await apart(
-            self._around.interface, line.address.host, line.address.port
-        )
         deferral = Deferral(line.users.above, until_ns)
         while True:
-            octets = None if name is None else self._around.octets(name)
+            octets = None if interface is None else self._around.octets(interface)
             match deferral.look(octets, self._around.monotonic_ns()):
                 case Next.TEST:
                     return True

@@ -190,6 +190,11 @@ async def test_what_is_sent_while_a_line_is_filled_counts_apart() -> None:
     assert not after.any()
     prober.begin_load("nobody", "127.0.0.3", time.time_ns())
     assert prober.sessions.loads.under(np.array([2]), np.array([time.time_ns()])) is not None
+    assert prober.hosts == {0: "127.0.0.1", 1: "127.0.0.2", 2: "127.0.0.3"}
+    prober.begin_load("nobody", "192.0.2.1", time.time_ns(), {"127.0.0.1"})
+    found = prober.sessions.loads.under(np.arange(2), np.full(2, time.time_ns()))
+    assert found is not None
+    assert found.tolist() == [True, False]
 
 
 async def test_garbage_moves_counters_and_nothing_else() -> None:

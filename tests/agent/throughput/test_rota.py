@@ -80,6 +80,7 @@ class World:
         self.now_ns += round(seconds * SECOND_NS)
 
     def octets(self, name: str) -> InterfaceOctets | None:
+        assert name != "broken"
         return InterfaceOctets(round(self.carried), 0, self.now_ns) if name == "eth0" else None
 
     async def test(self, line: ThroughputPathSettings, token: str) -> Attempt:
@@ -171,7 +172,8 @@ async def test_who_else_probes_the_line_is_told(folder: Path) -> None:
     world = World(rates=(GBIT // 2,))
     told: list[tuple[float, float | None]] = []
 
-    def load(_line: ThroughputPathSettings, until_ns: int | None) -> None:
+    async def load(_line: ThroughputPathSettings, interface: str | None, until_ns: int | None) -> None:
+        assert interface == "eth0"
         told.append((world.now_ns / SECOND_NS, None if until_ns is None else until_ns / SECOND_NS))
 
     rota = Rota("here", world.test, random.Random(1), folder, world.around(), load)
@@ -234,6 +236,19 @@ async def test_our_own_mistakes_are_errors(folder: Path, caplog: pytest.LogCaptu
         assert record.errors[Way.DOWN, ErrorReason.INTERNAL] >= 1
         assert record.latest == {}
     assert "RuntimeError: no such thing" in caplog.text
+
+
+async def test_a_turn_that_fails_is_not_the_last(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong around one: the next slot has its test."""
+    world = World()
+    rota = rota_of(world, folder, line())
+    world.interface = "broken"
+    await world.live(rota, 3600)
+    world.interface = "eth0"
+    await world.live(rota, 3600)
+    ((_, record),) = rota.records
+    assert record.counts[Way.DOWN, Result.PASS] == 1
+    assert "the turn failed" in caplog.text
 
 
 async def test_a_reload_keeps_what_is_known(folder: Path) -> None:
