@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.core.outcome import Outcome
 from collector.ledger.by_minute import ByMinute
-from collector.ledger.minutes import Integers, by_direction
+from collector.ledger.minutes import NO_MINIMUM, Integers, by_direction
 from collector.ledger.promises import Promises, Terms
 from collector.ledger.seen import Flags
 from collector.ledger.sums import Sums, Totals, add_rows, asked_rows, fitting_rows, products_of, where
@@ -65,8 +65,12 @@ def tails_of_parts(
         of = np.flatnonzero(wanted[row].any(axis=1))
         mine, place = rows.take(of), row[of]
         delays = by_direction(mine.counts)[:, :, len(Outcome) :]
-        first = first_beyond(beyond.limit, mine.minima_us if beyond.apart else minima_us[place])
+        least_us = mine.minima_us if beyond.apart else minima_us[place]
+        first = first_beyond(beyond.limit, least_us)
         fitting = fitting_rows(mine.terms, place, terms, promised)
+        if beyond.apart:
+            # of a window without a least delay nothing is claimed; of a part it says nothing of the others
+            fitting = fitting & (least_us != NO_MINIMUM)
         counted = where(counted_from(delays, first), fitting)
         counts = np.zeros((*minima_us.shape, counted.shape[-1]), np.int64)
         add_rows(counts, place, counted)
