@@ -54,6 +54,7 @@ class Observation:
     def coverage(self) -> NDArray[np.float64]:
         """The share of each path's window, less what is left out, that was observed, by direction, 0 to 1."""
         out_ms = self.left_out_ms if self.unavailable_ms is None else self.left_out_ms + self.unavailable_ms
-        length_ms = np.maximum(1, (self.end_ns - self.begin_ns) // _MS_NS - out_ms)
+        # to the nanosecond: who recomputes it has the length of the window as it is told
+        length_ms = np.maximum(1.0, (self.end_ns - self.begin_ns) / _MS_NS - out_ms)
         share: NDArray[np.float64] = np.minimum(1.0, self.covered_ms / length_ms[:, None])
         return share

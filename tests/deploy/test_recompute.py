@@ -119,6 +119,20 @@ def test_what_the_packets_are_worth_follows_from_the_blocks(document: dict[str, 
     } <= nothing
 
 
+def test_a_window_that_is_maintenance_throughout_is_covered_by_nothing(document: dict[str, Any]) -> None:
+    """Nothing is left of it that could have been seen."""
+    verdict = next(one for one in document["verdicts"] if one["objective"] == "moment")
+    nothing = {
+        **verdict,
+        "verdict": "NO_DATA",
+        "coverage": 0.0,
+        "unobserved_seconds": 0.0,
+        "maintenance": {**verdict["maintenance"], "seconds": verdict["window"]["seconds"]},
+    }
+    _, lines = recompute({"verdicts": [nothing]})
+    assert not any(line.strip().startswith("coverage") for line in lines), lines
+
+
 def test_verdicts_of_a_former_version_are_taken_at_their_word(document: dict[str, Any]) -> None:
     """They tell what packets are worth, and not by which blocks."""
     one = next(one for one in document["verdicts"] if one["objective"] == "hourly" and one["judged_packets"])
