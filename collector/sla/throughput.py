@@ -156,11 +156,11 @@ def explain_throughput(target: Target, tested: Tested, index: int, said: LineSai
     trials, surely, possibly, planned = (
         int(one[index]) for one in (tested.trials, tested.surely, tested.possibly, tested.planned)
     )
-    allowed = _allowed(target.objective.threshold)
+    allowed, why = _allowed(target.objective.threshold), _untested(target.direction, said)
+    absent = _absent(planned - trials, planned, why)
     last = _last(target, None if said is None else said.last.get(target.direction))
     match Verdict(int(tested.codes[index])):
         case Verdict.NO_DATA:
-            why = _untested(target.direction, said)
             return Reason(
                 "too_few_tests" if trials else "no_tests",
                 f"计划的 {planned} 次测试中 {trials} 次有结果，至少需要 {target.objective.min_coverage:.0%}{why.zh}",
@@ -170,23 +170,24 @@ def explain_throughput(target: Target, tested: Tested, index: int, said: LineSai
         case Verdict.PASS:
             return Reason(
                 "floor_met",
-                f"{trials} 次测试中 {trials - possibly} 次证明达到下限，{allowed.zh}{last.zh}",
-                f"{trials - possibly} of {trials} tests have proven the floor, {allowed.en}{last.en}",
+                f"{trials} 次测试中 {trials - possibly} 次证明达到下限，{allowed.zh}{absent.zh}{last.zh}",
+                f"{trials - possibly} of {trials} tests have proven the floor, {allowed.en}{absent.en}{last.en}",
             )
         case Verdict.FAIL:
             return Reason(
                 "floor_missed",
-                f"{trials} 次测试中 {surely} 次未达到下限并已确认，{allowed.zh}{last.zh}",
-                f"{surely} of {trials} tests have missed the floor, which is confirmed, {allowed.en}{last.en}",
+                f"{trials} 次测试中 {surely} 次未达到下限并已确认，{allowed.zh}{absent.zh}{last.zh}",
+                f"{surely} of {trials} tests have missed the floor, which is confirmed, {allowed.en}{absent.en}"
+                f"{last.en}",
             )
         case _:
             open_ = possibly - surely
             return Reason(
                 "floor_unproven",
                 f"{trials} 次测试中 {open_} 次未能证明：未达到下限但尚未确认，或正反都不足以证明，"
-                f"{allowed.zh}{last.zh}",
+                f"{allowed.zh}{absent.zh}{last.zh}",
                 f"{open_} of {trials} tests have proven nothing: the floor was missed and that is not confirmed, or it "
-                f"was neither proven nor refuted; {allowed.en}{last.en}",
+                f"was neither proven nor refuted; {allowed.en}{absent.en}{last.en}",
             )
 
 
@@ -195,6 +196,16 @@ def _allowed(threshold: float) -> Name:
     if not threshold:
         return Name("一次都不允许未达到", "none may miss it")
     return Name(f"允许 {percent(threshold)} 未达到", f"{percent(threshold)} may miss it")
+
+
+def _absent(missing: int, planned: int, why: Name) -> Name:
+    """How many slots have brought no result, which no verdict is to hide: whoever measures badly proves less."""
+    if missing <= 0:
+        return Name("", "")
+    return Name(
+        f"；计划的 {planned} 次测试中 {missing} 次没有结果{why.zh}",
+        f"; {missing} of {planned} planned tests have brought no result{why.en}",
+    )
 
 
 def _last(target: Target, last: LastTest | None) -> Name:

@@ -127,6 +127,13 @@ def test_what_brought_no_result_is_named() -> None:
     )
     assert "refused" not in verdict_on(1, said=LineSaid()).reason.en
     assert verdict_on(1).reason.code == "too_few_tests"
+    spoiled = LineSaid({}, {Direction.REVERSE: {"spoiled": 1}})
+    met = verdict_on(3, said=spoiled).reason
+    assert met.en == (
+        "3 of 3 tests have proven the floor, none may miss it; 1 of 4 planned tests have brought no result; "
+        "without one since the agent's start: spoiled 1"
+    )
+    assert met.zh.endswith("；计划的 4 次测试中 1 次没有结果；代理启动以来没有结果的：spoiled 1")
 
 
 def test_what_is_not_known_of_a_line_is_said_as_of_a_path() -> None:
