@@ -19,11 +19,25 @@ from agent.core.outcome import Direction
 from collector.documents import breach_document, judgement_document
 from collector.sla.counts import Reading
 from collector.sla.effective import Blocks, Side, effective_samples
+from collector.sla.judge import Question, judge
 from collector.sla.maintenance import MaintenanceCalendar
+from collector.sla.measure import Measure
+from collector.sla.objective import Objective, Target
+from collector.sla.reasons import AgentFacts
 from collector.sla.selector import Selector
 from collector.sla.verdict import PathKey
-from deploy.recompute import design_effect, incomplete_beta, lower_bound, t_quantile, upper_bound
-from tests.support.counting import MS, SECOND_NS, counts, reading
+from collector.sla.verdicts import Answer, Verdicts
+from collector.sla.window import Window
+from deploy.recompute import (
+    design_effect,
+    differences,
+    incomplete_beta,
+    lower_bound,
+    recomputed,
+    t_quantile,
+    upper_bound,
+)
+from tests.support.counting import HUB_LIMIT, MS, SECOND_NS, counts, observation, reading
 from tests.support.evaluated import MINUTE_NS, evaluated
 from tests.support.fleets import changed
 from tests.support.maintenance import window
@@ -131,6 +145,19 @@ def test_a_window_that_is_maintenance_throughout_is_covered_by_nothing(document:
     }
     _, lines = recompute({"verdicts": [nothing]})
     assert not any(line.strip().startswith("coverage") for line in lines), lines
+
+
+@pytest.mark.parametrize("end_ns", [294_105_999_999, 294_106_000_000, 294_106_123_456, 7_999_999, 400_000])
+@pytest.mark.parametrize("coverage", [0.0, 0.593, 0.9999, 1.0])
+def test_the_coverage_of_a_window_that_ends_with_a_reading_follows(end_ns: int, coverage: float) -> None:
+    """At whatever nanosecond that was: the collector counts in whole milliseconds."""
+    objective = Objective("lost", Measure.LOSS, Window(300 * SECOND_NS), 0.01, 0.5)
+    question = Question.of(objective, [Target(HUB, Direction.FORWARD, objective, HUB_LIMIT, 0)], [0])
+    seen = observation(counts(within=600, lost=1), end_ns=end_ns, coverage=coverage)
+    evidence = judge(question, seen, None, np.zeros(1, np.bool_))
+    (one,) = Verdicts([Answer(question, seen, evidence, lambda _: AgentFacts(True, None), {})])
+    document = judgement_document(one, NAMES)
+    assert not [*differences(document, recomputed(document))]
 
 
 def test_verdicts_of_a_former_version_are_taken_at_their_word(document: dict[str, Any]) -> None:
