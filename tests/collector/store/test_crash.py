@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from agent.core.outcome import Direction
+from collector.alerts.gathering import Gathering
 from collector.alerts.outbox import announcements
 from collector.sla.breach import Hysteresis, Watch
 from collector.sla.counts import DirectionCounts, Reading
@@ -29,6 +30,8 @@ from tests.support.verdicts import NAMES, advanced, judgement
 CHANNELS = ("webhook:noc", "webhook:regulator")
 NEEDED = {"detection": Hysteresis(2, 2)}
 FILE = "state.sqlite"
+TURN_NS = 10 * SECOND_NS
+"""For so long what has opened waits to be told."""
 
 
 def readings(turn: int) -> list[Reading]:
@@ -46,13 +49,15 @@ VERDICTS = [Verdict.PASS, Verdict.FAIL, Verdict.FAIL, Verdict.FAIL, Verdict.PASS
 async def live(store: Store, first: int, last: int) -> None:
     """A collector's life from one turn to another: what `collector.program` does, without its clock."""
     watches = (await store.recall(0)).watches
+    gathering = Gathering(TURN_NS, await store.waiting())
     for turn in range(first, last + 1):
         for one in readings(turn):
             await store.ledger.ingest([one])
         now_ns = (110 + 10 * turn) * SECOND_NS
         watches, events = advanced(watches, [judgement(VERDICTS[turn])], NEEDED, now_ns)
-        rows = announcements(events, CHANNELS, NAMES, "http://page", now_ns)
-        await store.record([happened.breach for happened in events], watches, rows)
+        gathering.take(events, now_ns)
+        rows = announcements(gathering.due(now_ns), CHANNELS, NAMES, "http://page", now_ns)
+        await store.record([happened.breach for happened in events], watches, rows, gathering.waiting)
         await store.ledger.gather(FOREVER)
     await store.ledger.settle(FOREVER)
 
