@@ -224,10 +224,8 @@ def recomputed(one: Document) -> Document:
         found["coverage"] = min(1, judged / max(1, one["planned_tests"]))
     elif one["measure"] not in ("budget", "throughput"):
         # a budget is covered as its shortest window or its least covered one is
-        covered = max(0.0, window["seconds"] - away - one["unobserved_seconds"])
-        # a window is as long as its whole milliseconds
-        length = math.floor(window["seconds"] * 1e3 + 1e-7) / 1e3 - away
-        found["coverage"] = min(1, covered / max(1e-3, length))
+        left = window["seconds"] - away
+        found["coverage"] = min(1, 1 - one["unobserved_seconds"] / left) if left > 1e-3 else 0
     if one["error_budget_remaining_ratio"] is not None and judged:
         seen = window["seconds"] - away - one["unobserved_seconds"]
         to_come = window["whole_seconds"] - window["seconds"] if one["window"]["calendar"] else 0

@@ -150,7 +150,7 @@ def test_a_window_that_is_maintenance_throughout_is_covered_by_nothing(document:
 @pytest.mark.parametrize("end_ns", [294_105_999_999, 294_106_000_000, 294_106_123_456, 7_999_999, 400_000])
 @pytest.mark.parametrize("coverage", [0.0, 0.593, 0.9999, 1.0])
 def test_the_coverage_of_a_window_that_ends_with_a_reading_follows(end_ns: int, coverage: float) -> None:
-    """At whatever nanosecond that was: the collector counts in whole milliseconds."""
+    """At whatever nanosecond that was."""
     objective = Objective("lost", Measure.LOSS, Window(300 * SECOND_NS), 0.01, 0.5)
     question = Question.of(objective, [Target(HUB, Direction.FORWARD, objective, HUB_LIMIT, 0)], [0])
     seen = observation(counts(within=600, lost=1), end_ns=end_ns, coverage=coverage)
