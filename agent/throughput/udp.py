@@ -41,7 +41,7 @@ _IP_MTU: Final = 14
 _IPV6_MTU: Final = 24
 _HEADERS: Final = {4: 28, 6: 48}
 _MOST_PAYLOAD: Final = {4: 1_472, 6: 1_448}
-_BUFFER_OCTETS: Final = 16 << 20
+BUFFER_OCTETS: Final = 16 << 20
 _ENDS: Final = 3
 
 
@@ -71,13 +71,14 @@ def say_end(one: socket.socket, message: bytes) -> None:
             one.sendmsg([message], [], socket.MSG_DONTWAIT)
 
 
-def make_room(one: socket.socket, force: int, ask: int) -> None:
+def make_room(one: socket.socket, force: int, ask: int, octets: int = BUFFER_OCTETS) -> None:
     """Give a socket a large buffer, as large as this process may.
 
     Args:
         force, ask: the options that set it, with CAP_NET_ADMIN and without.
+        octets: how large.
     """
     try:
-        one.setsockopt(socket.SOL_SOCKET, force, _BUFFER_OCTETS)
+        one.setsockopt(socket.SOL_SOCKET, force, octets)
     except PermissionError:
-        one.setsockopt(socket.SOL_SOCKET, ask, _BUFFER_OCTETS)
+        one.setsockopt(socket.SOL_SOCKET, ask, octets)

@@ -1,6 +1,6 @@
 """When a sender that keeps a rate by itself sends its next burst.
 
-Two schedules bound it. One is the rate: who wakes up late makes up for that, for up to 50 ms; what is later is given
+Two schedules bound it. One is the rate: who wakes up late makes up for that, for up to 0.1 s; what is later is given
 up, and counted. The other is a quarter faster, and forgives 0.3 ms only: what is made up for goes out close to the
 rate, and not as a burst that no queue has room for.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_LATE_NS: Final = 50_000_000
+_LATE_NS: Final = 100_000_000
 _BUNCHED_NS: Final = 300_000
 _FASTER: Final = 1.25
 
