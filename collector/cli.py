@@ -8,9 +8,10 @@ import gc
 import json
 import os
 import sys
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -30,6 +31,9 @@ from collector.program import Collector
 from collector.renewal import run_renewed
 from collector.store.exceptions import StateAway, StateGone, StoreError
 from collector.tables import breaches_table, verdicts_table
+
+_SELECTED: Final = ("tier", "source", "target", "direction", "objective", "verdict")
+"""What verdicts are chosen by, as the API names it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +68,17 @@ def _parser() -> argparse.ArgumentParser:
         made[name].add_argument("--url", help="the collector's address; default: `listen` of --config")
         made[name].add_argument("--json", action="store_true", help="the API's document as it is")
         made[name].add_argument("--lang", choices=["zh", "en"], default="zh", help="default zh")
+    for name in _SELECTED:
+        made["verdicts"].add_argument(
+            f"--{name}",
+            action="append",
+            metavar=name.upper(),
+            help=f"only those of this {name}; again: of either",
+        )
+    made["verdicts"].add_argument("--limit", type=int, metavar="N", help="at most so many (default 5000)")
+    made["verdicts"].add_argument(
+        "--offset", type=int, metavar="N", help="leave out so many before them (default 0)"
+    )
     made["breaches"].add_argument(
         "--state", choices=["open", "closed", "all"], default="all", help="which ones (default all)"
     )
@@ -149,7 +164,10 @@ def _plan(chosen: argparse.Namespace) -> int:
 
 
 def _verdicts(chosen: argparse.Namespace) -> int:
-    document = _ask(chosen, "/api/v1/verdicts")
+    wanted = {name: getattr(chosen, name) for name in (*_SELECTED, "limit", "offset")}
+    given = {name: values for name, values in wanted.items() if values is not None}
+    query = f"?{urllib.parse.urlencode(given, doseq=True)}" if given else ""
+    document = _ask(chosen, f"/api/v1/verdicts{query}")
     print(_shown(chosen, document, verdicts_table))
     failed = any(verdict["verdict"] == "FAIL" for verdict in document["verdicts"])
     return ExitStatus.FAILED if failed else ExitStatus.OK

@@ -27,7 +27,7 @@ from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, begun_with
 from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
 from collector.ledger.seen import Flags, Seen
-from collector.ledger.sums import block_products, totals
+from collector.ledger.sums import Sums, block_products, totals
 from collector.ledger.tails import tails_of_parts
 from collector.outages import Outages
 from collector.sla.effective import block_minutes
@@ -217,21 +217,24 @@ class Windows:
     async def _seen_of(self, asked: _OfWindow) -> Seen:
         shortest, *longer = block_minutes(asked.stop - asked.first)
         window = asked.first, asked.stop, longer[0] if longer else shortest
-        numbers, promised, limits = asked.numbers, asked.promised, self._numbers.limits
         parts, left_out = await self._ledger.parts(
-            *window, numbers.tolist(), [*asked.without, *asked.unavailable]
+            *window, asked.numbers.tolist(), [*asked.without, *asked.unavailable]
         )
-        parts = parts.take(begun_within(parts.minute, parts.reach_s, asked.first))
         if asked.unavailable:
             # what is told of beside the verdict is maintenance alone
             left_out = await self._ledger.left_out(*window, asked.without)
-        found = totals(parts.starting(asked.first).merged(), numbers, limits, promised)
-        lost = totals(left_out.starting(asked.first).merged(), numbers, limits, promised)
+        return await asyncio.to_thread(self._seen_in_parts, asked, parts, left_out)
+
+    def _seen_in_parts(self, asked: _OfWindow, parts: Sums, left_out: Sums) -> Seen:
+        shortest, *longer = block_minutes(asked.stop - asked.first)
+        counted = asked.numbers, self._numbers.limits, asked.promised
+        parts = parts.take(begun_within(parts.minute, parts.reach_s, asked.first))
+        found = totals(parts.starting(asked.first).merged(), *counted)
+        lost = totals(left_out.starting(asked.first).merged(), *counted)
         if not asked.blocks:
             return Seen(found, lost.outcomes, [])
-        counted = parts, numbers, limits, promised
-        products = [block_products(*counted, minutes) for minutes in longer]
-        tails = tails_of_parts(*counted, found.minima_us, asked.beyond, longer or [shortest])
+        products = [block_products(parts, *counted, minutes) for minutes in longer]
+        tails = tails_of_parts(parts, *counted, found.minima_us, asked.beyond, longer or [shortest])
         return Seen(found, lost.outcomes, [found.products, *products], tails)
 
     def _maintained(self, begin_ns: int, end_ns: int) -> dict[int, list[tuple[int, int]]]:

@@ -207,7 +207,7 @@ def decode_sums(bodies: Sequence[bytes], minutes: Sequence[int]) -> Sums:
     products = counts + WIDTH
     found = []
     for chosen, _, cells in _tables(bodies, products + PRODUCT_WIDTH):
-        table = cells.reshape(len(cells), -1).T.astype(np.int64, "C")
+        table = cells.reshape(len(cells), -1).astype(np.int64, copy=False).T
         found.append(
             Sums(
                 table[:, 0],

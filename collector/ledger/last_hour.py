@@ -275,7 +275,7 @@ class LastHour:
         rows = len(self._path)
         whole = RunningWindow([1])
         whole.move(self._within(first, stop), self._minutes, rows)
-        counts = np.zeros((rows, WIDTH), np.int64)
+        counts = np.zeros((WIDTH, rows), np.int64).T
         counts[:, SENT] = whole.told[SENT]
         (products,) = whole.products(lambda values, _: values.copy())
         by_direction(counts)[:, :, : len(Outcome)] = np.moveaxis(whole.outcomes(), 2, 0)
@@ -290,7 +290,7 @@ class LastHour:
             whole.reach_s(self._minutes),
             minima_us,
             counts,
-            np.moveaxis(products, (0, 1), (2, 1)).reshape(rows, PRODUCT_WIDTH),
+            np.moveaxis(products, 0, 1).reshape(PRODUCT_WIDTH, rows).T,
         ).take(known)
 
     def _rows(self, agent: Integers, path: Integers, terms: Integers) -> Integers:

@@ -131,7 +131,7 @@ class Minutes:
         """Some of the rows: a mask, a slice or their places."""
         if isinstance(rows, np.ndarray) and rows.dtype == np.bool_ and rows.all():
             return self
-        return Minutes(*(getattr(self, one.name)[rows] for one in fields(self)))
+        return Minutes(*(taken(getattr(self, one.name), rows) for one in fields(self)))
 
     def within(self, from_minute: int, to_minute: int) -> Minutes:
         """Those of [from, to)."""
@@ -153,18 +153,35 @@ class Minutes:
             self.path[starts],
             self.terms[starts],
             self.minute[starts],
-            np.add.reduceat(self.covered_ms, starts),
-            np.maximum.reduceat(self.reach_s, starts),
-            np.minimum.reduceat(self.minima_us, starts),
-            _summed(self.counts, starts),
+            reduced(np.add, self.covered_ms, starts),
+            reduced(np.maximum, self.reach_s, starts),
+            reduced(np.minimum, self.minima_us, starts),
+            reduced(np.add, self.counts, starts),
         )
 
 
-def _summed(counts: Integers, starts: Integers) -> Integers:
-    """The sums of rows from each of these on to the next."""
-    if counts.dtype.itemsize < 8 and np.diff(starts, append=len(counts)).max() > _MOST_NARROW:
-        counts = counts.astype(np.int64)
-    return np.add.reduceat(counts, starts, dtype=counts.dtype)
+def taken(values: Integers, rows: Any) -> Integers:
+    """Some rows, which stand in memory as they did: column after column, where that is so."""
+    chosen: Integers
+    if values.ndim == 1 or not values.flags.f_contiguous or not isinstance(rows, np.ndarray):
+        chosen = values[rows]
+    else:
+        chosen = values.T.take(np.flatnonzero(rows) if rows.dtype == np.bool_ else rows, axis=1).T
+    return chosen
+
+
+def reduced(change: np.ufunc, values: Integers, starts: Integers) -> Integers:
+    """The sums, or what `change` makes, of rows from each of these on to the next."""
+    if (
+        change is np.add
+        and values.dtype.itemsize < 8
+        and np.diff(starts, append=len(values)).max() > _MOST_NARROW
+    ):
+        values = values.astype(np.int64)
+    # along the memory: of rows that stand one after the other it is many times slower
+    columns = np.ascontiguousarray(values.T)
+    found: Integers = change.reduceat(columns, starts, axis=-1, dtype=values.dtype).T
+    return found
 
 
 def groups(path: Integers, terms: Integers, minute: Integers) -> tuple[Integers, Integers]:

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from agent.core.histogram import BUCKETS
 from agent.core.outcome import Direction, Outcome
-from collector.ledger.minutes import DIRECTIONS, NO_MINIMUM, Integers, Minutes, by_direction, groups
+from collector.ledger.minutes import (
+    DIRECTIONS,
+    NO_MINIMUM,
+    Integers,
+    Minutes,
+    by_direction,
+    groups,
+    reduced,
+    taken,
+)
 from collector.ledger.promises import Promises, Terms
 from collector.sla.effective import PRODUCTS
 
@@ -110,7 +119,7 @@ class Sums:
         """Some of the rows: a mask, a slice or their places."""
         if isinstance(rows, np.ndarray) and rows.dtype == np.bool_ and rows.all():
             return self
-        return Sums(*(getattr(self, one.name)[rows] for one in fields(self)))
+        return Sums(*(taken(getattr(self, one.name), rows) for one in fields(self)))
 
     def starting(self, minute: int) -> Sums:
         """The same rows as parts of a longer span that begins there."""
@@ -134,11 +143,11 @@ class Sums:
             rows.path[starts],
             rows.terms[starts],
             rows.minute[starts],
-            np.add.reduceat(rows.covered_ms, starts),
-            np.maximum.reduceat(rows.reach_s, starts),
-            np.minimum.reduceat(rows.minima_us, starts),
-            np.add.reduceat(rows.counts, starts),
-            np.add.reduceat(rows.products, starts),
+            reduced(np.add, rows.covered_ms, starts),
+            reduced(np.maximum, rows.reach_s, starts),
+            reduced(np.minimum, rows.minima_us, starts),
+            reduced(np.add, rows.counts, starts),
+            reduced(np.add, rows.products, starts),
         )
 
     def negated(self) -> Sums:
@@ -350,7 +359,9 @@ def where(values: Integers, fitting: Flags) -> Integers:
 
 def add_rows(to: Integers, row: Integers, values: Integers) -> None:
     """Add values to these rows, of which some may come more than once."""
-    if np.bincount(row, minlength=1).max(initial=0) <= 1:
-        to[row] += values
-    else:
-        np.add.at(to, row, values)
+    if np.bincount(row, minlength=1).max(initial=0) > 1:
+        order = np.argsort(row, kind="stable")
+        starts = np.flatnonzero(np.diff(row[order], prepend=-1))
+        flat = values[order].reshape(len(order), -1)
+        row, values = row[order[starts]], reduced(np.add, flat, starts).reshape(-1, *values.shape[1:])
+    to[row] += values

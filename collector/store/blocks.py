@@ -94,18 +94,19 @@ async def minutes_of(
     return await asyncio.to_thread(within)
 
 
-async def sums_of(connection: AsyncConnection, chosen: Sequence[int], span: int, starts: range) -> Sums:
-    """The sums of spans of some agents' paths, one row for each path, terms and span."""
+async def sums_of(
+    connection: AsyncConnection, chosen: Sequence[int], span: int, starts: range
+) -> list[tuple[bytes, int]]:
+    """The sums of spans of some agents' paths, as `decode_sums` takes them."""
     if not starts:
-        return Sums.empty()
-    query = select(sums).where(
+        return []
+    query = select(sums.c.body, sums.c.minute).where(
         sums.c.agent.in_(chosen),
         sums.c.span == span,
         sums.c.minute >= starts.start,
         sums.c.minute < starts.stop,
     )
-    rows = (await connection.execute(query)).all()
-    return decode_sums([row.body for row in rows], [row.minute for row in rows])
+    return [(body, minute) for body, minute in await connection.execute(query)]
 
 
 async def forget(connection: AsyncConnection, before_minute: int) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from collector.ledger.by_minute import LeftOut
-from collector.ledger.codec import decode
+from collector.ledger.codec import decode, decode_sums
 from collector.ledger.last_hour import LastHour, needed_since, whole_hours_end
 from collector.ledger.minutes import Integers, Minutes
 from collector.ledger.sums import Sums
@@ -147,26 +147,34 @@ class LedgerReader:
         if self.last_hour is not None:
             await self._keep_up(self.last_hour)
         remembered, tiles = self._remembered_since(from_minute, to_minute), self.tiles(from_minute, to_minute)
-        found: list[Sums] = []
+        of_sums: list[tuple[bytes, int]] = []
         async with self._database.reading() as connection:
             for agents in self._agents_of(wanted):
                 for whole, starts in ((blocks.DAY, tiles.days), *((blocks.HOUR, one) for one in tiles.hours)):
-                    found.append(await blocks.sums_of(connection, agents, whole, starts))
-            by_minute = [
-                await blocks.minutes_of(connection, None if wanted is None else wanted.tolist(), *edge)
-                for edge in tiles.edges
+                    of_sums += await blocks.sums_of(connection, agents, whole, starts)
+            numbers = None if wanted is None else wanted.tolist()
+            of_edges = [
+                row for edge in tiles.edges for row in await blocks.rows_of(connection, numbers, *edge)
             ]
-            by_minute.append(
-                await self._journal(connection, from_minute, remembered, self._agents_of(wanted))
-            )
-        found.append(Sums.of(Minutes.joined(by_minute).merged(), max(1, span)))
-        if remembered < to_minute:
-            assert self.last_hour is not None
-            lately = self.last_hour.sums(remembered, to_minute, max(1, span))
-            found.append(lately if wanted is None else lately.take(np.isin(lately.path, wanted)))
-        sums = Sums.joined(found).merged()
-        if wanted is not None:
-            sums = sums.take(np.isin(sums.path, wanted))
+            bodies = await self._bodies(connection, from_minute, remembered, self._agents_of(wanted))
+
+        def summed() -> Sums:
+            edges = LastHour(from_minute)
+            for minutes in chain(blocks.named(of_edges), (minutes for minutes, _ in decode(bodies))):
+                within = minutes.take(minutes.minute < remembered)
+                edges.add(np.zeros(len(within), np.int64), within)
+            found = [
+                decode_sums([body for body, _ in of_sums], [minute for _, minute in of_sums]),
+                edges.sums(from_minute, remembered, max(1, span)),
+            ]
+            if self.last_hour is not None and remembered < to_minute:
+                found.append(self.last_hour.sums(remembered, to_minute, max(1, span)))
+            if wanted is not None:
+                found = [one.take(np.isin(one.path, wanted)) for one in found]
+            return Sums.joined(found).merged()
+
+        # Of very many paths it takes seconds: beside the event loop.
+        sums = await asyncio.to_thread(summed)
         left_out = await self.left_out(from_minute, to_minute, span, without)
         if not len(left_out):
             return sums, left_out

@@ -30,6 +30,7 @@ from tests.bench import (
     reflector,
     throughput,
     throughput_causes,
+    windows,
 )
 from tests.bench.capture import NotPermitted
 from tests.bench.report import Row, table
@@ -46,6 +47,7 @@ BENCHES: Final[dict[str, Callable[[float], list[Row]]]] = {
     "ledger-read": ledger_read.run,
     "ingestion": ingestion.run,
     "evaluation": evaluation.run,
+    "windows": windows.run,
     "fleet": fleet.run,
     "throughput": throughput.run,
     "throughput-causes": throughput_causes.run,

@@ -40,7 +40,7 @@ from tests.support.traffic import readings
 SIZES: Final = (1_000, 10_000, 100_000)
 VARIED: Final = 10_000
 PATHS_OF_AGENT: Final = 100
-_OBJECTIVES: Final[list[dict[str, Any]]] = [
+OBJECTIVES: Final[list[dict[str, Any]]] = [
     {"id": "detection", "percentile": 99, "window": "5m", "min_coverage": 0.1},
     {"id": "hourly", "percentile": 99.9, "window": "1h", "min_coverage": 0.01},
     {"id": "monthly", "measure": "loss", "loss_ratio": 0.002, "window": "month", "min_coverage": 1e-5},
@@ -69,11 +69,11 @@ def run(seconds: float, sizes: tuple[int, ...] = SIZES, varied: int = VARIED, ho
     rows = []
     for paths in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            took = asyncio.run(_evaluated(Path(folder) / "state.sqlite", paths, _MINUTES, _OBJECTIVES))
+            took = asyncio.run(_evaluated(Path(folder) / "state.sqlite", paths, _MINUTES, OBJECTIVES))
             name, bar = f"collector: evaluation of {paths} paths", _BAR_S if paths == max(sizes) else None
             rows.append(Row(name, median(took.cpu_s), "s", bar, note=took.note))
     with tempfile.TemporaryDirectory() as folder:
-        objectives = [*_OBJECTIVES, _VARIATION]
+        objectives = [*OBJECTIVES, _VARIATION]
         took = asyncio.run(_evaluated(Path(folder) / "state.sqlite", varied, hour, objectives))
         name = f"collector: the dearest of {varied} paths with a delay variation over an hour"
         rows.append(Row(name, max(took.cpu_s), "s", note=took.note))
@@ -89,7 +89,7 @@ class _Took(NamedTuple):
 
 async def _evaluated(file: Path, paths: int, minutes: int, objectives: Sequence[dict[str, Any]]) -> _Took:
     agents, of_agent = -(-paths // PATHS_OF_AGENT), min(paths, PATHS_OF_AGENT)
-    plan = compile_plan(_fleet(agents, of_agent, objectives))
+    plan = compile_plan(fleet_of(agents, of_agent, objectives))
     store = await Store.open(file)
     recent = RecentSlices()
     await _filled(store, recent, plan, minutes)
@@ -136,7 +136,7 @@ async def _evaluated(file: Path, paths: int, minutes: int, objectives: Sequence[
     )
 
 
-def _fleet(agents: int, paths: int, objectives: Sequence[dict[str, Any]]) -> FleetSettings:
+def fleet_of(agents: int, paths: int, objectives: Sequence[dict[str, Any]]) -> FleetSettings:
     """As many agents, each of which probes as many targets."""
     name = {"zh": "站点", "en": "site"}
     place = {"name": name, "lat": 30.6, "lon": 114.3}

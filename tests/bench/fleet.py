@@ -132,7 +132,7 @@ class _Watched:
         ):
             self._told = await response.json()
         await self._read_since(collector, task, time.time_ns())
-        self._octets = _resident()
+        self._octets = resident()
         stop.set()
         await task
         await self._assert_sums()
@@ -212,7 +212,7 @@ class _Watched:
         assert counted.sum() > 0
 
 
-def _resident() -> int:
+def resident() -> int:
     """Octets of this process in memory."""
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("VmRSS:"):

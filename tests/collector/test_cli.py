@@ -137,6 +137,23 @@ async def test_verdicts_are_printed_and_a_fail_is_the_exit_status(capsys: pytest
         assert document["verdicts"][0]["verdict"] == "FAIL"
 
 
+async def test_verdicts_are_chosen_where_they_are_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    """By what the API takes, which says what it does not take."""
+    state = State(judgements=[judgement(one) for one in (Verdict.PASS, Verdict.FAIL, Verdict.PASS)])
+
+    async def printed(*options: str) -> list[str]:
+        await called("verdicts", "--url", url, "--json", *options)
+        return [one["verdict"] for one in json.loads(capsys.readouterr().out)["verdicts"]]
+
+    async with serving(state) as url:
+        assert await printed("--verdict", "PASS") == ["PASS", "PASS"]
+        assert await printed("--verdict", "PASS", "--verdict", "FAIL", "--limit", "2") == ["FAIL", "PASS"]
+        assert await printed("--limit", "1", "--offset", "3") == []
+        assert await printed("--tier", "nowhere") == []
+        assert await called("verdicts", "--url", url, "--verdict", "GOOD") != 0
+        assert "not one of" in capsys.readouterr().err
+
+
 async def test_breaches_are_printed_and_an_open_one_is_the_exit_status(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -1,0 +1,131 @@
+"""What windows of all lengths cost over days that are full of data, and how long a collector is blind after a restart.
+
+A ledger is filled with 31 days (`tests.bench.full_ledger`), and read by a program that has nothing of it in memory: the
+first window of all is that of five minutes, and reads the latest hour for all others too. Each window is made once and
+then anew, as it is after its lag (`collector.windows`): a later end, on the same ledger. The stall is for how long the
+event loop, and with it the page, had to wait meanwhile. The greatest number of paths has the short windows alone, and
+the day that tells of them how much packets depend on each other: what a restart has to wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from collector.fleet.plan import Plan, compile_plan
+from collector.ledger.minutes import MINUTE_NS
+from collector.ledger.recent import RecentSlices
+from collector.sla.maintenance import MaintenanceCalendar
+from collector.sla.window import Calendar, Window
+from collector.store.blocks import DAY, day_of
+from collector.store.store import Store
+from collector.windows import Windows
+from tests.bench.evaluation import OBJECTIVES, fleet_of
+from tests.bench.fleet import resident
+from tests.bench.full_ledger import PATHS, fill
+from tests.bench.report import Row
+
+_STOP: Final = day_of(29_800_000) + 14 * 60 + 40
+"""Twenty to three in the afternoon: the hour before is in blocks, and this one is not."""
+
+_SHORT: Final = {"5m": Window(5 * MINUTE_NS), "1h": Window(60 * MINUTE_NS), "1d": Window(DAY * MINUTE_NS)}
+_WINDOWS: Final = {
+    **_SHORT,
+    "2h": Window(120 * MINUTE_NS),
+    "6h": Window(360 * MINUTE_NS),
+    "day": Window(Calendar.DAY),
+    "30d": Window(30 * DAY * MINUTE_NS),
+    "month": Window(Calendar.MONTH),
+}
+SIZES: Final = {1_000: _WINDOWS, 10_000: _WINDOWS, 100_000: _SHORT}
+_DAYS: Final = 31
+_LATER_NS: Final = 12 * MINUTE_NS
+"""Longer than any window may lag."""
+
+_TICK_S: Final = 0.005
+
+
+def run(seconds: float, sizes: dict[int, dict[str, Window]] = SIZES) -> list[Row]:
+    """Measure and give the rows; how long it takes is given by the number of paths, not by `seconds`."""
+    del seconds
+    rows: list[Row] = []
+    for paths, windows in sizes.items():
+        with tempfile.TemporaryDirectory() as folder:
+            rows += asyncio.run(_measured(Path(folder) / "state.sqlite", paths, windows))
+    return rows
+
+
+async def _measured(file: Path, paths: int, asked: dict[str, Window]) -> list[Row]:
+    plan = compile_plan(fleet_of(-(-paths // PATHS), PATHS, OBJECTIVES))
+    begins = [_STOP - window.longest_ns // MINUTE_NS for window in _WINDOWS.values()]
+    await fill(file, plan.sources, _STOP, _DAYS, begins)
+    store = await Store.open(file)
+    windows = _windows(store, plan)
+    # as collector.cli does once the plan is there
+    gc.collect()
+    gc.freeze()
+    rows = []
+    now_ns = _STOP * MINUTE_NS
+    ends_ns = np.full(len(plan.paths), now_ns)
+    async with _stalls() as stalls:
+        for name, window in asked.items():
+            took_s = []
+            for late_ns in (0, _LATER_NS):
+                stalls.clear()
+                begun = time.perf_counter()
+                seen = await windows.observe(window, ends_ns + late_ns, now_ns + late_ns)
+                took_s.append(time.perf_counter() - begun)
+                await asyncio.sleep(2 * _TICK_S)
+                longest_ms = 1000 * max(stalls)
+                if not late_ns:
+                    first_ms = longest_ms
+            assert seen.outcomes.sum() > 0
+            note = (
+                f"stall {first_ms:.0f} ms; made anew {took_s[1]:.2f} s, stall {longest_ms:.0f} ms; "
+                f"memory {resident() / 1e6:.0f} MB"
+            )
+            rows.append(
+                Row(f"collector: window {name} of {len(plan.paths)} paths", took_s[0], "s", note=note)
+            )
+    await store.close()
+    return rows
+
+
+def _windows(store: Store, plan: Plan) -> Windows:
+    calendar = MaintenanceCalendar()
+    return Windows(
+        store.ledger,
+        store.numbers,
+        RecentSlices(),
+        plan.paths,
+        [plan.promised[path] for path in plan.paths],
+        plan.intervals_ns,
+        plan.facts,
+        lambda: calendar,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _stalls() -> AsyncIterator[list[float]]:
+    """For how long the event loop had to wait, time and again (s)."""
+    found: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + _TICK_S
+            await asyncio.sleep(_TICK_S)
+            found.append(time.monotonic() - due)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield found
+    finally:
+        watching.cancel()
