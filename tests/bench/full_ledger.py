@@ -36,7 +36,7 @@ _PER_MINUTE: Final = 600
 _SCRAPES: Final = 6
 """In a minute."""
 
-_SCATTERED: Final = 6
+_SCATTERED: Final = 4
 """How many of the latest minutes the journal has not gathered, in the mean."""
 
 _BLOCKS: Final = 2

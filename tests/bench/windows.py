@@ -14,6 +14,7 @@ import contextlib
 import gc
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -72,31 +73,30 @@ async def _measured(file: Path, paths: int, asked: dict[str, Window]) -> list[Ro
     # as collector.cli does once the plan is there
     gc.collect()
     gc.freeze()
-    rows = []
     now_ns = _STOP * MINUTE_NS
     ends_ns = np.full(len(plan.paths), now_ns)
+    took: dict[str, list[tuple[float, str]]] = defaultdict(list)
     async with _stalls() as stalls:
-        for name, window in asked.items():
-            took_s = []
-            for late_ns in (0, _LATER_NS):
+        for late_ns in (0, _LATER_NS):
+            for name, window in asked.items():
                 stalls.clear()
                 begun = time.perf_counter()
                 seen = await windows.observe(window, ends_ns + late_ns, now_ns + late_ns)
-                took_s.append(time.perf_counter() - begun)
+                took_s = time.perf_counter() - begun
                 await asyncio.sleep(2 * _TICK_S)
-                longest_ms = 1000 * max(stalls)
-                if not late_ns:
-                    first_ms = longest_ms
-            assert seen.outcomes.sum() > 0
-            note = (
-                f"stall {first_ms:.0f} ms; made anew {took_s[1]:.2f} s, stall {longest_ms:.0f} ms; "
-                f"memory {resident() / 1e6:.0f} MB"
-            )
-            rows.append(
-                Row(f"collector: window {name} of {len(plan.paths)} paths", took_s[0], "s", note=note)
-            )
+                stall = f"stall {1000 * max(stalls):.0f} ms, memory {resident() / 1e6:.0f} MB"
+                took[name].append((took_s, stall))
+                assert seen.outcomes.sum() > 0
     await store.close()
-    return rows
+    return [
+        Row(
+            f"collector: window {name} of {len(plan.paths)} paths",
+            first_s,
+            "s",
+            note=f"{first}; made anew {anew_s:.2f} s, {anew}",
+        )
+        for name, ((first_s, first), (anew_s, anew)) in took.items()
+    ]
 
 
 def _windows(store: Store, plan: Plan) -> Windows:
