@@ -146,9 +146,9 @@ class MaintenanceTables:
                 raise WindowRefused(f"window {identifier} stands in the fleet file: change it there")
             over_ns = before.end_ns if before.ended_ns is None else min(before.end_ns, before.ended_ns)
             if min(over_ns, end_ns) < change.at_ns:
-                _justified(
-                    change, f"window {identifier} would be changed in the past, of which verdicts were given"
-                )
+                before_this = "" if before.ended_ns is None else "was ended before, and "
+                what = f"window {identifier} {before_this}would be changed in the past, of which verdicts were given"
+                _justified(change, what)
             if end_ns >= before.end_ns:
                 raise WindowRefused(
                     f"window {identifier} ends before that anyway; one that lasts longer is a new one"
