@@ -6,14 +6,16 @@ that is read and sends nothing covers no time, whatever its clock says. What was
 begun before the window, is no part of it.
 
 A window from the ledger begins with a whole minute, and a long one is not read anew each time: by a hundredth of its
-length, ten minutes at most, it may lag behind, and says so by where it ends.
+length, ten minutes at most, it may lag behind, and says so by where it ends. To read it of very many paths takes longer
+than an evaluation may: then each evaluation reads it of some of them, and until all are there the last one stands, for
+ten minutes more at most.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -21,8 +23,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from agent.core.outcome import Direction
+from collector.asked_windows import PATHS_AT_ONCE, Asked, Known, OfWindow, Renewal
 from collector.ledger.by_minute import LeftOut
-from collector.ledger.last_hour import LastHour
+from collector.ledger.last_hour import LONGEST, LastHour
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, begun_within, minute_of
 from collector.ledger.promises import Promises
 from collector.ledger.recent import RecentSlices
@@ -46,12 +49,12 @@ from collector.store.numbers import Numbers
 SHORTEST_OF_MINUTES_NS: Final = 2 * MINUTE_NS
 """Shorter windows are made of readings, others of minutes."""
 
-_PATHS_AT_ONCE: Final = 5_000
-"""Of which a window longer than an hour is read at a time."""
-
 _PARTS: Final = 100
 _MS_NS: Final = 1_000_000
 _LONGEST_LAG_NS: Final = 10 * MINUTE_NS
+
+_Key = tuple[Window, bool, bool]
+"""A window, whether unavailable time is left out, and whether there are blocks."""
 
 
 class Windows:
@@ -99,7 +102,9 @@ class Windows:
         self._rules = rules
         self._variations = variations
         self._planned: WeakKeyDictionary[Observation, Integers] = WeakKeyDictionary()
-        self._known: dict[tuple[Window, bool, bool], tuple[int, MaintenanceCalendar, Observation]] = {}
+        self._known: dict[_Key, Known] = {}
+        self._renewals: dict[_Key, Renewal] = {}
+        self._renewed_ns = 0
 
     async def observe(
         self,
@@ -131,13 +136,36 @@ class Windows:
         beyond = self._variations.get(window, {}) if blocks and left_out is bool(rules) else {}
         for more in {blocks, True}:
             known = self._known.get((window, left_out, more))
-            if known is not None and 0 <= now_ns - known[0] < kept_ns and known[1] is calendar:
-                return known[2]
-        minutes = minute_of(begin_ns) + 1, minute_of(now_ns) + 1
-        spent = await self._unavailable(*minutes, rules) if left_out else {}
-        observed = await self._of_minutes(*minutes, ends_ns, spent, blocks, beyond)
-        self._known[window, left_out, blocks] = now_ns, calendar, observed
-        return observed
+            if known is not None and known.stands(now_ns, kept_ns, calendar):
+                return known.observed
+        key, of = (window, left_out, blocks), (rules if left_out else (), blocks, beyond)
+        known = self._known.get(key)
+        if (
+            known is None
+            or known.since_ns < begin_ns
+            or not known.stands(now_ns, kept_ns + _LONGEST_LAG_NS, calendar)
+            or now_ns - begin_ns <= LONGEST * MINUTE_NS
+            or len(self._numbered()[0]) <= PATHS_AT_ONCE
+        ):
+            self._renewals.pop(key, None)
+            asked = await self._asked(window, now_ns, ends_ns, *of)
+            observed = self._observed(asked, await self._seen(asked.counted))
+            self._known[key] = Known(now_ns, calendar, observed)
+        elif self._renewed_ns != now_ns:
+            # of all windows one gets its turn in each evaluation
+            self._renewed_ns = now_ns
+            if key not in self._renewals:
+                # a whole minute: the paths that are read last are to have no more of it than the first
+                end_ns = minute_of(now_ns) * MINUTE_NS
+                asked = await self._asked(window, end_ns, np.minimum(ends_ns, end_ns), *of)
+                self._renewals[key] = Renewal(now_ns, asked)
+            renewal = self._renewals[key]
+            renewal.found.append(await self._seen_of(renewal.left.pop(0)))
+            if not renewal.left:
+                observed = self._observed(renewal.asked, Seen.joined(renewal.found))
+                self._known[key] = Known(renewal.since_ns, calendar, observed)
+                del self._renewals[key]
+        return self._known[key].observed
 
     def planned(self, slots: SlotTable, observed: Observation) -> Integers:
         """How many slots of lines (n,) are over in a window that was observed; maintenance is left out."""
@@ -159,7 +187,7 @@ class Windows:
         asked = numbers, begins_ns[rows], ends_ns[rows], intervals
         found, left_out = self._recent.totals(*asked, self._numbers.limits, promised)
         out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        return self._observed(rows, Seen(found, left_out.outcomes, []), (), out_ms, begins_ns, ends_ns)
+        return self._spread(rows, Seen(found, left_out.outcomes, []), (), out_ms, begins_ns, ends_ns)
 
     async def _unavailable(
         self, first: int, stop: int, rules: Collection[AvailabilityRule]
@@ -172,15 +200,17 @@ class Windows:
             if self._rules[row] == rule
         }
 
-    async def _of_minutes(
+    async def _asked(
         self,
-        first: int,
-        stop: int,
+        window: Window,
+        now_ns: int,
         ends_ns: Integers,
-        spent: Mapping[int, Sequence[tuple[int, int]]],
+        rules: Collection[AvailabilityRule],
         blocks: bool,
         beyond: Mapping[Beyond, Flags],
-    ) -> Observation:
+    ) -> Asked:
+        first, stop = minute_of(window.begin_ns(now_ns)) + 1, minute_of(now_ns) + 1
+        spent = await self._unavailable(first, stop, rules) if rules else {}
         rows, numbers, promised = self._numbered()
         out = self._maintained(first * MINUTE_NS, stop * MINUTE_NS)
         of_row = dict(zip(rows.tolist(), numbers.tolist(), strict=True))
@@ -188,33 +218,35 @@ class Windows:
             [LeftOut(of_row[row], *span) for row in some if row in of_row for span in some[row]]
             for some in (out, spent)
         )
-        lately = await self._ledger.recall(stop)
         wanted = {one: flags[rows] for one, flags in beyond.items()}
-        of_window = _OfWindow(first, stop, numbers, promised, without, unavailable, blocks, wanted)
-        if first >= lately.since:
-            seen = await asyncio.to_thread(self._seen_lately, lately, of_window)
-        else:
-            seen = await self._seen(of_window)
-        begins_ns = np.full(len(ends_ns), first * MINUTE_NS)
-        ends_ns = np.maximum(ends_ns, begins_ns)
-        out_ms = _overlap_ms(out, begins_ns, ends_ns)
-        lengths = block_minutes(stop - first)
-        observed = self._observed(rows, seen, lengths, out_ms, begins_ns, ends_ns)
-        return replace(observed, unavailable_ms=_overlap_ms(spent, begins_ns, ends_ns))
+        counted = OfWindow(first, stop, numbers, promised, without, unavailable, blocks, wanted)
+        return Asked(counted, rows, out, spent, ends_ns)
 
-    def _seen_lately(self, lately: LastHour, asked: _OfWindow) -> Seen:
+    def _observed(self, asked: Asked, seen: Seen) -> Observation:
+        first, stop = asked.counted.first, asked.counted.stop
+        begins_ns = np.full(len(asked.ends_ns), first * MINUTE_NS)
+        ends_ns = np.maximum(asked.ends_ns, begins_ns)
+        out_ms, spent_ms = (_overlap_ms(some, begins_ns, ends_ns) for some in (asked.out, asked.spent))
+        observed = self._spread(asked.rows, seen, block_minutes(stop - first), out_ms, begins_ns, ends_ns)
+        return replace(observed, unavailable_ms=spent_ms)
+
+    def _seen_lately(self, lately: LastHour, asked: OfWindow) -> Seen:
         lengths = block_minutes(asked.stop - asked.first) if asked.blocks else ()
         counted = asked.first, asked.stop, asked.numbers, self._numbers.limits, asked.promised
         return lately.window(*counted, lengths, asked.without, asked.unavailable, asked.beyond)
 
-    async def _seen(self, asked: _OfWindow) -> Seen:
-        """What the ledger has of a window, of some paths after the others: of a month it would not go into memory."""
+    async def _seen(self, asked: OfWindow) -> Seen:
+        """What memory has of a window, or the ledger: that of some paths after the others, for a month is too much at
+        once."""
+        lately = await self._ledger.recall(asked.stop)
+        if asked.first >= lately.since:
+            return await asyncio.to_thread(self._seen_lately, lately, asked)
         found = [await self._seen_of(some) for some in asked.pieces()]
         if not found:
             return self._seen_lately(LastHour(asked.first), asked)
         return Seen.joined(found)
 
-    async def _seen_of(self, asked: _OfWindow) -> Seen:
+    async def _seen_of(self, asked: OfWindow) -> Seen:
         shortest, *longer = block_minutes(asked.stop - asked.first)
         window = asked.first, asked.stop, longer[0] if longer else shortest
         parts, left_out = await self._ledger.parts(
@@ -225,7 +257,7 @@ class Windows:
             left_out = await self._ledger.left_out(*window, asked.without)
         return await asyncio.to_thread(self._seen_in_parts, asked, parts, left_out)
 
-    def _seen_in_parts(self, asked: _OfWindow, parts: Sums, left_out: Sums) -> Seen:
+    def _seen_in_parts(self, asked: OfWindow, parts: Sums, left_out: Sums) -> Seen:
         shortest, *longer = block_minutes(asked.stop - asked.first)
         counted = asked.numbers, self._numbers.limits, asked.promised
         parts = parts.take(begun_within(parts.minute, parts.reach_s, asked.first))
@@ -255,7 +287,7 @@ class Windows:
             self._found_of = len(numbers)
         return self._found
 
-    def _observed(
+    def _spread(
         self,
         rows: Integers,
         seen: Seen,
@@ -287,46 +319,6 @@ class Windows:
             dict(zip(lengths, map(spread, seen.products), strict=bool(seen.products))),
             tails={beyond: one.each(spread) for beyond, one in seen.tails.items()},
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _OfWindow:
-    """What is asked of a window.
-
-    Attributes:
-        first, stop: minutes since the Unix epoch.
-        numbers, promised: paths, and what is held against them.
-        without, unavailable: maintenance, and what else is left out.
-        blocks: whether products are asked for.
-        beyond: what is asked of delay variation, and of which directions of the paths.
-    """
-
-    first: int
-    stop: int
-    numbers: Integers
-    promised: Promises
-    without: Sequence[LeftOut]
-    unavailable: Sequence[LeftOut]
-    blocks: bool
-    beyond: Mapping[Beyond, Flags]
-
-    def pieces(self) -> Iterator[_OfWindow]:
-        """The same of some paths at a time."""
-        for begin in range(0, len(self.numbers), _PATHS_AT_ONCE):
-            places = np.arange(begin, min(begin + _PATHS_AT_ONCE, len(self.numbers)))
-            numbers = self.numbers[places]
-            mine = set(numbers.tolist())
-            without, unavailable = (
-                [one for one in some if one.path in mine] for some in (self.without, self.unavailable)
-            )
-            yield replace(
-                self,
-                numbers=numbers,
-                promised=self.promised.take(places),
-                without=without,
-                unavailable=unavailable,
-                beyond={one: flags[places] for one, flags in self.beyond.items()},
-            )
 
 
 def _overlap_ms(

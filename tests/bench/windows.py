@@ -2,9 +2,10 @@
 
 A ledger is filled with 31 days (`tests.bench.full_ledger`), and read by a program that has nothing of it in memory: the
 first window of all is that of five minutes, and reads the latest hour for all others too. Each window is made once and
-then anew, as it is after its lag (`collector.windows`): a later end, on the same ledger. The stall is for how long the
-event loop, and with it the page, had to wait meanwhile. The greatest number of paths has the short windows alone, and
-the day that tells of them how much packets depend on each other: what a restart has to wait for.
+then anew, as it is after its lag (`collector.windows`): a later end, on the same ledger, of very many paths over as
+many evaluations as it takes. The stall is for how long the event loop, and with it the page, had to wait meanwhile. The
+greatest number of paths has the short windows alone, and the day that tells of them how much packets depend on each
+other: what a restart has to wait for.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collector.fleet.plan import Plan, compile_plan
 from collector.ledger.minutes import MINUTE_NS
 from collector.ledger.recent import RecentSlices
 from collector.sla.maintenance import MaintenanceCalendar
+from collector.sla.observation import Observation
 from collector.sla.window import Calendar, Window
 from collector.store.blocks import DAY, day_of
 from collector.store.store import Store
@@ -48,8 +50,8 @@ _WINDOWS: Final = {
 }
 SIZES: Final = {1_000: _WINDOWS, 10_000: _WINDOWS, 100_000: _SHORT}
 _DAYS: Final = 31
-_LATER_NS: Final = 12 * MINUTE_NS
-"""Longer than any window may lag."""
+_LATER_NS: Final = 10 * MINUTE_NS + MINUTE_NS // 2
+"""Longer than any window may lag, and not so long that it must be made at once."""
 
 _TICK_S: Final = 0.005
 
@@ -75,27 +77,30 @@ async def _measured(file: Path, paths: int, asked: dict[str, Window]) -> list[Ro
     gc.freeze()
     now_ns = _STOP * MINUTE_NS
     ends_ns = np.full(len(plan.paths), now_ns)
-    took: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    took: dict[str, list[tuple[list[float], str]]] = defaultdict(list)
+    seen: dict[str, Observation] = {}
     async with _stalls() as stalls:
         for late_ns in (0, _LATER_NS):
             for name, window in asked.items():
                 stalls.clear()
-                begun = time.perf_counter()
-                seen = await windows.observe(window, ends_ns + late_ns, now_ns + late_ns)
-                took_s = time.perf_counter() - begun
+                before, evaluations = seen.get(name), list[float]()
+                while seen.get(name) is before:
+                    begun, now_ns = time.perf_counter(), now_ns + 1
+                    seen[name] = await windows.observe(window, ends_ns + late_ns, now_ns + late_ns)
+                    evaluations.append(time.perf_counter() - begun)
                 await asyncio.sleep(2 * _TICK_S)
                 stall = f"stall {1000 * max(stalls):.0f} ms, memory {resident() / 1e6:.0f} MB"
-                took[name].append((took_s, stall))
-                assert seen.outcomes.sum() > 0
+                took[name].append((evaluations, stall))
+                assert seen[name].outcomes.sum() > 0
     await store.close()
     return [
         Row(
             f"collector: window {name} of {len(plan.paths)} paths",
             first_s,
             "s",
-            note=f"{first}; made anew {anew_s:.2f} s, {anew}",
+            note=f"{first}; made anew by {len(some_s)} evaluations, {max(some_s):.2f} s each at most, {anew}",
         )
-        for name, ((first_s, first), (anew_s, anew)) in took.items()
+        for name, (([first_s], first), (some_s, anew)) in took.items()
     ]
 
 
