@@ -22,7 +22,7 @@ from agent.throughput.plan import RECORD_OCTETS, EnginePlan, EngineReport
 log = logging.getLogger(__name__)
 
 _REPORTS: Final = TypeAdapter(EngineReport)
-_ENDS_S: Final = 1.0
+_ENDS_S: Final = 3.0
 
 
 class EngineProcess:

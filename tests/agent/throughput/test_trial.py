@@ -84,7 +84,7 @@ async def test_over_ipv6(tmp_path: Path, protocol: str, headers: int) -> None:
         line = line_to(there.http, address=f"[::1]:{there.http}", protocol=protocol, longest="3s")
         trial = await try_line(line, TOKEN)
         await there.until_free()
-    assert errors(trial) == {None}
+    assert errors(trial) == {None}, [(way, one.error, one.detail) for way, one in trial.outcomes.items()]
     down = trial.outcomes[Way.DOWN]
     assert down.goodput is not None
     assert down.ip_layer is not None
