@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -65,6 +65,14 @@ def needed_since(stop: int) -> int:
     return min(stop - LONGEST, whole_hours_end(stop))
 
 
+class _Summed(NamedTuple):
+    """Sums of minutes, in spans of so many."""
+
+    minutes: range
+    span: int
+    sums: Sums
+
+
 class LastHour:
     """The latest minutes of all paths.
 
@@ -80,7 +88,7 @@ class LastHour:
         self._sorted = np.empty(0, np.int64)
         self._order = np.empty(0, np.intp)
         self._minutes: dict[int, MinuteTable] = {}
-        self._summed: tuple[tuple[int, int, int], Sums] | None = None
+        self._summed: _Summed | None = None
         self._running: dict[tuple[int, Sequence[int]], RunningWindow] = {}
 
     def take(self, added: Iterable[tuple[int, int, Minutes]]) -> None:
@@ -107,9 +115,10 @@ class LastHour:
         late = np.flatnonzero(minutes.minute >= self.since)
         if not len(late):
             return
-        self._summed = None
         rows = self._rows(agent[late], minutes.path[late], minutes.terms[late])
         for minute, some in Compact.of(minutes, late, rows).by_minute():
+            if self._summed is not None and minute in self._summed.minutes:
+                self._summed = None
             if minute not in self._minutes:
                 self._minutes[minute] = MinuteTable(len(self._path))
             self._minutes[minute].grow(len(self._path))
@@ -144,12 +153,12 @@ class LastHour:
 
     def sums(self, first: int, stop: int, span: int) -> Sums:
         """The sums of parts of [first, stop), as of `Sums.of`; the last ones asked for are kept."""
-        asked = first, stop, span
-        if self._summed is None or self._summed[0] != asked:
+        asked = range(first, stop), span
+        if self._summed is None or self._summed[:2] != asked:
             starts = sorted({minute // span * span for minute in self._within(first, stop)})
             parts = [self._part(max(first, one), min(stop, one + span), one) for one in starts]
-            self._summed = asked, Sums.joined(parts).merged()
-        return self._summed[1]
+            self._summed = _Summed(*asked, Sums.joined(parts).merged())
+        return self._summed.sums
 
     def window(
         self,
