@@ -210,19 +210,7 @@ class Collector:
     ) -> None:
         """Read and judge, each in its own rhythm; a slow turn delays the next one and is not made up for."""
         plan = self.plan
-        promised = [plan.promised[path] for path in plan.paths]
-        windows = Windows(
-            store.ledger,
-            store.numbers,
-            self._recent,
-            plan.paths,
-            promised,
-            plan.intervals_ns,
-            plan.facts,
-            lambda: maintenance.calendar,
-            plan.rules,
-            plan.variations,
-        )
+        windows = Windows.of_plan(plan, store, self._recent, lambda: maintenance.calendar)
         store.ledger.expect(dict(zip(plan.paths, plan.intervals_ns.tolist(), strict=True)))
         known = [watch.open.fault for watch in self.state.watches.values() if watch.open is not None]
         diagnosis = Diagnosis(

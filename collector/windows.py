@@ -17,13 +17,14 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from agent.core.outcome import Direction
 from collector.asked_windows import PATHS_AT_ONCE, Asked, Known, OfWindow, Renewal
+from collector.fleet.plan import Plan
 from collector.ledger.by_minute import LeftOut
 from collector.ledger.last_hour import LONGEST, LastHour
 from collector.ledger.minutes import MINUTE_NS, NO_MINIMUM, Integers, begun_within, minute_of
@@ -45,6 +46,7 @@ from collector.sla.verdict import PathKey
 from collector.sla.window import Calendar, Window
 from collector.store.ledger import Ledger
 from collector.store.numbers import Numbers
+from collector.store.store import Store
 
 SHORTEST_OF_MINUTES_NS: Final = 2 * MINUTE_NS
 """Shorter windows are made of readings, others of minutes."""
@@ -105,6 +107,24 @@ class Windows:
         self._known: dict[_Key, Known] = {}
         self._renewals: dict[_Key, Renewal] = {}
         self._renewed_ns = 0
+
+    @classmethod
+    def of_plan(
+        cls, plan: Plan, store: Store, recent: RecentSlices, calendar: Callable[[], MaintenanceCalendar]
+    ) -> Self:
+        """Those of the paths of a plan."""
+        return cls(
+            store.ledger,
+            store.numbers,
+            recent,
+            plan.paths,
+            [plan.promised[path] for path in plan.paths],
+            plan.intervals_ns,
+            plan.facts,
+            calendar,
+            plan.rules,
+            plan.variations,
+        )
 
     async def observe(
         self,

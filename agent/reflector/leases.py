@@ -58,7 +58,7 @@ class _NoDataPlane:
     """Nothing has sockets, so nothing was transferred."""
 
     def expect(self) -> None:
-        pass
+        """None can come."""
 
     async def stop(self, lease: Lease) -> Mapping[Way, int] | None:
         return {}

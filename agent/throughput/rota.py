@@ -77,7 +77,7 @@ class Surroundings:
 
 
 async def _nobody_asks(line: ThroughputPathSettings, interface: str | None, until_ns: int | None) -> None:
-    pass
+    """Takes no notice."""
 
 
 class Rota:

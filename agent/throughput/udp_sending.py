@@ -122,7 +122,7 @@ class UdpSending(Sending):
                     own.send(piece.of(sequence, some))
                     sequence += some
             except BlockingIOError:
-                pass
+                pass  # there is no room: what is left is not sent now
             sent = (sequence - begun) * payload
             if sent < granted:
                 self.give_back(granted - sent)

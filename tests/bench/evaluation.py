@@ -96,20 +96,8 @@ async def _evaluated(file: Path, paths: int, minutes: int, objectives: Sequence[
     state = CollectorState()
     now_ns = (_BEGIN_S + 60 * minutes) * _SECOND_NS
     state.sources = {site: SourceStatus(True, "", now_ns, "ptp", 1_000) for site in plan.sources}
-    promised = [plan.promised[path] for path in plan.paths]
     calendar = MaintenanceCalendar()
-    windows = Windows(
-        store.ledger,
-        store.numbers,
-        recent,
-        plan.paths,
-        promised,
-        plan.intervals_ns,
-        plan.facts,
-        lambda: calendar,
-        plan.rules,
-        plan.variations,
-    )
+    windows = Windows.of_plan(plan, store, recent, lambda: calendar)
     # as collector.cli does once the plan is there
     gc.collect()
     gc.freeze()

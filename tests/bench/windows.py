@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from collector.fleet.plan import Plan, compile_plan
+from collector.fleet.plan import compile_plan
 from collector.ledger.minutes import MINUTE_NS
 from collector.ledger.recent import RecentSlices
 from collector.sla.maintenance import MaintenanceCalendar
@@ -71,7 +71,8 @@ async def _measured(file: Path, paths: int, asked: dict[str, Window]) -> list[Ro
     begins = [_STOP - window.longest_ns // MINUTE_NS for window in _WINDOWS.values()]
     await fill(file, plan.sources, _STOP, _DAYS, begins)
     store = await Store.open(file)
-    windows = _windows(store, plan)
+    calendar = MaintenanceCalendar()
+    windows = Windows.of_plan(plan, store, RecentSlices(), lambda: calendar)
     # as collector.cli does once the plan is there
     gc.collect()
     gc.freeze()
@@ -102,20 +103,6 @@ async def _measured(file: Path, paths: int, asked: dict[str, Window]) -> list[Ro
         )
         for name, (([first_s], first), (some_s, anew)) in took.items()
     ]
-
-
-def _windows(store: Store, plan: Plan) -> Windows:
-    calendar = MaintenanceCalendar()
-    return Windows(
-        store.ledger,
-        store.numbers,
-        RecentSlices(),
-        plan.paths,
-        [plan.promised[path] for path in plan.paths],
-        plan.intervals_ns,
-        plan.facts,
-        lambda: calendar,
-    )
 
 
 @contextlib.asynccontextmanager

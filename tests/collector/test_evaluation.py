@@ -60,20 +60,8 @@ class Life:
         self.plan: Plan = compile_plan(fleet((text or FLEET).replace("interval: 50ms", "interval: 100ms")))
         self.recent = RecentSlices()
         self.state = CollectorState(sources={"wuhan": UP})
-        promised = [self.plan.promised[path] for path in self.plan.paths]
         self.calendar = MaintenanceCalendar()
-        self.windows = Windows(
-            store.ledger,
-            store.numbers,
-            self.recent,
-            self.plan.paths,
-            promised,
-            self.plan.intervals_ns,
-            self.plan.facts,
-            lambda: self.calendar,
-            self.plan.rules,
-            self.plan.variations,
-        )
+        self.windows = Windows.of_plan(self.plan, store, self.recent, lambda: self.calendar)
         self._read: Reading | None = None
         self.told_ns: int | None = None
 

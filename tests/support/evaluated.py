@@ -43,18 +43,7 @@ async def observed(
     store = await Store.open(file)
     try:
         plan = compile_plan(fleet(text))
-        windows = Windows(
-            store.ledger,
-            store.numbers,
-            RecentSlices(),
-            plan.paths,
-            [plan.promised[path] for path in plan.paths],
-            plan.intervals_ns,
-            plan.facts,
-            lambda: calendar,
-            plan.rules,
-            plan.variations,
-        )
+        windows = Windows.of_plan(plan, store, RecentSlices(), lambda: calendar)
         await store.ledger.ingest(readings)
         await store.ledger.settle(now_ns // MINUTE_NS)
         status = SourceStatus(True, "", now_ns, "declared", 50_000)
