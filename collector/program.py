@@ -129,7 +129,6 @@ class Collector:
         self._token = fleet.token(fleet_file.parent)
         self._access = fleet.access(fleet_file.parent)
         self._recent = RecentSlices()
-        self._row = {path: row for row, path in enumerate(self.plan.paths)}
         self._gathering = Gathering(0)
         short = (
             question.objective.window.longest_ns
@@ -310,7 +309,7 @@ class Collector:
         self.state.evaluation_seconds += time.perf_counter() - started
 
     def _fault_of(self, path: PathKey) -> Fault | None:
-        row = self._row.get(path)
+        row = self.plan.rows.get(path)
         return None if row is None else self.state.standing.of(row)
 
     def _settled_breaches(self) -> list[Breach]:
